@@ -1,0 +1,91 @@
+"""The command line: one module a noun, loaded when its command is called.
+
+Results go to stdout, progress and errors to stderr; ``--json`` and ``-q`` on every command. Exit codes: 0 ok, 1 run
+failed, 2 usage, 3 a gate or check refused, 4 auth or service unreachable, 5 not found, 130 Ctrl-C.
+"""
+
+import difflib
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from headrace import __version__
+from headrace.cli.output import Output
+from headrace.errors import HeadraceError
+
+# Command to (module below headrace.cli, one line of help); a group's own commands live in its module.
+COMMANDS = {
+    "demo": ("demo", "The main job on real data, start to finish."),
+    "init": ("init", "Start a project in a folder."),
+    "run": ("run", "Run a pipeline: cached, in parallel, recorded."),
+    "runs": ("runs", "List runs, show one, read its logs."),
+    "data": ("data", "Datasets: put, ls, show, profile, check."),
+    "models": ("models", "Model versions, their signatures and aliases."),
+    "serving": ("serving", "Endpoints: run, deploy, predict, explain."),
+    "monitor": ("monitor", "Drift, calibration and alerts of an endpoint."),
+    "config": ("config", "Settings, each with its origin."),
+    "doctor": ("doctor", "Score the project and its parts; each failure with its fix."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported only when called, and which knows what a typo meant."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Every command, in the order of the lifecycle."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        """Import the command's module and return its ``command``."""
+        if cmd_name not in COMMANDS:
+            return None
+        found: click.Command = importlib.import_module(f"headrace.cli.{COMMANDS[cmd_name][0]}").command
+        return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Say what was probably meant when a command is unknown."""
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and name not in COMMANDS:
+            near = difflib.get_close_matches(name, COMMANDS, 1)
+            hint = f" Did you mean {near[0]!r}?" if near else " headrace --help lists them."
+            ctx.fail(f"No such command {name!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+        """Commands with their one line, without importing any of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="headrace")
+def cli() -> None:
+    """Take a dataset to a monitored model in production."""
+
+
+def main(args: list[str] | None = None) -> None:
+    """Entry point of the ``headrace`` command: run, render errors, exit with the code their type carries."""
+    try:
+        result: Any = cli.main(args=args, prog_name="headrace", standalone_mode=False)
+        code = result if isinstance(result, int) else 0
+    except HeadraceError as error:
+        Output.current().error(error)
+        code = error.exit_code
+    except click.exceptions.Abort:
+        click.echo("stopped", err=True)
+        code = 130
+    except KeyboardInterrupt:
+        click.echo("stopped", err=True)
+        code = 130
+    except click.exceptions.Exit as done:
+        code = done.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = 2
+    except BrokenPipeError:
+        code = 0
+    sys.exit(code)

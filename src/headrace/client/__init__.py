@@ -1,0 +1,1 @@
+"""A small typed HTTP client for headrace servers."""

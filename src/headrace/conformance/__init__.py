@@ -1,0 +1,1 @@
+"""The published test cases that every engine of a port must pass."""

@@ -1,0 +1,1 @@
+"""Ingest, versions, contracts, profiles, anomalies, splits."""

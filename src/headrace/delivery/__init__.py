@@ -1,0 +1,1 @@
+"""Decides what is promoted and rolled out, and records it as facts."""

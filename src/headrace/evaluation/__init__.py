@@ -1,0 +1,1 @@
+"""Metrics and their direction, slices, ready-made gates, parity, side-by-side latency."""

@@ -1,0 +1,1 @@
+"""Inference protocols over the data plane of serving."""

@@ -1,0 +1,1 @@
+"""Use cases that cross rooms: explain, doctor, retrain, gc; and the Platform they run on."""

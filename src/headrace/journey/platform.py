@@ -1,0 +1,54 @@
+"""The Platform: one environment's engines, bound once by ``assembly`` and frozen."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from headrace.models.runtime import Runtime
+from headrace.optimization.converter import Converter
+from headrace.pipelines.ports import Codec, Executor
+from headrace.placement.services import Services
+from headrace.settings import Settings
+from headrace.storage.files import Files
+from headrace.storage.ledger import Ledger
+from headrace.storage.stream import Stream
+from headrace.storage.tables import Tables
+from headrace.training.tracking import Tracking
+from headrace.tuning.sampler import Sampler
+
+
+@dataclass(frozen=True)
+class Platform:
+    """Engines by port. Heavy ones are zero-argument callables that import and open their engine on first use.
+
+    Attributes:
+        settings: What was read, and from where.
+        home: The project's state folder (``.headrace``).
+        ledger: Facts.
+        files: Objects.
+        tables: The table engine.
+        stream: Request, score and label logs.
+        executor: Worker processes.
+        services: Long-running services.
+        sampler: Search strategy.
+        tracking: Mirror of training runs, or None when no such engine is installed or chosen.
+        codec: By name or by the top-level module of an annotation; None when no engine is known for it.
+        runtime: By model format; raises ``MissingExtra``.
+        converter: That fits a trained model, by its class's top-level module; raises ``MissingExtra``.
+        close: Close all that was opened.
+    """
+
+    settings: Settings
+    home: Path
+    ledger: Callable[[], Ledger]
+    files: Callable[[], Files]
+    tables: Callable[[], Tables]
+    stream: Callable[[], Stream]
+    executor: Callable[[], Executor]
+    services: Callable[[], Services]
+    sampler: Callable[[], Sampler]
+    tracking: Callable[[], Tracking | None]
+    codec: Callable[[str], Codec | None]
+    runtime: Callable[[str], Runtime]
+    converter: Callable[[str], Converter]
+    close: Callable[[], None]

@@ -1,0 +1,58 @@
+"""Runtime port: load a model, score a batch."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headrace.models.signature import Signature
+
+Batch = Mapping[str, NDArray[Any]]
+"""A batch by input.
+
+Tables: ``{"numbers": float32 [rows, numeric columns], "strings": object [rows, string columns]}``, either absent when the
+signature has no such column. Tensors: one array per input, batch first.
+"""
+
+
+class Loaded(Protocol):
+    """A model in memory."""
+
+    def score(self, batch: Batch) -> Mapping[str, NDArray[Any]]:
+        """Outputs by name, one row per input row."""
+
+    def close(self) -> None:
+        """Release what the model holds."""
+
+
+class Runtime(Protocol):
+    """Port: bring a model of one format into memory."""
+
+    format: str
+
+    def load(self, folder: Path, signature: Signature) -> Loaded:
+        """Load the model whose files are in ``folder`` (digests already verified)."""
+
+
+def numeric(signature: Signature) -> tuple[str, ...]:
+    """Names of the columns that go into the float matrix, in signature order."""
+    return tuple(c.name for c in signature.columns if c.dtype != "string")
+
+
+def textual(signature: Signature) -> tuple[str, ...]:
+    """Names of the columns that go into the string matrix, in signature order."""
+    return tuple(c.name for c in signature.columns if c.dtype == "string")
+
+
+def to_batch(columns: Mapping[str, Any], signature: Signature) -> Batch:
+    """Matrices of a table batch from columns of cells (lists or arrays), nulls as NaN and ``""``."""
+    batch: dict[str, NDArray[Any]] = {}
+    numbers, strings = numeric(signature), textual(signature)
+    if numbers:
+        batch["numbers"] = np.column_stack([np.asarray(columns[n], dtype=np.float32) for n in numbers])
+    if strings:
+        cells = [["" if v is None else v for v in columns[n]] for n in strings]
+        batch["strings"] = np.array(cells, dtype=object).T
+    return batch

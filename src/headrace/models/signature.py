@@ -1,0 +1,83 @@
+"""Signatures: exactly what a model takes and gives; nothing is registered or scored without one."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Dtype = Literal["bool", "int64", "float32", "float64", "string", "uint8", "int32"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One named input column of a table, or one output.
+
+    Attributes:
+        name: As the training table calls it.
+        dtype: Its type on the wire.
+        nullable: Whether null is legal (it becomes NaN inside).
+    """
+
+    name: str
+    dtype: Dtype
+    nullable: bool = False
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One named tensor; -1 in ``shape`` is any extent, the first is the batch."""
+
+    name: str
+    dtype: Dtype
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a model takes and gives.
+
+    Attributes:
+        kind: ``table``: named columns only, in any order. ``tensor``: tensors only.
+        inputs: Columns (table) or tensors (tensor).
+        outputs: What a score holds, per row.
+    """
+
+    kind: Literal["table", "tensor"]
+    inputs: tuple[Column, ...] | tuple[Tensor, ...]
+    outputs: tuple[Column, ...] | tuple[Tensor, ...]
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The input columns of a table signature (empty for tensors)."""
+        return tuple(c for c in self.inputs if isinstance(c, Column))
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values, for the ledger and for metadata replies."""
+        return {
+            "kind": self.kind,
+            "inputs": [_field_json(c) for c in self.inputs],
+            "outputs": [_field_json(c) for c in self.outputs],
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Signature":
+        """Back from ``to_json``."""
+        inputs: Any = tuple(_field_of(c) for c in data["inputs"])
+        outputs: Any = tuple(_field_of(c) for c in data["outputs"])
+        return cls(data["kind"], inputs, outputs)
+
+
+def is_null(value: object) -> bool:
+    """Whether a cell is null as a table means it: None or NaN."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _field_json(field: Column | Tensor) -> dict[str, Any]:
+    if isinstance(field, Column):
+        return {"name": field.name, "dtype": field.dtype, "nullable": field.nullable}
+    return {"name": field.name, "dtype": field.dtype, "shape": list(field.shape)}
+
+
+def _field_of(data: dict[str, Any]) -> Column | Tensor:
+    if "shape" in data:
+        return Tensor(data["name"], data["dtype"], tuple(data["shape"]))
+    return Column(data["name"], data["dtype"], data["nullable"])

@@ -1,0 +1,1 @@
+"""Observes: windows by event time, drift, delayed labels, alerts as facts."""

@@ -1,0 +1,1 @@
+"""Steps, gates, plans, content keys, cache and runs; and the ports Executor, Codec and RunListener."""

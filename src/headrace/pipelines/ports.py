@@ -1,0 +1,56 @@
+"""What pipelines need from engines: a codec to keep values, an executor to run steps, listeners to tell."""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A value on disk, as a codec left it.
+
+    Attributes:
+        codec: Name of the codec that can load it (``narwhals``, ``sklearn``, ``json``).
+        digest: Content digest, hexadecimal: of rows for tables, of bytes otherwise.
+        about: Small JSON facts for people: rows, columns, class name, bytes.
+    """
+
+    codec: str
+    digest: str
+    about: Mapping[str, Any]
+
+
+class Codec(Protocol):
+    """Port: save and load one family of types, chosen by the annotation's top-level module."""
+
+    name: str
+
+    def fits(self, annotation: Any) -> bool:
+        """Whether values annotated so (a class, or ``module.Class[...]``) are this codec's."""
+
+    def save(self, value: Any, folder: Path) -> Stored:
+        """Write ``value`` as files into the empty ``folder``; the caller makes them durable."""
+
+    def load(self, folder: Path, annotation: Any) -> Any:
+        """The value again, as ``annotation`` wants it handed over (any table codec loads any table)."""
+
+
+class Executor(Protocol):
+    """Port: run calls in other processes, at most ``slots`` at once."""
+
+    slots: int
+
+    def submit(self, call: Callable[..., Any], /, *args: Any) -> "Future[Any]":
+        """Run a picklable module-level function with picklable arguments in a worker process."""
+
+    def close(self) -> None:
+        """End the workers; running calls are cancelled."""
+
+
+class RunListener(Protocol):
+    """Port: hear what a run does (progress on a terminal, a mirror in a tracking server)."""
+
+    def on(self, event: str, facts: Mapping[str, Any]) -> None:
+        """``event`` is ``run.started``, ``step.started``, ``step.finished``, ``step.failed`` or ``run.finished``."""

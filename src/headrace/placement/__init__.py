@@ -1,0 +1,1 @@
+"""Resources, quotas, and long-running services with their supervision."""

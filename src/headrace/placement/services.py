@@ -1,0 +1,50 @@
+"""Services port: start, watch and stop long-running processes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+
+@dataclass(frozen=True)
+class ServiceSpec:
+    """What to run.
+
+    Attributes:
+        name: Unique on this environment (``gateway``).
+        command: Argument list, no shell.
+        environment: Variables added to the parent's.
+        ready_url: Answers 200 once the service is ready.
+        ready_within_s: How long to wait for that.
+        restart: Whether to start it again when it dies.
+    """
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    ready_url: str = ""
+    ready_within_s: float = 20.0
+    restart: bool = True
+
+
+@dataclass(frozen=True)
+class ServiceState:
+    """How a service is: ``pid`` is 0 unless it runs."""
+
+    name: str
+    state: Literal["running", "failed", "stopped"]
+    pid: int = 0
+    address: str = ""
+    detail: str = ""
+
+
+class Services(Protocol):
+    """Port: supervised services of an environment."""
+
+    def start(self, spec: ServiceSpec) -> ServiceState:
+        """Start it and wait until it is ready; raise ``Unavailable`` with the end of its log if it is not in time."""
+
+    def state(self, name: str) -> ServiceState:
+        """How it is now, from the process itself and not from memory."""
+
+    def stop(self, name: str, *, within_s: float = 10.0) -> None:
+        """Ask it to end (SIGTERM), wait, then end it; nothing happens when it does not run."""

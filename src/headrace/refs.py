@@ -1,0 +1,89 @@
+"""Names, references and ids: the one place that says what may be called what.
+
+A reference is ``name``, ``name@version`` or ``name@alias``; a version is a positive integer.
+"""
+
+import os
+import re
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from headrace.errors import NameRefused
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+
+
+def checked_name(name: str, *, of: str = "name") -> str:
+    """Return ``name`` if it may name something, else raise ``NameRefused``.
+
+    Args:
+        name: The candidate; 1 to 128 of ``A-Z a-z 0-9 _ . -``, not starting with a dot.
+        of: What is being named, for the message.
+    """
+    if not _NAME.fullmatch(name) or name.startswith("."):
+        raise NameRefused(
+            f"{of} {name!r} is not allowed",
+            why="1 to 128 of A-Z a-z 0-9 _ . - and not starting with a dot",
+            fix=f"rename it, for example {suggested_name(name)!r}",
+        )
+    return name
+
+
+def suggested_name(text: str) -> str:
+    """The nearest allowed name to ``text``."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-.")[:128] or "unnamed"
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A thing in a catalogue: ``late``, ``late@3``, ``late@champion``."""
+
+    name: str
+    selector: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> "Ref":
+        """Read ``name[@version-or-alias]``; raise ``NameRefused`` when it is neither."""
+        name, at, selector = text.partition("@")
+        checked_name(name)
+        if at:
+            checked_name(selector, of=f"version or alias of {name}")
+        return cls(name, selector)
+
+    @property
+    def version(self) -> int | None:
+        """The version number, when the selector is one."""
+        return int(self.selector) if self.selector.isdigit() else None
+
+    def __str__(self) -> str:
+        """As it is typed."""
+        return f"{self.name}@{self.selector}" if self.selector else self.name
+
+
+def contained(root: Path, *parts: str) -> Path:
+    """Join untrusted ``parts`` below ``root``; raise ``NameRefused`` where they would leave it."""
+    for part in parts:
+        if "\0" in part or "\\" in part or part.startswith("/") or ".." in Path(part).parts:
+            raise NameRefused(f"path {part!r} is not allowed", why="it would leave its folder")
+    path = root.joinpath(*parts)
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
+        raise NameRefused(f"path {path.name!r} is not allowed", why="a link leads out of its folder")
+    return path
+
+
+def new_id() -> str:
+    """A UUIDv7 (RFC 9562): 48 bits of Unix milliseconds, then random; sorts by time of creation."""
+    value = (time.time_ns() // 1_000_000) << 80 | 0x7 << 76 | secrets.randbits(12) << 64
+    value |= 0b10 << 62 | secrets.randbits(62)
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def id_time_ms(identifier: str) -> int:
+    """Unix milliseconds inside a UUIDv7; raise ``NameRefused`` if it is not one."""
+    digits = identifier.replace("-", "")
+    if len(digits) != 32 or digits[12] != "7" or re.fullmatch("[0-9a-f]+", digits) is None:  # noqa: PLR2004 - RFC 9562
+        raise NameRefused(f"id {identifier!r} is not allowed", why="it is not a UUIDv7")
+    return int(digits[:12], 16)

@@ -1,0 +1,1 @@
+"""The ambient Platform and plan behind the public decorators and verbs."""

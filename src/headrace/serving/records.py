@@ -1,0 +1,58 @@
+"""What the request and score log says of one request: read by explain, monitoring and replay."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+DEFAULT = "default"
+"""The winner's name when no model answered in time."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """What one scorer made of one request.
+
+    Attributes:
+        model: Model reference with its version (``late@3``).
+        state: ``in_time``, ``late`` (after the reply; logged all the same) or ``failed``.
+        outputs: Output name to one value per row; empty when failed.
+        elapsed_s: From arrival of the request to the score.
+        error: Why it failed: raised, NaN, wrong shape, breaker open, dropped.
+    """
+
+    model: str
+    state: Literal["in_time", "late", "failed"]
+    outputs: Mapping[str, Sequence[float]]
+    elapsed_s: float
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One logged request with all that became of it.
+
+    Attributes:
+        id: UUIDv7, as returned in the reply's header.
+        endpoint: Name of the endpoint.
+        at_ms: Unix milliseconds of arrival.
+        columns: Input column to one value per row, exactly as the scorers saw them.
+        event_time: One value per row of the endpoint's event-time column; empty when it has none.
+        outputs: What was answered: output name to one value per row.
+        winner: Reference of the model that answered, or ``default``.
+        reason: Why it was chosen, for people.
+        elapsed_s: From arrival to reply, by the server's monotonic clock.
+        scores: Every scorer's score.
+        deployment: ``seq`` of the ledger fact ``endpoint.deployed`` that was in force.
+    """
+
+    id: str
+    endpoint: str
+    at_ms: int
+    columns: Mapping[str, Sequence[Any]]
+    event_time: Sequence[str]
+    outputs: Mapping[str, Sequence[float]]
+    winner: str
+    reason: str
+    elapsed_s: float
+    scores: tuple[Score, ...]
+    deployment: int

@@ -1,0 +1,154 @@
+"""Settings: read once from flags, environment, project, user and system, then frozen, each with its origin.
+
+``headrace.toml`` in the project, the same file in the user's and the system's configuration folder. Keys of
+``[env.<name>]`` hold for that environment only; the same keys at the top of the file hold for all of them.
+"""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from headrace.errors import SettingsError
+
+PROJECT_FILE = "headrace.toml"
+_TABLES = ("env", "endpoint", "project")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting, with its value here.
+
+    Attributes:
+        root: The project folder: where ``headrace.toml`` or ``pipeline.py`` lies.
+        env: Name of the environment: which engine fulfils each port.
+        home: Folder of the project's state, relative to the project.
+        store: Where objects are kept: ``local`` or a URI.
+        tables: The table engine: ``duckdb`` or a URI.
+        steps: Where steps run: ``local`` or a URI.
+        stream: Where request logs are kept: ``sqlite`` or a URI.
+        ledger: Where facts are kept: ``sqlite`` or a URI.
+        services: What runs services: ``local``.
+        sampler: The search strategy: ``optuna``.
+        tracking: The mirror of training runs: ``mlflow``, ``off``, or ``auto`` (mlflow where it is installed).
+        workers: Worker processes; 0 means one a core.
+        host: Address that servers bind.
+        port: Port of the gateway; 0 means a free one.
+        endpoints: ``[endpoint.<name>]`` tables as written.
+        origins: Setting name to where its value came from.
+    """
+
+    root: Path
+    env: str = "laptop"
+    home: str = ".headrace"
+    store: str = "local"
+    tables: str = "duckdb"
+    steps: str = "local"
+    stream: str = "sqlite"
+    ledger: str = "sqlite"
+    services: str = "local"
+    sampler: str = "optuna"
+    tracking: str = "auto"
+    workers: int = 0
+    host: str = "127.0.0.1"
+    port: int = 8700
+    endpoints: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def home_path(self) -> Path:
+        """The state folder, absolute."""
+        return self.root / self.home
+
+    def rows(self) -> Iterator[tuple[str, Any, str]]:
+        """Name, value and origin of every setting, in order of declaration."""
+        for name in NAMES:
+            yield name, getattr(self, name), self.origins.get(name, "default")
+
+
+NAMES = tuple(f.name for f in fields(Settings) if f.name not in {"root", "endpoints", "origins"})
+
+
+def find_root(start: Path) -> Path:
+    """The nearest folder at or above ``start`` with ``headrace.toml`` or ``pipeline.py``; else ``start`` itself."""
+    for folder in (start, *start.parents):
+        if (folder / PROJECT_FILE).is_file() or (folder / "pipeline.py").is_file():
+            return folder
+    return start
+
+
+def load_settings(root: Path | None = None, flags: Mapping[str, Any] | None = None) -> Settings:
+    """Read all sources; flag over environment variable over project over user over system over default.
+
+    Args:
+        root: The project folder; by default found from the working directory upwards.
+        flags: What the command line gave; None values count as not given.
+
+    Raises:
+        SettingsError: Unknown name, wrong type, or a file that is not TOML.
+    """
+    root = find_root(Path.cwd()) if root is None else root
+    given = {k: v for k, v in (flags or {}).items() if v is not None}
+    files = [(path, _read(path)) for path in (root / PROJECT_FILE, *_config_files())]
+    environment = _from_environment()
+    env = given.get("env") or environment.get("env") or next((d["env"] for _, d in files if _is_name(d)), "laptop")
+    layers: list[tuple[str, Mapping[str, Any]]] = [("flag", given)]
+    layers += [(f"environment HEADRACE_{k.upper()}", {k: v}) for k, v in environment.items()]
+    for path, data in files:
+        layers += [(f"{path} [env.{env}]", _environment_table(data, env)), (str(path), _plain(data))]
+    values: dict[str, Any] = {"env": env}
+    origins: dict[str, str] = {}
+    for origin, layer in layers:
+        for name, value in layer.items():
+            if name not in origins:
+                values[name], origins[name] = _typed(name, value, origin), origin
+    return Settings(root=root, endpoints=dict(files[0][1].get("endpoint", {})), origins=origins, **values)
+
+
+def _is_name(data: Mapping[str, Any]) -> bool:
+    return isinstance(data.get("env"), str)
+
+
+def _config_files() -> list[Path]:
+    user = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    return [user / "headrace" / PROJECT_FILE, Path("/etc/headrace") / PROJECT_FILE]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError("settings cannot be read", where=str(path), why=str(error)) from error
+
+
+def _plain(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in data.items() if k not in _TABLES}
+
+
+def _environment_table(data: Mapping[str, Any], env: str) -> Mapping[str, Any]:
+    tables = data.get("env")
+    return tables.get(env, {}) if isinstance(tables, dict) else {}
+
+
+def _from_environment() -> dict[str, str]:
+    return {n: v for n in NAMES if (v := os.environ.get(f"HEADRACE_{n.upper()}"))}
+
+
+def _typed(name: str, value: Any, origin: str) -> Any:
+    if name not in NAMES:
+        near = difflib.get_close_matches(name, NAMES, 1)
+        fix = f"did you mean {near[0]!r}?" if near else f"one of {', '.join(NAMES)}"
+        raise SettingsError(f"unknown setting {name!r}", where=origin, fix=fix)
+    if isinstance(getattr(Settings, name), int):
+        try:
+            return int(value)
+        except (TypeError, ValueError):
+            raise SettingsError(f"setting {name!r} is {value!r}", where=origin, why="a whole number is due") from None
+    if not isinstance(value, str):
+        raise SettingsError(f"setting {name!r} is {value!r}", where=origin, why="text is due")
+    return value

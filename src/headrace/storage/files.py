@@ -1,0 +1,20 @@
+"""Files: whole objects under keys, written once."""
+
+from pathlib import Path
+from typing import Protocol
+
+
+class Files(Protocol):
+    """Port: immutable objects by key (``artifacts/ab/abcd…/manifest.json``)."""
+
+    def put(self, source: Path, key: str) -> None:
+        """Store a copy of the file ``source`` under ``key``: all of it, durably, or nothing. The same key may be put again."""
+
+    def get(self, key: str) -> Path:
+        """A local path that holds the object; read it, never write it. Raise ``NotFound`` if there is none."""
+
+    def list(self, prefix: str) -> list[str]:
+        """Keys that begin with ``prefix``, sorted."""
+
+    def delete(self, key: str) -> None:
+        """Remove the object; nothing happens when there is none."""

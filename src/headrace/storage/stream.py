@@ -1,0 +1,38 @@
+"""Streams: ordered, durable logs of records (requests, scores, labels)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record of a topic.
+
+    Attributes:
+        key: What it is found by (a prediction id); may repeat.
+        value: The bytes.
+        at_ms: Unix milliseconds, as the writer says.
+        offset: Position in the topic from 0, filled in by ``append``.
+    """
+
+    key: str
+    value: bytes
+    at_ms: int
+    offset: int = -1
+
+
+class Stream(Protocol):
+    """Port: topics of records; ``append`` is durable when it returns."""
+
+    def append(self, topic: str, records: Sequence[Record]) -> int:
+        """Write a batch in one commit; return the offset of its first record."""
+
+    def read(self, topic: str, *, after: int = -1, limit: int = 1000) -> list[Record]:
+        """At most ``limit`` records whose offset is greater than ``after``, in order."""
+
+    def find(self, topic: str, key: str) -> list[Record]:
+        """All records with this key, in order."""
+
+    def commit(self, topic: str, cursor: str, offset: int | None = None) -> int:
+        """Remember how far ``cursor`` has read (``offset`` given), or tell (``None``); -1 when it never read."""

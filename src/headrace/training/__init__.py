@@ -1,0 +1,1 @@
+"""Trainers and run metrics; and the Tracking port that mirrors them to a tracking server."""

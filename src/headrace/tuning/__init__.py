@@ -1,0 +1,1 @@
+"""Keyed trials and shared prefixes; samplers are an engine behind the Sampler port."""
