@@ -1,0 +1,82 @@
+"""Why a prediction is what it is: from its id back to the data and the commit."""
+
+from dataclasses import asdict
+from typing import Any
+
+from headrace.errors import NotFound
+from headrace.journey.platform import Platform
+from headrace.models.registry import find
+from headrace.models.version import ModelVersion
+from headrace.refs import id_time_ms
+from headrace.serving.log import RequestLog
+from headrace.serving.records import DEFAULT, Prediction
+from headrace.storage.ledger import Fact, Ledger
+
+
+def explain(platform: Platform, prediction_id: str) -> dict[str, Any]:
+    """Everything that is known about one logged prediction.
+
+    Args:
+        platform: Where the logs and the ledger are.
+        prediction_id: The id that the reply's header carried.
+
+    Returns:
+        ``input``, ``answer``, ``winner`` and ``reason``; every scorer's score and time; the model version with its
+        digest, commit, dataset versions and step keys (None when the default answered); the deployment in force.
+
+    Raises:
+        NameRefused: The id is not a UUIDv7.
+        NotFound: No endpoint has logged it.
+    """
+    id_time_ms(prediction_id)
+    ledger = platform.ledger()
+    prediction = _find(platform, ledger, prediction_id)
+    model = None if prediction.winner == DEFAULT else find(ledger, prediction.winner)
+    return {
+        "id": prediction.id,
+        "endpoint": prediction.endpoint,
+        "at_ms": prediction.at_ms,
+        "event_time": list(prediction.event_time),
+        "input": {name: list(values) for name, values in prediction.columns.items()},
+        "answer": {name: list(values) for name, values in prediction.outputs.items()},
+        "winner": prediction.winner,
+        "reason": prediction.reason,
+        "elapsed_ms": prediction.elapsed_s * 1000,
+        "scores": [_score(score) for score in prediction.scores],
+        "model": _model(model),
+        "deployment": _deployment(ledger, prediction),
+    }
+
+
+def _find(platform: Platform, ledger: Ledger, prediction_id: str) -> Prediction:
+    endpoints = sorted({fact.subject for fact in ledger.query("endpoint.deployed")})
+    stream = platform.stream()
+    for endpoint in endpoints:
+        found = RequestLog(stream, endpoint).find(prediction_id)
+        if found is not None:
+            return found
+    raise NotFound(
+        f"no prediction {prediction_id!r}",
+        why=f"it is in the log of no endpoint ({', '.join(endpoints) or 'none was ever deployed'})",
+        fix="take the id from the header x-headrace-id of a reply",
+    )
+
+
+def _score(score: Any) -> dict[str, Any]:
+    fields = asdict(score)
+    fields["elapsed_ms"] = fields.pop("elapsed_s") * 1000
+    return fields
+
+
+def _model(model: ModelVersion | None) -> dict[str, Any] | None:
+    if model is None:
+        return None
+    fields = asdict(model)
+    fields["signature"] = model.signature.to_json()
+    return fields
+
+
+def _deployment(ledger: Ledger, prediction: Prediction) -> dict[str, Any]:
+    facts = ledger.query("endpoint.deployed", prediction.endpoint, after=prediction.deployment - 1)
+    fact: Fact | None = next((f for f in facts if f.seq == prediction.deployment), None)
+    return {"seq": prediction.deployment, "at": fact.at, **fact.body} if fact else {"seq": prediction.deployment}
