@@ -1,0 +1,83 @@
+# Everything a contributor types. Each target sets up what it needs; nothing outside this folder is touched.
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+JOBS ?= 2
+PYTEST := $(BIN)/python -m pytest
+PARALLEL := -n $(JOBS) --dist loadfile
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check docs bench bench-peers test-services test-heavy soak reference lock clean
+
+help: ## say what each target does
+	@echo "headrace: make <target>"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
+
+setup: $(READY) ## make .venv with headrace and all that demo, test and check need
+	@echo "make: ready in $(VENV) ($$($(BIN)/headrace --version)); use it with: . $(BIN)/activate"
+
+# Made anew only when the package's metadata or the lock changes.
+$(READY): pyproject.toml constraints.txt .ci/python
+	@python=$$(sh .ci/python) || exit 1; \
+	echo "make: setting up $(VENV) with $$python: about 450 MB to download, a few minutes, once"; \
+	test -x $(BIN)/python || "$$python" -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+	@echo "make: set up"
+
+demo: $(READY) ## the main job on real data: from raw files to a monitored endpoint
+	@echo "make: running the demo: headrace demo"
+	@$(BIN)/headrace demo
+
+test: $(READY) ## run the tests (all but those that need real services)
+	@echo "make: running the tests, $(JOBS) at a time; options: make test ARGS='-k pipelines'"
+	@$(PYTEST) $(PARALLEL) -m "not service" $(ARGS)
+
+test-services: $(READY) ## run the tests that start real services
+	@echo "make: running the tests that start real services"
+	@$(PYTEST) -m service $(ARGS) || { code=$$?; \
+	  [ $$code -eq 5 ] && echo "make: there are no service tests yet" || exit $$code; }
+
+check: $(READY) ## lint, format, types, layers and shape
+	@echo "make: ruff (lint)" && $(BIN)/ruff check .
+	@echo "make: ruff (format)" && $(BIN)/ruff format --check .
+	@echo "make: mypy" && $(BIN)/mypy
+	@echo "make: import-linter (layers)" && $(BIN)/lint-imports --no-logo
+	@echo "make: shape" && $(PYTEST) -q -p no:cacheprovider tests/shape $(ARGS)
+
+docs: $(READY) ## build the documentation; a warning is an error
+	@echo "make: building the documentation"
+	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	@echo "make: open docs/_build/html/index.html"
+
+bench: $(READY) ## measure pipelines and print the figures (benchmarks/out/pipelines.json)
+	@echo "make: measuring; let the machine idle meanwhile"
+	@$(BIN)/python -m benchmarks.pipelines
+
+bench-peers: $(READY) ## install the peers that make bench compares with, each in an environment of its own
+	@echo "make: installing the peers below benchmarks/.peers"
+	@$(BIN)/python -m benchmarks.peers
+
+soak: $(READY) ## the slow tests with their full counts; many minutes
+	@echo "make: soaking, full counts"
+	@HEADRACE_SOAK=1 $(PYTEST) -m "slow or service" --timeout 3600 $(ARGS)
+
+test-heavy: $(READY) ## the tests that need heavy installs, run by hand
+	@echo "make: running the heavy tests"
+	@$(PYTEST) -m heavy $(ARGS) || { code=$$?; \
+	  [ $$code -eq 5 ] && echo "make: there are no heavy tests yet" || exit $$code; }
+
+reference: $(READY) ## write docs/reference/cli.md anew from the commands
+	@echo "make: writing docs/reference/cli.md"
+	@$(BIN)/python docs/generate_cli.py
+
+lock: ## write constraints.txt anew from the newest versions that install together
+	@echo "make: resolving the newest versions in a fresh environment"
+	@sh .ci/lock
+
+clean: ## remove the environment, caches and built files
+	@echo "make: removing $(VENV), caches and built files"
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis docs/_build dist
+	@find src tests docs examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -1,0 +1,36 @@
+"""Options of the whole test suite."""
+
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+ALLOWED_SKIP = "no GPU"
+"""A skip for this reason stands even under --no-skips: CI machines have none."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--no-skips", action="store_true", help="a skipped test fails, unless it lacks a GPU")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    report = yield
+    return _refused(report, item.config)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, Any, Any]:
+    report = yield
+    return _refused(report, collector.config)
+
+
+def _refused(report: Any, config: pytest.Config) -> Any:
+    """The report as it is, or as a failure when it says skipped and skips are refused."""
+    if not config.getoption("--no-skips") or report.outcome != "skipped" or hasattr(report, "wasxfail"):
+        return report
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    if ALLOWED_SKIP not in reason:
+        report.outcome = "failed"
+        report.longrepr = f"{report.nodeid} was skipped, and skips are refused here: {reason}"
+    return report
