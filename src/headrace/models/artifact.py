@@ -11,7 +11,8 @@ class Artifact:
 
     Attributes:
         format: ``onnx``; later ``skops``, ``xgboost``, …; names the Runtime engine.
-        files: File name to content; the main file is ``model.<format>``.
+        files: File name to content; the main file is ``model.<format>``. ``examples.json`` holds recorded rows and what
+            the trained model answers: ``{"columns": {name: [cell]}, "outputs": {name: [value]}, "tolerance": t}``.
         inputs: Names of the input columns, in the order the graph takes them: numeric ones, then strings.
         outputs: Names of the outputs, per row (``late``).
         report: How the export was checked: rows, largest difference, label agreement, tolerance.

@@ -12,8 +12,8 @@ from headrace.models.signature import Signature
 Batch = Mapping[str, NDArray[Any]]
 """A batch by input.
 
-Tables: ``{"numbers": float32 [rows, numeric columns], "strings": object [rows, string columns]}``, either absent when the
-signature has no such column. Tensors: one array per input, batch first.
+Tables: ``{"numbers": float32 [rows, numeric columns], "strings": object [rows, string columns]}``, either absent when
+the signature has no such column. Tensors: one array per input, batch first.
 """
 
 

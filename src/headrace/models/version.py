@@ -14,12 +14,14 @@ class ModelVersion:
     Attributes:
         name: The model (``late``).
         version: From 1, per name.
-        digest: SHA-256 over the artifact's files.
+        digest: SHA-256 over the model's files and its signature: what the model is.
+        manifest: SHA-256 of ``manifest.json``, which holds the SHA-256 of every other file of the version; names its
+            folder ``models/<manifest>`` in Files.
         signature: What it takes and gives.
         format: Names the Runtime.
         commit: Git commit of the project, with ``+dirty`` when it had changes; empty outside git.
         licence: Of the training data.
-        datasets: Dataset reference (``flights@1``) to digest.
+        datasets: Dataset reference (``orders@1``) to digest.
         steps: Step name to content key: the lineage inside the run.
         metrics: As measured before registration.
         report: Parity and other checks of the artifact.
@@ -32,6 +34,7 @@ class ModelVersion:
     digest: str
     signature: Signature
     format: str
+    manifest: str = ""
     commit: str = ""
     licence: str = ""
     datasets: Mapping[str, str] = field(default_factory=dict)
@@ -44,3 +47,29 @@ class ModelVersion:
     def __str__(self) -> str:
         """As a reference."""
         return f"{self.name}@{self.version}"
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values, for the ledger."""
+        return {**vars(self), "signature": self.signature.to_json()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "ModelVersion":
+        """Back from ``to_json``."""
+        return cls(**{**data, "signature": Signature.from_json(data["signature"])})
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Where a model comes from.
+
+    Attributes:
+        datasets: Dataset reference (``orders@1``) to digest.
+        steps: Step name to content key.
+        run: Run id.
+        commit: Git commit of the project, with ``+dirty`` when it had changes.
+    """
+
+    datasets: Mapping[str, str] = field(default_factory=dict)
+    steps: Mapping[str, str] = field(default_factory=dict)
+    run: str = ""
+    commit: str = ""

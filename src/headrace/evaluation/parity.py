@@ -1,0 +1,115 @@
+"""Parity: does the artifact to be served answer as the trained model does, on stored rows?"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from headrace.errors import ParityFailed, UsageError
+from headrace.evaluation.metrics import LABEL_THRESHOLD
+
+SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How the answers of two forms of one model compare.
+
+    Attributes:
+        rows: Rows compared.
+        max_difference: Largest absolute difference; infinite where only one side answers NaN.
+        label_agreement: Share of rows on the same side of 0.5; 1.0 for values that are no probabilities.
+        tolerance: Largest difference allowed.
+        worst: Row numbers, largest difference first.
+        trained: What the trained model answers for ``worst``.
+        served: What the artifact answers for ``worst``.
+    """
+
+    rows: int
+    max_difference: float
+    label_agreement: float
+    tolerance: float
+    worst: tuple[int, ...]
+    trained: tuple[float, ...]
+    served: tuple[float, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether no difference exceeds the tolerance."""
+        return self.max_difference <= self.tolerance
+
+    def to_json(self) -> dict[str, Any]:
+        """What a model's report keeps."""
+        return {
+            "rows": self.rows,
+            "max_difference": self.max_difference,
+            "label_agreement": self.label_agreement,
+            "tolerance": self.tolerance,
+        }
+
+
+def parity(trained: ArrayLike, served: ArrayLike, *, tolerance: float, worst: int = SHOWN) -> Parity:
+    """Compare answers [rows] or [rows, outputs].
+
+    Args:
+        trained: Answers of the trained model.
+        served: Answers of the artifact.
+        tolerance: Largest absolute difference allowed.
+        worst: How many rows to name.
+
+    Raises:
+        UsageError: The shapes differ or there is no row.
+    """
+    left, right = np.asarray(trained, dtype=np.float64), np.asarray(served, dtype=np.float64)
+    if left.shape != right.shape or not len(left):
+        raise UsageError(
+            "answers cannot be compared",
+            why=f"the trained model gives shape {left.shape}, the artifact {right.shape}",
+            fix="pass at least one row to compare on",
+        )
+    left, right = left.reshape(len(left), -1), right.reshape(len(right), -1)
+    gaps = np.abs(left - right)
+    gaps = np.where(np.isnan(left) & np.isnan(right), 0.0, np.where(np.isnan(gaps), np.inf, gaps))
+    by_row = gaps.max(axis=1)
+    rows = np.argsort(-by_row, kind="stable")[:worst]
+    column = gaps[rows].argmax(axis=1)
+    return Parity(
+        rows=len(left),
+        max_difference=float(by_row.max()),
+        label_agreement=_agreement(left, right),
+        tolerance=tolerance,
+        worst=tuple(int(row) for row in rows),
+        trained=tuple(float(v) for v in left[rows, column]),
+        served=tuple(float(v) for v in right[rows, column]),
+    )
+
+
+def check(found: Parity, *, where: str = "", rows: Sequence[Mapping[str, Any]] = ()) -> None:
+    """Raise ``ParityFailed`` with the worst rows when the tolerance is exceeded.
+
+    Args:
+        found: The comparison.
+        where: What was exported, for the message.
+        rows: The input rows that ``found.worst`` names, in that order, to show.
+    """
+    if found.holds:
+        return
+    lines = []
+    for place, number in enumerate(found.worst):
+        cells = f" {dict(rows[place])}" if place < len(rows) else ""
+        lines.append(f"row {number}: trained {found.trained[place]:.6g}, served {found.served[place]:.6g}{cells}")
+    raise ParityFailed(
+        f"the artifact answers up to {found.max_difference:.3g} away from the trained model, "
+        f"{found.tolerance:.3g} is allowed ({found.label_agreement:.2%} of {found.rows} labels agree)",
+        where=where,
+        why="; ".join(lines),
+        fix="keep numbers unscaled before trees (float32 moves splits), or pass tolerance= if this is small enough",
+    )
+
+
+def _agreement(left: Any, right: Any) -> float:
+    if np.nanmin(left) < 0 or np.nanmax(left) > 1:
+        return 1.0
+    return float(np.mean((left >= LABEL_THRESHOLD) == (right >= LABEL_THRESHOLD)))

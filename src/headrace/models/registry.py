@@ -1,0 +1,216 @@
+"""The registry: immutable model versions, found by reference and fetched with verified digests.
+
+A version's files lie in Files under ``models/<manifest>/``: the model, ``signature.json``, ``examples.json`` (recorded
+rows with the trained model's answers), ``profile.json`` where given, and ``manifest.json`` (SHA-256 of each).
+"""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from headrace.errors import Conflict, IntegrityError, NotFound, RegistrationRefused
+from headrace.models.aliases import aliases
+from headrace.models.artifact import Artifact
+from headrace.models.infer import cells_of, examples_frame, signature_of
+from headrace.models.signature import Signature
+from headrace.models.version import Lineage, ModelVersion
+from headrace.refs import Ref, checked_name
+from headrace.storage.files import Files
+from headrace.storage.ledger import Fact, Ledger
+from headrace.storage.stores import Stores
+
+KIND = "model.version"
+EXAMPLES = "examples.json"
+PROFILE = "profile.json"
+MANIFEST = "manifest.json"
+SIGNATURE = "signature.json"
+ATTEMPTS = 8
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What is said about an artifact when it is registered.
+
+    Attributes:
+        name: The model (``late``).
+        example: Rows with at least the model's inputs; their schema is the signature.
+        licence: Of the training data (``CC0-1.0``).
+        nullable: Inputs that may be null, besides those with a null in the example.
+        metrics: As measured before.
+        lineage: Datasets, steps, run and commit.
+        profile: Profile of the training inputs as JSON values, which monitoring compares against.
+    """
+
+    name: str
+    example: Any
+    licence: str
+    nullable: Sequence[str] = ()
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    lineage: Lineage = field(default_factory=Lineage)
+    profile: Mapping[str, Any] | None = None
+
+
+def register(stores: Stores, artifact: Artifact, asked: Registration) -> ModelVersion:
+    """Keep ``artifact`` as the next version of ``asked.name``; an equal model returns the version it already is.
+
+    Raises:
+        RegistrationRefused: The licence or the example is missing, or the example lacks an input.
+        NameRefused: The name breaks the naming rule.
+    """
+    checked_name(asked.name, of="model")
+    if not asked.licence:
+        raise RegistrationRefused(
+            f"model {asked.name} has no licence",
+            why="what may be done with it follows from its training data",
+            fix="headrace data put <dataset> --licence CC0-1.0, or register(..., licence=...)",
+        )
+    signature = signature_of(artifact, asked.example, nullable=asked.nullable)
+    contents = _contents(artifact, asked, signature)
+    digest = _digest(contents)
+    for _ in range(ATTEMPTS):
+        known = versions(stores.ledger, asked.name)
+        equal = [version for version in known if version.digest == digest]
+        if equal:
+            return equal[-1]
+        manifest = _store(stores.files, contents)
+        version = replace(_described(artifact, asked, signature), version=len(known) + 1)
+        version = replace(version, digest=digest, manifest=manifest)
+        try:
+            fact = stores.ledger.append([Fact(KIND, asked.name, version.to_json(), unique=str(version))])[0]
+        except Conflict:
+            continue
+        return _of(fact)
+    raise Conflict(f"versions of {asked.name} keep appearing", fix="try again")
+
+
+def versions(ledger: Ledger, name: str | None = None) -> list[ModelVersion]:
+    """All versions of one model, or of all models, oldest first."""
+    return [_of(fact) for fact in ledger.query(KIND, name)]
+
+
+def find(ledger: Ledger, reference: str) -> ModelVersion:
+    """The version that ``late`` (the newest), ``late@3`` or ``late@champion`` means now.
+
+    Raises:
+        NotFound: No such model, version or alias.
+    """
+    ref = Ref.parse(reference)
+    known = versions(ledger, ref.name)
+    if not known:
+        names = sorted({version.name for version in versions(ledger)})
+        raise NotFound(
+            f"no model named {ref.name!r}",
+            fix=f"one of {', '.join(names)}" if names else "register one: headrace run <pipeline>",
+        )
+    if not ref.selector:
+        return known[-1]
+    moved = aliases(ledger, ref.name)
+    wanted = ref.version or moved.get(ref.selector)
+    for version in known:
+        if version.version == wanted:
+            return version
+    raise NotFound(
+        f"model {ref.name!r} has no {'version' if ref.version else 'alias'} {ref.selector!r}",
+        why=f"it has versions 1 to {len(known)}" + (f", aliases {', '.join(sorted(moved))}" if moved else ", no alias"),
+        fix=f"headrace models promote {ref.name}@{len(known)} --alias {ref.selector}" if not ref.version else "",
+    )
+
+
+def fetch(files: Files, version: ModelVersion) -> Path:
+    """A local folder with the version's files, each checked against the digest it was registered with.
+
+    Raises:
+        IntegrityError: A file differs from what was registered, or is missing.
+    """
+    prefix = f"models/{version.manifest}"
+    manifest = _verified(files, f"{prefix}/{MANIFEST}", version.manifest)
+    for name, digest in json.loads(manifest.read_bytes()).items():
+        _verified(files, f"{prefix}/{name}", digest)
+    return manifest.parent
+
+
+def profile_of(files: Files, version: ModelVersion) -> dict[str, Any] | None:
+    """The training profile of a version's inputs as JSON values; None when it was registered without.
+
+    Raises:
+        IntegrityError: A file differs from what was registered.
+    """
+    path = fetch(files, version) / PROFILE
+    return json.loads(path.read_bytes()) if path.exists() else None
+
+
+def _contents(artifact: Artifact, asked: Registration, signature: Signature) -> dict[str, bytes]:
+    contents = {**artifact.files, SIGNATURE: _json(signature.to_json())}
+    if EXAMPLES not in contents:
+        cells = cells_of(examples_frame(artifact, asked.example))
+        contents[EXAMPLES] = _json({"columns": cells, "outputs": {}})
+    if asked.profile is not None:
+        contents[PROFILE] = _json(asked.profile)
+    return contents
+
+
+def _digest(contents: Mapping[str, bytes]) -> str:
+    """SHA-256 over name and SHA-256 of the files that decide what the model answers.
+
+    Examples and profile describe the model; other rows of the same table do not make it another model.
+    """
+    total = hashlib.sha256()
+    for name in sorted(set(contents) - {EXAMPLES, PROFILE}):
+        total.update(f"{name} {hashlib.sha256(contents[name]).hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+def _store(files: Files, contents: Mapping[str, bytes]) -> str:
+    """Put the files and their manifest, which goes last; return the manifest's SHA-256, which names their folder."""
+    manifest = _json({name: hashlib.sha256(content).hexdigest() for name, content in sorted(contents.items())})
+    digest = hashlib.sha256(manifest).hexdigest()
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in (*contents.items(), (MANIFEST, manifest)):
+            path = Path(folder) / checked_name(name, of="file of a model")
+            path.write_bytes(content)
+            files.put(path, f"models/{digest}/{name}")
+    return digest
+
+
+def _verified(files: Files, key: str, digest: str) -> Path:
+    try:
+        path = files.get(key)
+    except NotFound as error:
+        raise IntegrityError("a file of the model is missing", where=key, fix="run the pipeline again") from error
+    if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+        raise IntegrityError(
+            "a file of the model is not what was registered",
+            where=key,
+            why="its SHA-256 differs",
+            fix="restore the file from a backup, or run the pipeline that registered it again",
+        )
+    return path
+
+
+def _described(artifact: Artifact, asked: Registration, signature: Signature) -> ModelVersion:
+    return ModelVersion(
+        name=asked.name,
+        version=0,
+        digest="",
+        signature=signature,
+        format=artifact.format,
+        commit=asked.lineage.commit,
+        licence=asked.licence,
+        datasets=dict(asked.lineage.datasets),
+        steps=dict(asked.lineage.steps),
+        metrics=dict(asked.metrics),
+        report=dict(artifact.report),
+        run=asked.lineage.run,
+    )
+
+
+def _of(fact: Fact) -> ModelVersion:
+    return ModelVersion.from_json({**fact.body, "at": fact.at})
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True).encode()
