@@ -1,6 +1,7 @@
 """The three ports that most rooms keep things with, as one argument."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from headrace.storage.files import Files
 from headrace.storage.ledger import Ledger
@@ -9,8 +10,16 @@ from headrace.storage.tables import Tables
 
 @dataclass(frozen=True)
 class Stores:
-    """Facts, objects and tables of one environment."""
+    """Facts, objects and tables of one environment.
+
+    Attributes:
+        ledger: Facts.
+        files: Objects.
+        tables: The table engine.
+        scratch: Folder for half-made files, on a disk; the system's temporary folder when None.
+    """
 
     ledger: Ledger
     files: Files
     tables: Tables
+    scratch: Path | None = None

@@ -28,19 +28,28 @@ class TableFacts:
 class Tables(Protocol):
     """Port: lazy tables on the environment's engine."""
 
-    def read(self, source: Path, *, nulls: Sequence[str] = ()) -> "nw.LazyFrame":  # type: ignore[type-arg]
-        """A file that somebody else wrote (CSV also gzipped or zipped, Parquet, JSON lines), by its bytes and ending.
+    def ingest(self, source: Path, path: Path, *, nulls: Sequence[str] = ()) -> TableFacts:
+        """Parse a file that somebody else wrote into one Parquet file at ``path`` (fsynced) and say what it holds.
+
+        Types are those that every row allows, never those of a sample.
 
         Args:
-            source: The file.
-            nulls: Texts that mean null, besides the empty one (``NA``).
+            source: CSV, Parquet or JSON (lines or one array), not compressed; told apart by its bytes.
+            path: Where to write; the folder exists.
+            nulls: Texts of a CSV that mean null, besides the empty one (``NA``).
+
+        Raises:
+            DataRefused: The bytes are not a table.
         """
 
     def scan(self, paths: Sequence[Path]) -> "nw.LazyFrame":  # type: ignore[type-arg]
         """Parquet files that headrace wrote, as one lazy frame."""
 
-    def write(self, frame: "nw.LazyFrame", path: Path) -> TableFacts:  # type: ignore[type-arg]
-        """Run the plan once into one Parquet file at ``path`` (fsynced) and say what it holds."""
+    def write(self, frame: "nw.LazyFrame | nw.DataFrame", path: Path) -> TableFacts:  # type: ignore[type-arg]
+        """Run the plan once into one Parquet file at ``path`` (fsynced) and say what it holds.
+
+        A frame of another backend (pandas, polars, pyarrow) is handed over through Arrow.
+        """
 
     def digest(self, path: Path) -> TableFacts:
         """Read a Parquet file anew and say what it holds."""

@@ -1,0 +1,50 @@
+"""One DuckDB connection per process and project, set up so that results do not depend on the machine's settings."""
+
+import os
+from pathlib import Path
+from threading import Lock
+
+import duckdb
+
+from headrace.settings import Settings
+
+MEMORY_SHARE = 0.6
+"""Of the machine's memory, for all processes together; what does not fit spills to the temporary directory."""
+
+_open: dict[Path, duckdb.DuckDBPyConnection] = {}
+_lock = Lock()
+
+
+def connection(settings: Settings) -> duckdb.DuckDBPyConnection:
+    """The process's connection for the project of ``settings``, opened on first use.
+
+    Times with a zone are UTC; intermediate results that outgrow memory go below the project's state folder.
+    """
+    with _lock:
+        if settings.home_path not in _open:
+            _open[settings.home_path] = _connect(settings)
+        return _open[settings.home_path]
+
+
+def close(settings: Settings) -> None:
+    """Close the process's connection for this project, if it has one."""
+    with _lock:
+        connected = _open.pop(settings.home_path, None)
+    if connected is not None:
+        connected.close()
+
+
+def _connect(settings: Settings) -> duckdb.DuckDBPyConnection:
+    threads = settings.workers or os.cpu_count() or 1
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return duckdb.connect(
+        ":memory:",
+        config={
+            "threads": threads,
+            # The main process and each of its workers has a connection of its own.
+            "memory_limit": f"{int(total * MEMORY_SHARE / (threads + 1)) >> 20}MiB",
+            "temp_directory": str(settings.home_path / "cache" / "duckdb"),
+            "TimeZone": "UTC",
+            "autoinstall_known_extensions": False,
+        },
+    )
