@@ -16,7 +16,7 @@ class Tracking(Protocol):
         metrics: Mapping[str, float],
         tags: Mapping[str, str],
     ) -> str:
-        """Log a finished run in one batch; return the server's id of it. Mirroring the same ``tags["key"]`` twice writes once."""
+        """Log a finished run in one batch; return the server's id of it. The same ``tags["key"]`` is written once."""
 
     def address(self) -> str:
         """What to point the server's own client or UI at."""

@@ -10,7 +10,8 @@ class Dimension:
     """One searched parameter.
 
     Attributes:
-        kind: ``log_uniform`` and ``uniform`` draw a float in [low, high], ``integer`` a whole number, ``choice`` a value.
+        kind: ``log_uniform`` and ``uniform`` draw a float in [low, high], ``integer`` a whole number in it, ``choice``
+            one of ``values``.
         low: Lower end.
         high: Upper end.
         values: What ``choice`` chooses from.
@@ -22,15 +23,27 @@ class Dimension:
     values: Sequence[Any] = ()
 
 
-class Sampler(Protocol):
-    """Port: a search strategy over a space. The same seed and history propose the same settings."""
+Tried = tuple[Mapping[str, Any], float]
+"""Settings and the score they reached."""
 
-    def ask(
-        self,
-        space: Mapping[str, Dimension],
-        history: Sequence[tuple[Mapping[str, Any], float]],
-        *,
-        maximize: bool,
-        count: int,
-    ) -> list[dict[str, Any]]:
-        """The next ``count`` settings to try, given settings and their scores so far."""
+
+@dataclass(frozen=True)
+class Study:
+    """What is searched for.
+
+    Attributes:
+        space: Parameter to its dimension.
+        maximize: Whether a larger score is better.
+        seed: Of the sampler.
+    """
+
+    space: Mapping[str, Dimension]
+    maximize: bool
+    seed: int = 0
+
+
+class Sampler(Protocol):
+    """Port: a search strategy over a space. The same study and history propose the same settings."""
+
+    def ask(self, study: Study, history: Sequence[Tried], *, count: int) -> list[dict[str, Any]]:
+        """The next ``count`` settings to try, given those tried so far in the order they were proposed."""

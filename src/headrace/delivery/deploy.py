@@ -1,0 +1,77 @@
+"""Deployment: what is served under a name from now on, with every model reference resolved."""
+
+from collections.abc import Sequence
+
+from headrace.delivery.promotion import current_user
+from headrace.errors import NotFound, UsageError
+from headrace.models.registry import find
+from headrace.refs import checked_name
+from headrace.serving.deployment import KIND, Deployment, contract
+from headrace.serving.deployment import current as deployed
+from headrace.serving.endpoint import Endpoint
+from headrace.storage.ledger import Fact, Ledger, latest
+
+
+def deploy(
+    ledger: Ledger, endpoint: Endpoint, *, who: str = "", why: str = "", gates: Sequence[str] = ()
+) -> Deployment:
+    """Record that ``endpoint`` is served from now on; gateways follow the record.
+
+    Args:
+        ledger: Where versions, aliases and deployments are.
+        endpoint: Schedule, deadline, default, reference and shadows.
+        who: Who deploys; by default the login name.
+        why: For people.
+        gates: Names of the gates that passed.
+
+    Returns:
+        The deployment; the one that stands already when nothing about it would change.
+
+    Raises:
+        NotFound: A model reference means nothing.
+        SignatureError: The models do not take the same columns.
+        UsageError: The schedule is empty, waits beyond the deadline, or an output has no default.
+    """
+    checked_name(endpoint.name, of="endpoint")
+    _check_schedule(endpoint)
+    versions = {reference: find(ledger, reference) for reference in endpoint.models}
+    due = contract({str(version): version.signature for version in versions.values()})
+    missing = [output.name for output in due.outputs if output.name not in endpoint.default]
+    if missing:
+        raise UsageError(
+            f"endpoint {endpoint.name} has no default for {', '.join(missing)}",
+            why="it must answer when no model can",
+            fix=f"default={{{missing[0]!r}: 0.0}}, for example the mean of the training labels",
+        )
+    models = {reference: str(version) for reference, version in versions.items()}
+    standing = deployed(ledger, endpoint.name)
+    if standing is not None and standing.endpoint == endpoint and standing.models == models:
+        return standing
+    asked = Deployment(endpoint, models, who or current_user(), why, tuple(gates))
+    return Deployment.from_fact(ledger.append([Fact(KIND, endpoint.name, asked.to_json())])[0])
+
+
+def current(ledger: Ledger, name: str) -> tuple[Endpoint, Fact]:
+    """What is served under ``name`` now, and the fact that says so.
+
+    Raises:
+        NotFound: Nothing was ever deployed there.
+    """
+    fact = latest(ledger, KIND, name)
+    if fact is None:
+        raise NotFound(f"no endpoint named {name!r}", fix="headrace serving ls; hr.deploy(...) in a pipeline makes one")
+    return Deployment.from_fact(fact).endpoint, fact
+
+
+def _check_schedule(endpoint: Endpoint) -> None:
+    if not endpoint.schedule:
+        raise UsageError(
+            f"endpoint {endpoint.name} has no schedule", fix='schedule=[("late@champion", 20)] (milliseconds)'
+        )
+    beyond = [p.model for p in endpoint.schedule if not 0 < p.wait_s <= endpoint.deadline_s]
+    if beyond:
+        raise UsageError(
+            f"endpoint {endpoint.name} cannot wait as long for {beyond[0]} as its schedule says",
+            why=f"the default answers after {endpoint.deadline_s * 1000:g} ms",
+            fix="give each model more than 0 ms and at most deadline_ms",
+        )
