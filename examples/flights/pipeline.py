@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import narwhals as nw
-import numpy as np
 import polars as pl
 from sklearn.compose import ColumnTransformer
 from sklearn.dummy import DummyClassifier
@@ -66,18 +65,13 @@ def features(flights: nw.LazyFrame, weather: nw.LazyFrame) -> nw.LazyFrame:
 
     Training rows and live requests both come out of this one step; nothing in it looks past ``asked``.
     """
-    departures = flights.filter(~nw.col("left").is_null()).select("origin", "left", "waited", departed=nw.lit(1))
-    rows = hr.features.recent(
-        flights,
-        departures,
-        by=["origin"],
-        at="asked",
-        event_time="left",
-        window=RECENT,
-        sums={"recent_departures": "departed", "recent_waited": "waited"},
+    departures = flights.filter(~nw.col("left").is_null()).select(
+        "origin", "left", recent_waited=nw.col("waited"), recent_departures=nw.lit(1)
     )
+    rows = hr.features.recent(flights, departures, by=["origin"], at="asked", event_time="left", window=RECENT)
+    reports = weather.select("origin", *WEATHER, reported=nw.col("time_hour"))
     rows = hr.features.latest(
-        rows, weather, by=["origin"], at="asked", event_time="time_hour", columns=WEATHER, within=timedelta(hours=6)
+        rows, reports, by=["origin"], at="asked", event_time="reported", within=timedelta(hours=6)
     )
     busy = nw.col("recent_departures") > 0
     delay = nw.when(busy).then(nw.col("recent_waited") / nw.col("recent_departures"))

@@ -71,7 +71,7 @@ def test_nothing_after_the_question_is_used(number: int) -> None:
 
 def test_congestion_counts_what_left_in_the_two_hours_before() -> None:
     row = computed(flights())[20]
-    # Asked an hour ahead of flight 20, four quarters back; departures ran ten minutes late: the last to have left is 15.
+    # Asked an hour ahead, at the time of flight 16; all leave ten minutes late, so 15 is the last to have left.
     assert row["recent_departures"][0] == 8
     assert row["recent_delay"][0] == 10
 

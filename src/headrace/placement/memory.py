@@ -4,6 +4,7 @@ import os
 import threading
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 _PROC = Path("/proc")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -24,7 +25,7 @@ class PeakMemory:
         self._done = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="peak-memory", daemon=True)
 
-    def __enter__(self) -> "PeakMemory":
+    def __enter__(self) -> Self:
         """Start watching."""
         self._watcher.start()
         return self

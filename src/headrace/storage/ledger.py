@@ -13,7 +13,7 @@ class Fact:
 
     Attributes:
         kind: What happened, dotted: ``dataset.version``, ``step.finished``, ``alias.moved``.
-        subject: What it happened to: ``flights``, a run id, a step key.
+        subject: What it happened to: ``orders``, a run id, a step key.
         body: JSON values; at most 64 KiB encoded (larger values belong in Files).
         unique: When set, at most one fact of this kind may ever carry it; appending a second raises ``Conflict``.
         at: Unix seconds; filled in by ``append`` when 0.
