@@ -1,7 +1,7 @@
 """The registry: immutable model versions, found by reference and fetched with verified digests.
 
-A version's files lie in Files under ``models/<manifest>/``: the model, ``signature.json``, ``examples.json`` (recorded
-rows with the trained model's answers), ``profile.json`` where given, and ``manifest.json`` (SHA-256 of each).
+A version's files lie in one folder of Files with a manifest: the model, ``signature.json``, ``examples.json`` (recorded
+rows with the trained model's answers) and, where given, ``profile.json``.
 """
 
 import hashlib
@@ -12,13 +12,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from headrace.errors import Conflict, IntegrityError, NotFound, RegistrationRefused
+from headrace.errors import Conflict, NotFound, RegistrationRefused
 from headrace.models.aliases import aliases
 from headrace.models.artifact import Artifact
 from headrace.models.infer import cells_of, examples_frame, signature_of
 from headrace.models.signature import Signature
 from headrace.models.version import Lineage, ModelVersion
 from headrace.refs import Ref, checked_name
+from headrace.storage import manifest
 from headrace.storage.files import Files
 from headrace.storage.ledger import Fact, Ledger
 from headrace.storage.stores import Stores
@@ -26,7 +27,6 @@ from headrace.storage.stores import Stores
 KIND = "model.version"
 EXAMPLES = "examples.json"
 PROFILE = "profile.json"
-MANIFEST = "manifest.json"
 SIGNATURE = "signature.json"
 ATTEMPTS = 8
 
@@ -70,15 +70,15 @@ def register(stores: Stores, artifact: Artifact, asked: Registration) -> ModelVe
         )
     signature = signature_of(artifact, asked.example, nullable=asked.nullable)
     contents = _contents(artifact, asked, signature)
-    digest = _digest(contents)
+    # Other examples or another profile of the same model do not make it another model.
+    digest = _digest({name: contents[name] for name in contents if name not in {EXAMPLES, PROFILE}})
     for _ in range(ATTEMPTS):
         known = versions(stores.ledger, asked.name)
         equal = [version for version in known if version.digest == digest]
         if equal:
             return equal[-1]
-        manifest = _store(stores.files, contents)
-        version = replace(_described(artifact, asked, signature), version=len(known) + 1)
-        version = replace(version, digest=digest, manifest=manifest)
+        version = replace(_described(artifact, asked, signature), version=len(known) + 1, digest=digest)
+        version = _stored(stores.files, version, contents)
         try:
             fact = stores.ledger.append([Fact(KIND, asked.name, version.to_json(), unique=str(version))])[0]
         except Conflict:
@@ -125,12 +125,9 @@ def fetch(files: Files, version: ModelVersion) -> Path:
 
     Raises:
         IntegrityError: A file differs from what was registered, or is missing.
+        NotFound: The whole folder is gone.
     """
-    prefix = f"models/{version.manifest}"
-    manifest = _verified(files, f"{prefix}/{MANIFEST}", version.manifest)
-    for name, digest in json.loads(manifest.read_bytes()).items():
-        _verified(files, f"{prefix}/{name}", digest)
-    return manifest.parent
+    return manifest.fetch(files, version.folder, version.manifest)
 
 
 def profile_of(files: Files, version: ModelVersion) -> dict[str, Any] | None:
@@ -154,41 +151,20 @@ def _contents(artifact: Artifact, asked: Registration, signature: Signature) -> 
 
 
 def _digest(contents: Mapping[str, bytes]) -> str:
-    """SHA-256 over name and SHA-256 of the files that decide what the model answers.
-
-    Examples and profile describe the model; other rows of the same table do not make it another model.
-    """
+    """SHA-256 over name and SHA-256 of files."""
     total = hashlib.sha256()
-    for name in sorted(set(contents) - {EXAMPLES, PROFILE}):
+    for name in sorted(contents):
         total.update(f"{name} {hashlib.sha256(contents[name]).hexdigest()}\n".encode())
     return total.hexdigest()
 
 
-def _store(files: Files, contents: Mapping[str, bytes]) -> str:
-    """Put the files and their manifest, which goes last; return the manifest's SHA-256, which names their folder."""
-    manifest = _json({name: hashlib.sha256(content).hexdigest() for name, content in sorted(contents.items())})
-    digest = hashlib.sha256(manifest).hexdigest()
+def _stored(files: Files, version: ModelVersion, contents: Mapping[str, bytes]) -> ModelVersion:
+    prefix = f"models/{_digest(contents)}"
     with tempfile.TemporaryDirectory() as folder:
-        for name, content in (*contents.items(), (MANIFEST, manifest)):
-            path = Path(folder) / checked_name(name, of="file of a model")
-            path.write_bytes(content)
-            files.put(path, f"models/{digest}/{name}")
-    return digest
-
-
-def _verified(files: Files, key: str, digest: str) -> Path:
-    try:
-        path = files.get(key)
-    except NotFound as error:
-        raise IntegrityError("a file of the model is missing", where=key, fix="run the pipeline again") from error
-    if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-        raise IntegrityError(
-            "a file of the model is not what was registered",
-            where=key,
-            why="its SHA-256 differs",
-            fix="restore the file from a backup, or run the pipeline that registered it again",
-        )
-    return path
+        for name, content in contents.items():
+            (Path(folder) / checked_name(name, of="file of a model")).write_bytes(content)
+        written = manifest.store(files, Path(folder), prefix, {"format": version.format})
+    return replace(version, folder=prefix, manifest=written.digest)
 
 
 def _described(artifact: Artifact, asked: Registration, signature: Signature) -> ModelVersion:

@@ -15,8 +15,8 @@ class ModelVersion:
         name: The model (``late``).
         version: From 1, per name.
         digest: SHA-256 over the model's files and its signature: what the model is.
-        manifest: SHA-256 of ``manifest.json``, which holds the SHA-256 of every other file of the version; names its
-            folder ``models/<manifest>`` in Files.
+        folder: Key prefix of its files in Files.
+        manifest: SHA-256 of the folder's manifest, which holds the SHA-256 of every other file in it.
         signature: What it takes and gives.
         format: Names the Runtime.
         commit: Git commit of the project, with ``+dirty`` when it had changes; empty outside git.
@@ -34,6 +34,7 @@ class ModelVersion:
     digest: str
     signature: Signature
     format: str
+    folder: str = ""
     manifest: str = ""
     commit: str = ""
     licence: str = ""
