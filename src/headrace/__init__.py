@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from headrace import features as features
     from headrace.models.artifact import Artifact as Artifact
     from headrace.models.version import ModelVersion as ModelVersion
 
@@ -17,11 +18,16 @@ _NAMES = {
     "ModelVersion": "headrace.models.version",
 }
 
-__all__ = ["Artifact", "ModelVersion"]
+# Rooms that are used by their name: ``hr.features.latest``.
+_ROOMS = frozenset({"features"})
+
+__all__ = ["Artifact", "ModelVersion", "features"]
 
 
 def __getattr__(name: str) -> Any:
     """Load a public name from its module."""
+    if name in _ROOMS:
+        return importlib.import_module(f"headrace.{name}")
     if name not in _NAMES:
         raise AttributeError(f"module 'headrace' has no attribute {name!r}")
     value = getattr(importlib.import_module(_NAMES[name]), name)

@@ -37,14 +37,15 @@ def close(settings: Settings) -> None:
 def _connect(settings: Settings) -> duckdb.DuckDBPyConnection:
     threads = settings.workers or os.cpu_count() or 1
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return duckdb.connect(
+    connected = duckdb.connect(
         ":memory:",
         config={
             "threads": threads,
             # The main process and each of its workers has a connection of its own.
             "memory_limit": f"{int(total * MEMORY_SHARE / (threads + 1)) >> 20}MiB",
             "temp_directory": str(settings.home_path / "cache" / "duckdb"),
-            "TimeZone": "UTC",
             "autoinstall_known_extensions": False,
         },
     )
+    connected.execute("SET TimeZone = 'UTC'")
+    return connected
