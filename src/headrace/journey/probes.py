@@ -1,0 +1,234 @@
+"""Probes: each part of the lifecycle is made to do its work once, and says how that went."""
+
+import base64
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from headrace.errors import HeadraceError, MissingExtra, Unavailable
+from headrace.journey.layers import chosen
+from headrace.journey.platform import Platform
+from headrace.models.runtime import Batch
+from headrace.models.signature import Column, Signature
+from headrace.refs import new_id
+from headrace.serving.deployment import history
+from headrace.storage.ledger import Fact
+from headrace.storage.stream import Record
+from headrace.training.mirror import pending
+from headrace.tuning.sampler import Dimension, Study
+
+WITHIN_S = 8.0
+"""All probes together; whoever has not answered by then has failed."""
+
+PROBED = "doctor.probed"
+_TOPIC = "doctor"
+# A model of 114 bytes that adds two columns (ONNX opset 11): a runtime can be tried before any model is registered.
+_ADDS_TWO_COLUMNS = base64.b64decode(
+    "CAYSADpmCjcKB251bWJlcnMSA3N1bSIJUmVkdWNlU3VtKgsKBGF4ZXNAAaABByoPCghrZWVwZGltcxgAoAECEgFnWhcKB251bWJlcnMSDAoKCAESBgoA"
+    "CgIIAmIPCgNzdW0SCAoGCAESAgoAQgQKABAL"
+)
+
+
+@dataclass(frozen=True)
+class Component:
+    """How one part of the lifecycle is.
+
+    Attributes:
+        name: What it is in the lifecycle: ``ledger``, ``gateway``.
+        engine: Which engine fulfils it here.
+        state: ``ok``: it did its work just now. ``FAIL``: it should have and did not. ``off``: not installed, not
+            chosen or not started.
+        detail: What was tried and seen.
+        fix: What to type when it failed.
+    """
+
+    name: str
+    engine: str
+    state: Literal["ok", "FAIL", "off"]
+    detail: str
+    fix: str = ""
+
+
+Probe = Callable[[Platform], str]
+"""Does something real and says what; raises when that fails, or ``Off`` when there is nothing to try."""
+
+
+class Off(Exception):
+    """There is nothing to try: not installed, not chosen, not started."""
+
+
+def probe_all(platform: Platform, *, within_s: float = WITHIN_S) -> list[Component]:
+    """Try every part side by side; a part that does not answer in time has failed."""
+    platform.ledger()  # opened once, before the probes share it
+    answers: dict[str, Component] = {}
+    threads = []
+    for name in PROBES:
+        thread = threading.Thread(target=_try, args=(platform, name, answers), daemon=True)
+        thread.start()
+        threads.append(thread)
+    deadline = time.monotonic() + within_s
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    silent = f"no answer within {within_s:g} s"
+    return [
+        answers.get(name)
+        or Component(name, chosen(platform.settings, PROBES[name][0]), "FAIL", silent, "headrace doctor, once more")
+        for name in PROBES
+    ]
+
+
+def _try(platform: Platform, name: str, answers: dict[str, Component]) -> None:
+    port, probe = PROBES[name]
+    engine = chosen(platform.settings, port)
+    try:
+        answers[name] = Component(name, engine, "ok", probe(platform))
+    except Off as off:
+        answers[name] = Component(name, engine, "off", str(off))
+    except MissingExtra as missing:
+        answers[name] = Component(name, engine, "off", missing.what, missing.fix)
+    except HeadraceError as error:
+        answers[name] = Component(name, engine, "FAIL", f"{error.what} {error.why}".strip(), error.fix)
+    except Exception as error:  # noqa: BLE001 - whatever a broken part raises is its state
+        answers[name] = Component(name, engine, "FAIL", f"{type(error).__name__}: {error}", "headrace config list")
+
+
+def _ledger(platform: Platform) -> str:
+    (written,) = platform.ledger().append([Fact(PROBED, "ledger", {"pid": os.getpid()})])
+    read = platform.ledger().query(PROBED, "ledger", after=written.seq - 1, newest=1)
+    if not read or read[-1].seq < written.seq:
+        raise Unavailable("a fact was written and cannot be read back")
+    return f"wrote and read fact {written.seq}"
+
+
+def _files(platform: Platform) -> str:
+    key, content = f"doctor/{new_id()}", os.urandom(1024)
+    files = platform.files()
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "probe"
+        source.write_bytes(content)
+        files.put(source, key)
+    back = files.get(key).read_bytes()
+    files.delete(key)
+    if back != content:
+        raise Unavailable("an object came back with other bytes than were put")
+    return f"put, read and removed {len(content)} bytes"
+
+
+def _tables(platform: Platform) -> str:
+    import narwhals as nw
+
+    with tempfile.TemporaryDirectory() as folder:
+        source, stored = Path(folder) / "probe.csv", Path(folder) / "probe.parquet"
+        source.write_text("part,amount\na,1\nb,2\na,3\n")
+        platform.tables().ingest(source, stored)
+        frame = platform.tables().scan([stored])
+        total = frame.filter(nw.col("part") == "a").select(nw.col("amount").sum()).collect().item()
+    if total != 1 + 3:
+        raise Unavailable("a query over three rows gave a wrong sum", why=f"{total} where 4 is due")
+    return "ingested and queried 3 rows"
+
+
+def _executor(platform: Platform) -> str:
+    executor = platform.executor()
+    other = executor.submit(os.getpid).result(timeout=WITHIN_S)
+    if other == os.getpid():
+        raise Unavailable("a step would run in this process, not in a worker")
+    return f"a worker process answered; {executor.slots} at once"
+
+
+def _sampler(platform: Platform) -> str:
+    rate = Dimension("log_uniform", low=0.01, high=1.0)
+    (proposal,) = platform.sampler().ask(Study({"rate": rate}, maximize=True), [({"rate": 0.1}, 0.5)], count=1)
+    if not rate.low <= proposal["rate"] <= rate.high:
+        raise Unavailable("a proposed setting lies outside its space", why=str(proposal))
+    return "proposed a setting"
+
+
+def _converter(platform: Platform) -> str:
+    platform.converter("sklearn")
+    return "ready to export"
+
+
+def _tracking(platform: Platform) -> str:
+    tracking = platform.tracking()
+    if tracking is None:
+        raise Off("training runs are in the ledger only; pip install 'headrace[mlflow]' mirrors them")
+    waiting = len(pending(platform.ledger(), tracking.address()))
+    return f"mirrors to {tracking.address()}" + (f"; {waiting} facts wait to be written" if waiting else "")
+
+
+def _runtime(platform: Platform) -> str:
+    import numpy as np
+
+    signature = Signature("table", (Column("a", "float32"), Column("b", "float32")), (Column("sum", "float32"),))
+    batch: Batch = {"numbers": np.array([[1, 2]], dtype=np.float32)}
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "model.onnx").write_bytes(_ADDS_TWO_COLUMNS)
+        model = platform.runtime("onnx").load(Path(folder), signature)
+        answer = float(model.score(batch)["sum"][0])
+        model.close()
+    if answer != 1 + 2:
+        raise Unavailable("a model that adds gave a wrong sum", why=f"{answer} where 3 is due")
+    return "loaded and scored a model"
+
+
+def _stream(platform: Platform) -> str:
+    stream = platform.stream()
+    mark = new_id()
+    offset = stream.append(_TOPIC, [Record(mark, b"probe", time.time_ns() // 1_000_000)])
+    if [record.offset for record in stream.find(_TOPIC, mark)] != [offset]:
+        raise Unavailable("a record was appended and cannot be found")
+    return f"appended and found record {offset}"
+
+
+def _gateway(platform: Platform) -> str:
+    state = platform.services().state("gateway")
+    if state.state == "stopped":
+        endpoints = sorted({d.endpoint.name for d in history(platform.ledger())})
+        raise Off(
+            f"not started; headrace serving run serves {', '.join(endpoints)}" if endpoints else "nothing deployed"
+        )
+    if state.state == "failed":
+        raise Unavailable("the gateway died", why=state.detail, fix="headrace serving run")
+    _answers(f"{state.address}/v2/health/ready")
+    return f"ready at {state.address} (pid {state.pid})"
+
+
+def _answers(url: str) -> None:
+    """Raise ``Unavailable`` unless ``url`` answers 200 soon."""
+    import http.client
+    from urllib.parse import urlsplit
+
+    place = urlsplit(url)
+    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=WITHIN_S / 4)
+    try:
+        connection.request("GET", place.path)
+        status = connection.getresponse().status
+    except OSError as error:
+        raise Unavailable(
+            "the gateway does not answer", where=url, why=str(error), fix="headrace serving run"
+        ) from error
+    finally:
+        connection.close()
+    if status != http.client.OK:
+        raise Unavailable("the gateway is not ready", where=url, why=f"HTTP {status}", fix="headrace serving run")
+
+
+PROBES: Mapping[str, tuple[str, Probe]] = {
+    "ledger": ("ledger", _ledger),
+    "files": ("files", _files),
+    "tables": ("tables", _tables),
+    "steps": ("executor", _executor),
+    "search": ("sampler", _sampler),
+    "export": ("converter", _converter),
+    "tracking": ("tracking", _tracking),
+    "scoring": ("runtime", _runtime),
+    "request log": ("stream", _stream),
+    "gateway": ("services", _gateway),
+}
+"""Component to its port and its probe, in the order of the lifecycle."""
