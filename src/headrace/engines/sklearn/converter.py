@@ -7,7 +7,7 @@ from typing import Any
 import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import is_classifier, is_regressor
+from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.dummy import DummyClassifier, DummyRegressor
 
 from headrace.engines.sklearn import graph
@@ -28,7 +28,7 @@ class SklearnConverter:
 
     def fits(self, model: Any) -> bool:
         """Whether ``model`` is a scikit-learn classifier, regressor or pipeline."""
-        return bool(is_classifier(model) or is_regressor(model))
+        return isinstance(model, BaseEstimator) and bool(is_classifier(model) or is_regressor(model))
 
     def convert(self, model: Any, columns: Mapping[str, str], *, to: str, output: str) -> Artifact:
         """Export ``model`` to ONNX; see ``Converter.convert``. Only columns that the model reads become inputs.

@@ -1,5 +1,6 @@
 """ONNX graphs: export a fitted model and cut the graph to the outputs that serving reads."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,7 +32,9 @@ def exported(model: Any, final: Any, layout: Layout) -> onnx.ModelProto:
         types.append(("strings", StringTensorType([None, len(layout.strings)])))
     options = {id(final): {"zipmap": False}} if hasattr(final, "classes_") else None
     try:
-        return to_onnx(model, name="model", initial_types=types, options=options, target_opset=OPSET)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # skl2onnx leans on what NumPy and onnx are about to drop
+            return to_onnx(model, name="model", initial_types=types, options=options, target_opset=OPSET)
     except Exception as error:  # skl2onnx raises whatever its per-class converters happen to meet
         raise UsageError(
             f"{type(final).__name__} cannot be exported to ONNX",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sklearn.compose import ColumnTransformer
+from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.pipeline import Pipeline
 
 from headrace.errors import UsageError
@@ -38,9 +39,10 @@ def steps_of(model: Any) -> list[Any]:
 
 
 def layout_of(model: Any, columns: Mapping[str, str]) -> Layout:
-    """The columns that ``model`` reads, numeric ones first, each group in the order of ``columns``.
+    """The columns that ``model`` reads, numeric ones first, each group in the order in which the model reads them.
 
-    A plain estimator on numbers reads them in the order it was fitted with, whatever the order of ``columns``.
+    That order is the fitted model's own, whatever the order of ``columns``; and it must be: skl2onnx takes a transformer
+    that reads all of a matrix to read it in the matrix's order.
 
     Args:
         model: The fitted model.
@@ -58,10 +60,10 @@ def layout_of(model: Any, columns: Mapping[str, str]) -> Layout:
             why=f"they have {', '.join(columns)}",
             fix="pass the table that the model was fitted on, with the same column names",
         )
-    if isinstance(first, ColumnTransformer):
+    if isinstance(first, ColumnTransformer | DummyClassifier | DummyRegressor):
         return Layout(
-            tuple(c for c in columns if c in used and columns[c] != "string"),
-            tuple(c for c in columns if c in used and columns[c] == "string"),
+            tuple(c for c in used if columns[c] != "string"),
+            tuple(c for c in used if columns[c] == "string"),
         )
     textual = [name for name in used if columns[name] == "string"]
     if textual:
