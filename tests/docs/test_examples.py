@@ -1,0 +1,70 @@
+"""Every example in the documents runs: Python blocks in order, console blocks with their output compared.
+
+A ``python`` block runs in the document's namespace. In a ``console`` block each line after ``$`` runs in the document's own
+folder; the lines below it must be what it prints, where ``...`` stands for anything. Blocks of other languages are text.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sybil import Document, Example, Sybil
+from sybil.parsers.myst import CodeBlockParser, PythonCodeBlockParser
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def run_console(example: Example) -> None:
+    """Run the block's commands in turn; their output, and exit code 0, must be as written."""
+    for command, written in _commands(example.parsed):
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=example.namespace["folder"],
+            env=example.namespace["environment"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=110,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}"
+        assert re.fullmatch(_pattern(written), done.stdout.strip()), f"{command} printed\n{done.stdout}\nnot\n{written}"
+
+
+def _commands(text):
+    commands = []
+    for line in text.strip().splitlines():
+        if line.startswith("$ "):
+            commands.append((line[2:], []))
+        elif commands:
+            commands[-1][1].append(line)
+    return [(command, "\n".join(lines).strip()) for command, lines in commands]
+
+
+def _pattern(written):
+    """What is written, with runs of blanks alike and ``...`` for anything; no output written means any."""
+    if not written:
+        return re.compile(".*", re.DOTALL)
+    parts = [r"\s+".join(map(re.escape, part.split())) for part in written.split("...")]
+    return re.compile(r"\s*.*?\s*".join(parts), re.DOTALL)
+
+
+SYBIL = Sybil(parsers=[PythonCodeBlockParser(), CodeBlockParser("console", run_console)])
+
+
+def _documents():
+    return [
+        (str(path.relative_to(ROOT)), document) for path in PAGES if list((document := SYBIL.parse(path)).examples())
+    ]
+
+
+@pytest.mark.parametrize(("name", "document"), _documents(), ids=lambda value: value if isinstance(value, str) else "")
+def test_every_example_runs(name: str, document: Document, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "NO_COLOR": "1"}
+    document.namespace.update(folder=tmp_path, environment=environment)
+    monkeypatch.chdir(tmp_path)
+    for example in document.examples():
+        example.evaluate()
