@@ -23,6 +23,7 @@ def run_console(example: Example) -> None:
     for command, written in _commands(example.parsed):
         done = subprocess.run(
             ["bash", "-c", command],
+            check=False,
             cwd=example.namespace["folder"],
             env=example.namespace["environment"],
             stdout=subprocess.PIPE,
