@@ -23,10 +23,16 @@ class Record:
 
 
 class Stream(Protocol):
-    """Port: topics of records; ``append`` is durable when it returns."""
+    """Port: topics of records; what ``append`` returned from survives the death of every process."""
 
-    def append(self, topic: str, records: Sequence[Record]) -> int:
-        """Write a batch in one commit; return the offset of its first record."""
+    def append(self, topic: str, records: Sequence[Record], *, power_safe: bool = False) -> int:
+        """Write a batch in one commit; return the offset of its first record (-1 for an empty batch).
+
+        Args:
+            topic: A name as ``refs`` allows; made by its first append.
+            records: All of them are written, or none.
+            power_safe: Also wait until the batch survives a power cut (an fsync, some milliseconds).
+        """
 
     def read(self, topic: str, *, after: int = -1, limit: int = 1000) -> list[Record]:
         """At most ``limit`` records whose offset is greater than ``after``, in order."""

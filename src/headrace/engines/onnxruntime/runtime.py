@@ -1,0 +1,121 @@
+"""Runtime for ONNX models: ONNX Runtime in this process, one thread a model, errors in our words."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from headrace.errors import IntegrityError, RunFailed, SignatureError
+from headrace.models.runtime import Batch, Loaded, numeric, textual
+from headrace.models.signature import Signature
+from headrace.settings import Settings
+
+MAIN_FILE = "model.onnx"
+_ERRORS_ONLY = 3  # ONNX Runtime's log level
+
+
+def open_runtime(settings: Settings, name: str) -> "OnnxRuntime":  # noqa: ARG001 - every factory takes both
+    """The ONNX runtime of this process."""
+    return OnnxRuntime()
+
+
+class OnnxRuntime:
+    """Loads ONNX files.
+
+    A session uses one thread and does not spin: a server scores many requests side by side, and threads that
+    wait by spinning take the cores from them.
+    """
+
+    format = "onnx"
+
+    def load(self, folder: Path, signature: Signature) -> Loaded:
+        """Load ``model.onnx`` and check that it takes what the signature says.
+
+        Raises:
+            IntegrityError: The file is missing or no valid ONNX model.
+            SignatureError: The graph's inputs or outputs are not the signature's.
+        """
+        path = folder / MAIN_FILE
+        if not path.is_file():
+            raise IntegrityError("the model cannot be loaded", where=str(path), why="there is no such file")
+        try:
+            session = ort.InferenceSession(str(path), _options(), providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime raises classes it exports under no public name
+            raise IntegrityError("the model cannot be loaded", where=str(path), why=_first_line(error)) from error
+        _check_inputs(session, signature)
+        _check_outputs(session, signature)
+        return OnnxModel(session, tuple(c.name for c in signature.outputs))
+
+
+class OnnxModel:
+    """One ONNX model in memory; ``score`` may be called from several threads at once."""
+
+    def __init__(self, session: ort.InferenceSession, outputs: tuple[str, ...]) -> None:
+        self._session: ort.InferenceSession | None = session
+        self._outputs = outputs
+        self._names = list(outputs)
+
+    def score(self, batch: Batch) -> Mapping[str, NDArray[Any]]:
+        """Outputs by name; a trailing axis of one, as classifiers give, is dropped.
+
+        Raises:
+            RunFailed: The model refused the batch, or is closed.
+        """
+        if self._session is None:
+            raise RunFailed("the model is closed")
+        try:
+            values = self._session.run(self._names, batch)
+        except Exception as error:
+            raise RunFailed("the model did not score", why=_first_line(error)) from error
+        return {name: _flat(value) for name, value in zip(self._outputs, values, strict=True)}
+
+    def close(self) -> None:
+        """Let the session go; a call that still runs keeps it until it ends."""
+        self._session = None
+
+
+def _options() -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    options.log_severity_level = _ERRORS_ONLY
+    return options
+
+
+def _check_inputs(session: ort.InferenceSession, signature: Signature) -> None:
+    taken = {i.name: i.shape for i in session.get_inputs()}
+    if signature.kind == "tensor":
+        due = {t.name for t in signature.inputs}
+    else:
+        widths = {"numbers": len(numeric(signature)), "strings": len(textual(signature))}
+        due = {name for name, width in widths.items() if width}
+        for name in due & taken.keys():
+            width = taken[name][1]
+            if isinstance(width, int) and width != widths[name]:
+                raise SignatureError(
+                    f"the graph's input {name!r} has {width} columns", why=f"the signature has {widths[name]}"
+                )
+    if due != taken.keys():
+        raise SignatureError(
+            f"the graph takes {', '.join(sorted(taken))}", why=f"the signature needs {', '.join(sorted(due))}"
+        )
+
+
+def _check_outputs(session: ort.InferenceSession, signature: Signature) -> None:
+    missing = {o.name for o in signature.outputs} - {o.name for o in session.get_outputs()}
+    if missing:
+        raise SignatureError(f"the graph has no output {', '.join(sorted(missing))}", why="its signature names it")
+
+
+def _flat(value: NDArray[Any]) -> NDArray[Any]:
+    return value[:, 0] if isinstance(value, np.ndarray) and value.ndim == 2 and value.shape[1] == 1 else value  # noqa: PLR2004
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__

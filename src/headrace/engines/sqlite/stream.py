@@ -1,0 +1,160 @@
+"""Streams in SQLite: one WAL database a topic, one commit a batch, found again by offset and by key.
+
+Reader cursors live in a database of their own, so that committing one never waits for the log's writer.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from headrace.errors import Unavailable
+from headrace.refs import checked_name
+from headrace.settings import Settings
+from headrace.storage.stream import Record
+
+_BUSY_S = 10.0
+_CHUNK = 64
+_LOG = """
+CREATE TABLE IF NOT EXISTS records (
+    offset INTEGER PRIMARY KEY, key TEXT NOT NULL, at_ms INTEGER NOT NULL, value BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS records_by_key ON records (key);
+"""
+_CURSORS = """
+CREATE TABLE IF NOT EXISTS cursors (
+    topic TEXT, name TEXT, offset INTEGER NOT NULL, PRIMARY KEY (topic, name)
+) WITHOUT ROWID;
+"""
+
+
+def open_stream(settings: Settings, uri: str) -> "SqliteStream":  # noqa: ARG001 - every factory takes its URI
+    """The project's streams, below ``.headrace/stream``."""
+    return SqliteStream(settings.home_path / "stream")
+
+
+class SqliteStream:
+    """Stream port on SQLite; safe to share between threads, and between processes on one machine.
+
+    Args:
+        folder: Where the databases lie; made by the first append.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._open: dict[tuple[str, str], _Connection] = {}
+
+    def append(self, topic: str, records: Sequence[Record], *, power_safe: bool = False) -> int:
+        """Write a batch in one commit; see the port."""
+        if not records:
+            return -1
+        connection = self._connection(topic, "writer")
+        with connection.use() as db:
+            connection.synchronise(power_safe=power_safe)
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                (first,) = db.execute("SELECT coalesce(max(offset), -1) + 1 FROM records").fetchone()
+                _insert(db, first, records)
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+        return int(first)
+
+    def read(self, topic: str, *, after: int = -1, limit: int = 1000) -> list[Record]:
+        """At most ``limit`` records after an offset; none when the topic does not exist yet."""
+        return self._select(topic, "WHERE offset > ? ORDER BY offset LIMIT ?", (after, limit))
+
+    def find(self, topic: str, key: str) -> list[Record]:
+        """All records with this key, in order."""
+        return self._select(topic, "WHERE key = ? ORDER BY offset", (key,))
+
+    def commit(self, topic: str, cursor: str, offset: int | None = None) -> int:
+        """Remember or tell how far a reader is; see the port."""
+        with self._connection("cursors", "cursor").use() as db:
+            if offset is not None:
+                db.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?)", (topic, cursor, offset))
+                return offset
+            row = db.execute("SELECT offset FROM cursors WHERE topic = ? AND name = ?", (topic, cursor)).fetchone()
+            return int(row[0]) if row else -1
+
+    def close(self) -> None:
+        """Close every database; what was appended is already durable."""
+        with self._lock:
+            for connection in self._open.values():
+                connection.close()
+            self._open.clear()
+
+    def _select(self, topic: str, clause: str, values: tuple[object, ...]) -> list[Record]:
+        if not self._path(topic, "reader").exists():
+            return []
+        with self._connection(topic, "reader").use() as db:
+            rows = db.execute(f"SELECT key, value, at_ms, offset FROM records {clause}", values)  # noqa: S608 - ours
+            return [Record(*row) for row in rows]
+
+    def _path(self, topic: str, role: str) -> Path:
+        checked_name(topic, of="topic")
+        return self._folder / ("cursors.sqlite" if role == "cursor" else f"{topic}.db")
+
+    def _connection(self, topic: str, role: str) -> "_Connection":
+        key = (topic, role)
+        found = self._open.get(key)
+        if found is None:
+            with self._lock:
+                found = self._open.get(key)
+                if found is None:
+                    schema = _CURSORS if role == "cursor" else _LOG
+                    found = self._open[key] = _Connection(self._path(topic, role), schema)
+        return found
+
+
+class _Connection:
+    """One SQLite connection, used by one thread at a time; its errors in our words."""
+
+    def __init__(self, path: Path, schema: str) -> None:
+        self._path, self._lock = path, threading.Lock()
+        self._power_safe = True
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with self._translated():
+            self._db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.executescript(schema)
+
+    @contextmanager
+    def use(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, self._translated():
+            yield self._db
+
+    def synchronise(self, *, power_safe: bool) -> None:
+        """NORMAL leaves a commit to the operating system, which outlives us; FULL also waits for the disk."""
+        if power_safe != self._power_safe:
+            self._db.execute(f"PRAGMA synchronous={'FULL' if power_safe else 'NORMAL'}")
+            self._power_safe = power_safe
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise Unavailable(
+                "the log cannot be read or written", where=str(self._path), why=str(error), fix="headrace doctor"
+            ) from error
+
+
+def _insert(db: sqlite3.Connection, first: int, records: Sequence[Record]) -> None:
+    """Insert many rows a statement: each gives up the interpreter lock, which a busy server is slow to return."""
+    done = 0
+    while done < len(records):
+        size = min(_CHUNK, 1 << ((len(records) - done).bit_length() - 1))
+        values: list[object] = []
+        for offset, record in enumerate(records[done : done + size], first + done):
+            values += (offset, record.key, record.at_ms, record.value)
+        db.execute("INSERT INTO records VALUES " + ",".join(["(?,?,?,?)"] * size), values)  # noqa: S608 - only marks
+        done += size

@@ -1,0 +1,87 @@
+"""``python -m headrace.gateway --root PROJECT [--endpoint NAME ...] [--host 127.0.0.1] [--port 8700]``."""
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+from headrace.assembly import open_platform
+from headrace.errors import HeadraceError, UsageError
+from headrace.gateway.app import Gateway
+from headrace.gateway.http import Server
+from headrace.journey.platform import Platform
+from headrace.serving.dataplane import DataPlane
+from headrace.serving.follower import Follower
+from headrace.settings import load_settings
+
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+# How long the writer thread may wait for the interpreter while the event loop computes.
+_SWITCH_S = 0.001
+
+
+async def serve(platform: Platform, names: Sequence[str], host: str, port: int) -> None:
+    """Serve until SIGTERM or SIGINT; then finish what was accepted, and flush the log."""
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    plane = DataPlane(platform.stream(), loop, names)
+    follower = Follower(
+        plane,
+        ledger=platform.ledger(),
+        files=platform.files(),
+        runtime=platform.runtime,
+        post=loop.call_soon_threadsafe,
+        names=names,
+    )
+    server = Server(Gateway(plane), loop)
+    bound = await server.listen(host, port)
+    follower.start()
+    sys.stdout.write(f"gateway listens on http://{host}:{bound}\n")
+    sys.stdout.flush()
+    await stopped.wait()
+    follower.stop()
+    server.stop_accepting()
+    await plane.close()
+    server.close()
+    await asyncio.sleep(0)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the command line and serve; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m headrace.gateway", description="Serve deployed endpoints.")
+    parser.add_argument("--root", type=Path, required=True, help="the project folder")
+    parser.add_argument("--endpoint", action="append", default=[], help="only this one; may be repeated")
+    parser.add_argument("--host", default=None)
+    parser.add_argument("--port", type=int, default=None)
+    given = parser.parse_args(arguments)
+    try:
+        settings = load_settings(given.root.resolve(), {"host": given.host, "port": given.port})
+        if settings.host not in _LOOPBACK:
+            raise UsageError(
+                f"host {settings.host!r} is refused", why="the scoring port takes no token, so it is local"
+            )
+        sys.setswitchinterval(_SWITCH_S)
+        platform = open_platform(settings)
+        try:
+            _run(serve(platform, given.endpoint, settings.host, settings.port))
+        finally:
+            platform.close()
+    except HeadraceError as error:
+        sys.stderr.write(f"error [{error.code}] {error}\n")
+        return error.exit_code
+    return 0
+
+
+def _run(main_task: Coroutine[Any, Any, None]) -> None:
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main_task)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

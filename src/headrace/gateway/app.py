@@ -1,0 +1,98 @@
+"""The gateway: who may ask, and which protocol answers."""
+
+from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
+
+from headrace.errors import NotFound
+from headrace.gateway.answers import encode, error_body
+from headrace.gateway.http import TEXT, Request, Response, Send
+from headrace.gateway.metrics import rendered
+from headrace.gateway.mlflow import MlflowScoring
+from headrace.gateway.oip import OpenInference
+from headrace.gateway.tfs import TensorFlowServing
+from headrace.serving.dataplane import DataPlane
+
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_CACHED = 256
+
+Protocol = Callable[[Request, str, Send], None]
+
+
+class Gateway:
+    """Handles every request of a server; the loopback scoring port needs no token.
+
+    Pages in a browser must not reach it: a foreign Host (DNS rebinding) and any Origin are refused.
+
+    Args:
+        plane: What scores.
+        hosts: Host names it answers to besides loopback's.
+    """
+
+    def __init__(self, plane: DataPlane, hosts: frozenset[str] = frozenset()) -> None:
+        self._plane = plane
+        self._hosts = _LOOPBACK | hosts
+        self._known_hosts: set[bytes] = set()
+        mlflow = MlflowScoring(plane)
+        self._protocols: Mapping[str, Protocol] = {
+            "v1": TensorFlowServing(plane),
+            "v2": OpenInference(plane),
+            "invocations": mlflow,
+            "ping": mlflow,
+            "health": mlflow,
+            "version": mlflow,
+            "metrics": self._metrics,
+        }
+        self._routes: dict[bytes, tuple[Protocol, str]] = {}
+
+    def __call__(self, request: Request, send: Send) -> None:
+        """Answer one request; see ``http.Handler``."""
+        refusal = self._refusal(request)
+        if refusal is not None:
+            send(refusal)
+            return
+        route = self._routes.get(request.target)
+        if route is None:
+            path = request.target.partition(b"?")[0].decode("latin-1")
+            protocol = self._protocols.get(path.split("/", 2)[1] if path.startswith("/") else "")
+            if protocol is None:
+                send(error_body(NotFound(f"nothing is served at {path[:200]}", fix="/v1/models/<endpoint>:predict")))
+                return
+            route = (protocol, path)
+            if len(self._routes) < _CACHED:
+                self._routes[request.target] = route
+        try:
+            route[0](request, route[1], send)
+        except Exception:  # noqa: BLE001 - a fault of ours: the caller learns that, not our stack
+            _report()
+            send(Response(500, encode({"error": "internal error"})))
+
+    def _refusal(self, request: Request) -> Response | None:
+        host = request.headers.get(b"host", b"")
+        if host not in self._known_hosts:
+            if _host_name(host) not in self._hosts:
+                return Response(403, encode({"error": "this Host is refused; use the address the server is bound to"}))
+            if len(self._known_hosts) < _CACHED:
+                self._known_hosts.add(host)
+        if b"origin" in request.headers:
+            return Response(403, encode({"error": "requests from web pages (Origin) are refused"}))
+        return None
+
+    def _metrics(self, request: Request, path: str, send: Send) -> None:
+        if path != "/metrics" or request.method not in {b"GET", b"HEAD"}:
+            send(error_body(NotFound(f"nothing is served at {path[:200]}", fix="GET /metrics")))
+            return
+        send(Response(200, rendered(self._plane).encode(), TEXT))
+
+
+def _host_name(host: bytes) -> str:
+    try:
+        return urlsplit(f"//{host.decode('ascii')}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _report() -> None:
+    import sys
+    import traceback
+
+    sys.stderr.write(traceback.format_exc())

@@ -1,0 +1,308 @@
+"""HTTP/1.1 straight on the event loop: httptools parses, limits are counted as bytes come, replies keep their order.
+
+There is no framework between socket and data plane (docs/decisions/0006): a request that inline models answer is
+parsed, scored and written within one callback, without a task.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import NamedTuple
+
+import httptools
+
+BODY_LIMIT = 16 * 1024 * 1024
+HEADER_LIMIT = 32 * 1024
+READ_TIMEOUT_S = 10.0
+IDLE_TIMEOUT_S = 75.0
+_LINGER_S = 3.0
+_PIPELINE = 32
+_SWEEP_S = 0.5
+
+JSON = b"application/json"
+TEXT = b"text/plain; charset=utf-8"
+
+
+@dataclass(slots=True)
+class Request:
+    """A whole request.
+
+    Attributes:
+        method: ``POST``.
+        target: Path and query, as sent.
+        headers: By lower-case name; the last of a repeated one.
+        body: At most ``BODY_LIMIT`` bytes.
+        keep_alive: Whether the connection goes on after the reply.
+    """
+
+    method: bytes
+    target: bytes
+    headers: dict[bytes, bytes]
+    body: bytes
+    keep_alive: bool
+
+
+class Response(NamedTuple):
+    """A whole reply; ``headers`` are complete lines, each ending in CRLF."""
+
+    status: int
+    body: bytes
+    content_type: bytes = JSON
+    headers: bytes = b""
+
+
+Send = Callable[[Response], None]
+Handler = Callable[[Request, Send], None]
+"""Answers a request by calling ``send`` exactly once, now or later, on the event loop."""
+
+_STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
+
+
+class Server:
+    """The open connections, and what they share.
+
+    Args:
+        handler: Answers requests.
+        loop: The event loop.
+    """
+
+    def __init__(self, handler: Handler, loop: asyncio.AbstractEventLoop) -> None:
+        self.handler, self.loop = handler, loop
+        self.connections: set[Connection] = set()
+        self.closing = False
+        self.date = b""
+        self._listener: asyncio.Server | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    async def listen(self, host: str, port: int) -> int:
+        """Bind and accept; return the port (chosen by the system when ``port`` is 0)."""
+        self._listener = await self.loop.create_server(lambda: Connection(self), host, port, backlog=1024)
+        self._sweep()
+        bound: int = self._listener.sockets[0].getsockname()[1]
+        return bound
+
+    def stop_accepting(self) -> None:
+        """Refuse new connections; open ones end with the request they are in."""
+        self.closing = True
+        if self._listener is not None:
+            self._listener.close()
+        for connection in list(self.connections):
+            connection.close_when_idle()
+
+    def close(self) -> None:
+        """Close what is left, once written."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for connection in list(self.connections):
+            connection.close()
+
+    def _sweep(self) -> None:
+        now = self.loop.time()
+        self.date = b"date: " + formatdate(usegmt=True).encode() + b"\r\n"
+        for connection in [c for c in self.connections if c.expires < now]:
+            connection.expire()
+        self._sweeper = self.loop.call_later(_SWEEP_S, self._sweep)
+
+
+class _Fault(Exception):
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class Connection(asyncio.Protocol):
+    """One client connection: parses requests, answers them in order, one at a time."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._waiting: deque[Request] = deque()
+        self._current: Request | None = None
+        self._refusing = False
+        self._paused = False
+        self._receiving = False
+        self._in_headers = False
+        self._fed = 0
+        self._target = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._header_bytes = 0
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+        self.expires = server.loop.time() + READ_TIMEOUT_S
+
+    # what the event loop calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client came."""
+        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
+        self._transport = transport  # type: ignore[assignment]
+        self._server.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """The client went, or we closed."""
+        self._transport = None
+        self._waiting.clear()
+        self._server.connections.discard(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse; a fault is answered and ends the connection."""
+        if self._refusing:
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserCallbackError as error:
+            fault = error.__context__
+            if not isinstance(fault, _Fault):
+                raise
+            self._refuse(fault.status, str(fault))
+        except httptools.HttpParserUpgrade:
+            self._refuse(400, "this server speaks HTTP/1.1 only")
+        except httptools.HttpParserError as error:
+            self._refuse(400, f"malformed HTTP: {error}")
+        if self._in_headers:  # the parser holds an unfinished header line back, so what it was fed is counted too
+            self._fed += len(data)
+            if self._fed > HEADER_LIMIT and not self._refusing:
+                self._refuse(431, f"the headers exceed {HEADER_LIMIT} bytes")
+
+    def pause_writing(self) -> None:
+        """The client reads slowly: take no more requests from it."""
+        self._pause()
+
+    def resume_writing(self) -> None:
+        """It caught up."""
+        self._resume()
+
+    # what the parser calls
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._headers, self._target, self._body = {}, b"", []
+        self._header_bytes = self._body_bytes = 0
+        self._receiving = self._in_headers = True
+        self._fed = 0
+        self.expires = self._server.loop.time() + READ_TIMEOUT_S
+
+    def on_url(self, url: bytes) -> None:
+        """(A part of) the request target."""
+        self._target += url
+        self._count_header(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header."""
+        self._count_header(len(name) + len(value) + 4)
+        self._headers[name.lower()] = value
+
+    def on_headers_complete(self) -> None:
+        """Refuse a declared body that is too large; tell a client that waits to go on."""
+        self._in_headers = False
+        declared = self._headers.get(b"content-length")
+        if declared is not None and (len(declared) > 18 or int(declared) > BODY_LIMIT):  # noqa: PLR2004 - digits of 2**60
+            raise _Fault(413, f"the body exceeds {BODY_LIMIT} bytes")
+        if b"expect" in self._headers and self._transport is not None:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        self._body_bytes += len(body)
+        if self._body_bytes > BODY_LIMIT:
+            raise _Fault(413, f"the body exceeds {BODY_LIMIT} bytes")
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        """A request is whole: answer it, or let it wait for the one before it."""
+        self._receiving = False
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        parser = self._parser
+        request = Request(parser.get_method(), self._target, self._headers, body, parser.should_keep_alive())
+        if self._current is None:
+            self._handle(request)
+            return
+        self._waiting.append(request)
+        if len(self._waiting) >= _PIPELINE:
+            self._pause()
+
+    # what the server calls
+
+    def expire(self) -> None:
+        """Time is up: a half-sent request is told so, an idle connection just ends."""
+        if self._receiving and not self._refusing:
+            self._refuse(408, f"the request did not arrive within {READ_TIMEOUT_S:g} s")
+        else:
+            self.close()
+
+    def close_when_idle(self) -> None:
+        """Close now, or after the reply that is under way."""
+        if self._current is None and not self._waiting:
+            self.close()
+
+    def close(self) -> None:
+        """Close once what was written is sent."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def _handle(self, request: Request) -> None:
+        self._current = request
+        self.expires = float("inf")
+        self._server.handler(request, self._send)
+
+    def _send(self, response: Response) -> None:
+        request, self._current = self._current, None
+        if self._transport is None or request is None:
+            return
+        goes_on = request.keep_alive and not self._server.closing
+        self._transport.write(self._encoded(response, goes_on=goes_on, bodiless=request.method == b"HEAD"))
+        if not goes_on:
+            self._transport.close()
+        elif self._waiting:
+            self._resume()
+            # Through the loop, or a long pipeline would recurse.
+            self._server.loop.call_soon(self._next)
+        else:
+            self.expires = self._server.loop.time() + IDLE_TIMEOUT_S
+
+    def _next(self) -> None:
+        if self._current is None and self._waiting:
+            self._handle(self._waiting.popleft())
+
+    def _encoded(self, response: Response, *, goes_on: bool, bodiless: bool) -> bytes:
+        status, body, content_type, headers = response
+        return b"%bcontent-type: %b\r\ncontent-length: %d\r\n%b%b%b\r\n%b" % (
+            _STATUS_LINES[status],
+            content_type,
+            len(body),
+            self._server.date,
+            headers,
+            b"" if goes_on else b"connection: close\r\n",
+            b"" if bodiless else body,
+        )
+
+    def _refuse(self, status: int, text: str) -> None:
+        """Answer a request that cannot be read, then end: what still comes is dropped, or the reply would be lost."""
+        self._refusing = True
+        self._receiving = self._in_headers = False
+        if self._transport is None:
+            return
+        body = b'{"error":"%b"}' % text.replace("\\", "").replace('"', "'").encode()
+        self._transport.write(self._encoded(Response(status, body), goes_on=False, bodiless=False))
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self.expires = self._server.loop.time() + _LINGER_S
+
+    def _count_header(self, size: int) -> None:
+        self._header_bytes += size
+        if self._header_bytes > HEADER_LIMIT:
+            raise _Fault(431, f"the headers exceed {HEADER_LIMIT} bytes")
+
+    def _pause(self) -> None:
+        if not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        if self._paused and self._transport is not None:
+            self._paused = False
+            self._transport.resume_reading()

@@ -1,0 +1,138 @@
+"""MLflow's scoring protocol (3.17), which is also SageMaker's: ``/invocations`` for the server's first endpoint.
+
+Bodies hold exactly one of ``dataframe_split``, ``dataframe_records``, ``instances`` and ``inputs``. A body that is no
+such JSON is 400; one that does not fit the model's signature (unnamed, missing or extra columns, wrong types) is 422.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from headrace import __version__
+from headrace.errors import HeadraceError, SignatureError, Unavailable, UsageError
+from headrace.gateway.answers import encode, parse, respond, single
+from headrace.gateway.faults import status_of
+from headrace.gateway.http import TEXT, Request, Response, Send
+from headrace.serving.dataplane import DataPlane
+from headrace.serving.rendezvous import Answer, Live
+from headrace.serving.request import Input, TableDecoder
+
+Cell = float | int | str | bool | None
+_FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
+
+
+class _Split(msgspec.Struct):
+    columns: list[str] | UnsetType = UNSET
+    data: list[list[Cell]] = []
+
+
+class MlflowScoring:
+    """``/invocations``, ``/ping``, ``/health`` and ``/version`` over a data plane."""
+
+    def __init__(self, plane: DataPlane) -> None:
+        self._plane = plane
+
+    def __call__(self, request: Request, path: str, send: Send) -> None:
+        """Answer one of the four."""
+        if path == "/invocations":
+            self._invoke(request, send)
+        elif request.method not in {b"GET", b"HEAD"}:
+            send(Response(405, b"GET is due\n", TEXT))
+        elif path == "/version":
+            send(Response(200, __version__.encode(), TEXT))
+        else:
+            ready = path in {"/ping", "/health"} and self._plane.ready
+            send(Response(200 if ready else 404, b"\n", TEXT))
+
+    def _invoke(self, request: Request, send: Send) -> None:
+        if request.method != b"POST":
+            send(Response(405, b"POST is due\n", TEXT))
+            return
+        refusal = _foreign_type(request.headers.get(b"content-type", b"application/json"))
+        if refusal:
+            send(Response(415, refusal.encode(), TEXT))
+            return
+        try:
+            names = self._plane.names
+            if not names:
+                raise Unavailable("nothing is deployed yet")
+            live = self._plane.live(names[0])
+            parsed = parse(live, request.body, _parse)
+            respond(self._plane, live, parsed, render=_render, send=send, fail=_error)
+        except HeadraceError as error:
+            send(_error(error))
+
+
+def _foreign_type(said: bytes) -> str:
+    """Why a content type is refused, or nothing."""
+    kind, *parameters = said.decode("latin-1").split(";")
+    if kind.strip().lower() != "application/json":
+        return f"This predictor only supports application/json, got {kind.strip()!r}."
+    for parameter in parameters:
+        key, _, value = parameter.strip().lower().partition("=")
+        if key != "charset" or value.strip('"') not in {"utf-8", "utf8"}:
+            return f"Unrecognized content type parameter: {parameter.strip()!r}."
+    return ""
+
+
+def _parse(decoder: TableDecoder, body: bytes) -> Input:
+    parser = decoder.parsers.get("mlflow")
+    if parser is None:
+        parser = decoder.parsers["mlflow"] = _compiled(decoder)
+    given = parser.decode(body)
+    forms = [form for form in _FORMS if getattr(given, form) is not UNSET]
+    if len(forms) != 1:
+        raise UsageError(
+            f"The input must hold exactly one of {', '.join(_FORMS)}", why=f"it holds {', '.join(forms) or 'none'}"
+        )
+    value = getattr(given, forms[0])
+    if forms[0] == "dataframe_split":
+        return _of_split(decoder, value)
+    return decoder.of_columns(value) if forms[0] == "inputs" else decoder.of_rows(value)
+
+
+def _compiled(decoder: TableDecoder) -> Any:
+    rows = list[decoder.row] | UnsetType  # type: ignore[name-defined]
+    fields: list[Any] = [
+        ("dataframe_split", _Split | UnsetType, UNSET),
+        ("dataframe_records", rows, UNSET),
+        ("instances", rows, UNSET),
+        ("inputs", decoder.columns | UnsetType, UNSET),
+    ]
+    return msgspec.json.Decoder(msgspec.defstruct("Invocation", fields))
+
+
+def _of_split(decoder: TableDecoder, split: _Split) -> Input:
+    if split.columns is UNSET:
+        raise SignatureError(
+            "unnamed input is refused", why=f"this model takes the columns {', '.join(decoder.names)} by name"
+        )
+    names: Sequence[str] = split.columns
+    if len(set(names)) != len(names):
+        raise SignatureError("a column is named twice", where="dataframe_split/columns")
+    for index, row in enumerate(split.data):
+        if len(row) != len(names):
+            raise SignatureError(f"row {index} has {len(row)} values", why=f"there are {len(names)} columns")
+    columns = zip(*split.data, strict=True) if split.data else [[] for _ in names]
+    return decoder.of_mapping(dict(zip(names, map(list, columns), strict=True)))
+
+
+def _render(_live: Live, answer: Answer) -> bytes:
+    values = single(answer.outputs)
+    if values is None:
+        names = list(answer.outputs)
+        values = [dict(zip(names, row, strict=True)) for row in zip(*answer.outputs.values(), strict=True)]
+    return encode({"predictions": values})
+
+
+def _error(error: HeadraceError) -> Response:
+    if isinstance(error, SignatureError):
+        status, code = 422, "INVALID_PARAMETER_VALUE"
+    else:
+        status = status_of(error)
+        code = {400: "BAD_REQUEST", 404: "RESOURCE_DOES_NOT_EXIST", 503: "TEMPORARILY_UNAVAILABLE"}.get(
+            status, "INTERNAL_ERROR"
+        )
+    return Response(status, encode({"error_code": code, "message": str(error)}))

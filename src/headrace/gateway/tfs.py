@@ -1,0 +1,167 @@
+"""TensorFlow Serving's REST protocol: predict by rows or columns, status, metadata, one version.
+
+Shapes follow tensorflow/serving@9d981c5c (docs/reference/protocols.md); errors are ``{"error": text}``.
+"""
+
+import re
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+from msgspec import UNSET
+
+from headrace.errors import HeadraceError, NotFound, UsageError
+from headrace.gateway.answers import encode, error_body, parse, respond, single
+from headrace.gateway.http import Request, Response, Send
+from headrace.models.signature import Column, Dtype, Tensor
+from headrace.refs import Ref
+from headrace.serving.dataplane import DataPlane
+from headrace.serving.rendezvous import Answer, Live
+from headrace.serving.request import Input, TableDecoder
+
+_PREDICT = re.compile(r"/v1/models/([^/:]+)(?:/versions/([^/:]+))?:predict")
+_READ = re.compile(r"/v1/models/([^/:]+)(?:/versions/([^/:]+))?(/metadata)?")
+_DTYPES: dict[Dtype, str] = {
+    "bool": "DT_BOOL",
+    "int64": "DT_INT64",
+    "int32": "DT_INT32",
+    "uint8": "DT_UINT8",
+    "float32": "DT_FLOAT",
+    "float64": "DT_DOUBLE",
+    "string": "DT_STRING",
+}
+
+
+class TensorFlowServing:
+    """``/v1`` over a data plane."""
+
+    def __init__(self, plane: DataPlane) -> None:
+        self._plane = plane
+
+    def __call__(self, request: Request, path: str, send: Send) -> None:
+        """Answer a request below ``/v1``."""
+        try:
+            if request.method == b"POST" and (found := _PREDICT.fullmatch(path)):
+                self._predict(self._find(found[1], found[2]), request, send)
+            elif request.method in {b"GET", b"HEAD"} and (found := _READ.fullmatch(path)):
+                send(self._metadata(found[1], found[2]) if found[3] else self._status(found[1], found[2]))
+            elif path == "/v1/models" and request.method == b"GET":
+                raise UsageError("Missing model name in request.")
+            else:
+                raise UsageError(f"Malformed request: {request.method.decode()} {path}")
+        except HeadraceError as error:
+            send(error_body(error))
+
+    def _find(self, name: str, version: str | None) -> Live:
+        name = unquote(name)
+        return self._plane.live(name) if version is None else self._plane.version(name, _number(version))
+
+    def _predict(self, live: Live, request: Request, send: Send) -> None:
+        refuse_foreign_type(request)
+        parsed, by_rows = parse(live, request.body, _parse)
+        render = _rows_reply if by_rows else _columns_reply
+        respond(self._plane, live, parsed, render=render, send=send, fail=error_body)
+
+    def _status(self, name: str, version: str | None) -> Response:
+        status = self._plane.status(unquote(name))
+        if status.deployment is None:
+            state, code = ("LOADING", "OK") if status.state == "loading" else ("END", "UNAVAILABLE")
+            if version is not None:
+                raise NotFound(f"Could not find version {version} of model {name}")
+            return _statuses([("0", state, code, status.refused)])
+        live = self._find(name, version)
+        own = Ref.parse(self._plane.live(unquote(name)).scorers[0].name).name
+        loaded = [ref for scorer in live.scorers if (ref := Ref.parse(scorer.name)).name == own]
+        return _statuses([(ref.selector, "AVAILABLE", "OK", "") for ref in loaded])
+
+    def _metadata(self, name: str, version: str | None) -> Response:
+        live = self._find(name, version)
+        own = Ref.parse(live.scorers[0].name)
+        signature = {
+            "inputs": {f.name: _tensor_info(f) for f in live.signature.inputs},
+            "outputs": {f.name: _tensor_info(f) for f in live.signature.outputs},
+            "method_name": "tensorflow/serving/predict",
+        }
+        body = {
+            "model_spec": {"name": unquote(name), "signature_name": "", "version": own.selector},
+            "metadata": {"signature_def": {"signature_def": {"serving_default": signature}}},
+        }
+        return Response(200, encode(body))
+
+
+def _parse(decoder: TableDecoder, body: bytes) -> tuple[Input, bool]:
+    """The request's rows, and whether they came row by row."""
+    parser = decoder.parsers.get("tfs")
+    if parser is None:
+        parser = decoder.parsers["tfs"] = _compiled(decoder)
+    given = parser.decode(body)
+    if given.instances is not UNSET and given.inputs is UNSET:
+        return decoder.of_rows(given.instances), True
+    if given.inputs is not UNSET and given.instances is UNSET:
+        return decoder.of_columns(given.inputs), False
+    if given.inputs is UNSET:
+        raise UsageError("Missing 'inputs' or 'instances' key")
+    raise UsageError("'inputs' and 'instances' exclude each other")
+
+
+def _compiled(decoder: TableDecoder) -> Any:
+    fields: list[Any] = [
+        ("instances", list[decoder.row] | msgspec.UnsetType, UNSET),  # type: ignore[name-defined]
+        ("inputs", decoder.columns | msgspec.UnsetType, UNSET),
+        ("signature_name", str | None, None),
+    ]
+    return msgspec.json.Decoder(msgspec.defstruct("Predict", fields))
+
+
+def _rows_reply(_live: Live, answer: Answer) -> bytes:
+    values = single(answer.outputs)
+    if values is None:
+        names = list(answer.outputs)
+        values = [dict(zip(names, row, strict=True)) for row in zip(*answer.outputs.values(), strict=True)]
+    return encode({"predictions": values})
+
+
+def _columns_reply(_live: Live, answer: Answer) -> bytes:
+    values = single(answer.outputs)
+    return encode({"outputs": answer.outputs if values is None else values})
+
+
+def refuse_foreign_type(request: Request) -> None:
+    """Refuse a body that says it is not JSON; none said, and what curl says unasked, pass as JSON."""
+    said = request.headers.get(b"content-type")
+    if said is None or said == b"application/json":
+        return
+    kind = said.partition(b";")[0].strip().lower()
+    if kind not in {b"application/json", b"application/x-www-form-urlencoded", b"application/octet-stream"}:
+        raise UsageError(f"content type {kind.decode('latin-1')!r} is refused", why="application/json is due")
+
+
+def _number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise UsageError(f"Failed to convert version: {text}") from None
+
+
+def _statuses(rows: list[tuple[str, str, str, str]]) -> Response:
+    return Response(
+        200,
+        encode(
+            {
+                "model_version_status": [
+                    {"version": v, "state": s, "status": {"error_code": code, "error_message": text}}
+                    for v, s, code, text in rows
+                ]
+            }
+        ),
+    )
+
+
+def _tensor_info(field: Column | Tensor) -> dict[str, Any]:
+    shape = field.shape if isinstance(field, Tensor) else (-1,)
+    dims = [{"size": str(n), "name": ""} for n in shape]
+    return {
+        "dtype": _DTYPES[field.dtype],
+        "tensor_shape": {"dim": dims, "unknown_rank": False},
+        "name": f"{field.name}:0",
+    }

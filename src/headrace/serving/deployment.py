@@ -1,0 +1,89 @@
+"""What an endpoint serves now, as the ledger says."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from headrace.errors import SignatureError
+from headrace.models.signature import Signature
+from headrace.serving.endpoint import Endpoint
+from headrace.storage.ledger import Fact, Ledger
+
+KIND = "endpoint.deployed"
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """An endpoint with its model references resolved, as one ledger fact keeps it.
+
+    Attributes:
+        endpoint: What is served.
+        models: Each reference of ``endpoint.models`` to the version it meant when deployed (``late@3``).
+        who: Person or run that deployed it.
+        why: For people.
+        gates: Names of the gates that let it through.
+        seq: Position of the fact in the ledger; 0 before it is recorded.
+        at: Unix seconds; 0 before it is recorded.
+    """
+
+    endpoint: Endpoint
+    models: Mapping[str, str]
+    who: str = ""
+    why: str = ""
+    gates: tuple[str, ...] = field(default=())
+    seq: int = 0
+    at: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """The body of the fact."""
+        about = {"models": dict(self.models), "who": self.who, "why": self.why, "gates": list(self.gates)}
+        return {**self.endpoint.to_json(), **about}
+
+    @classmethod
+    def from_fact(cls, fact: Fact) -> "Deployment":
+        """Back from the fact."""
+        body = fact.body
+        return cls(
+            endpoint=Endpoint.from_json(body),
+            models=dict(body["models"]),
+            who=body.get("who", ""),
+            why=body.get("why", ""),
+            gates=tuple(body.get("gates", ())),
+            seq=fact.seq,
+            at=fact.at,
+        )
+
+
+def history(ledger: Ledger, name: str | None = None, *, newest: int | None = None) -> list[Deployment]:
+    """Deployments of one endpoint (or of all), oldest first."""
+    return [Deployment.from_fact(fact) for fact in ledger.query(KIND, name, newest=newest)]
+
+
+def current(ledger: Ledger, name: str) -> Deployment | None:
+    """What is to be served under ``name``, or None when nothing was ever deployed there."""
+    found = history(ledger, name, newest=1)
+    return found[-1] if found else None
+
+
+def contract(signatures: Mapping[str, Signature]) -> Signature:
+    """The signature that callers of an endpoint meet: its first model's, which the others must fit into.
+
+    Args:
+        signatures: Model version (``late@3``) to its signature, in order of ``Endpoint.models``.
+
+    Raises:
+        SignatureError: A model takes an input, or gives an output, that the first does not, or with another type.
+    """
+    (first, due), *rest = signatures.items()
+    for name, signature in rest:
+        for part in ("inputs", "outputs"):
+            allowed = {c.name: c for c in getattr(due, part)}
+            for column in getattr(signature, part):
+                if column != allowed.get(column.name):
+                    raise SignatureError(
+                        f"{name} cannot share an endpoint with {first}",
+                        where=f"{part} {column.name!r}",
+                        why=f"{first} has {allowed.get(column.name, 'no such column')}, {name} has {column}",
+                        fix="deploy it as an endpoint of its own",
+                    )
+    return due

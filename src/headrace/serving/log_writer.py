@@ -1,0 +1,92 @@
+"""Group commit: the event loop appends to a list, one thread writes all that has gathered as one commit."""
+
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from headrace.errors import HeadraceError
+from headrace.serving.scorer import Post
+from headrace.storage.stream import Record, Stream
+
+_GROUP = 2000
+_BACKLOG = 100_000
+_CLOSE_S = 8.0
+
+Written = Callable[[bool], None]
+"""Called on the event loop when a record is durable (True) or could not be written (False)."""
+
+
+class _Pending(NamedTuple):
+    key: str
+    value: bytes
+    at_ms: int
+    written: Written | None
+
+
+class LogWriter:
+    """Writes one topic.
+
+    Args:
+        stream: Where to.
+        topic: Its name.
+        post: How the thread reaches the event loop.
+        power_safe: Whether each commit also survives a power cut.
+
+    Attributes:
+        failed: Records that could not be written.
+        power_safe: May be changed; the next commit follows.
+    """
+
+    def __init__(self, stream: Stream, topic: str, post: Post, *, power_safe: bool = False) -> None:
+        self._stream, self._topic, self._post, self.power_safe = stream, topic, post, power_safe
+        self._pending: deque[_Pending] = deque()
+        self._closing = False
+        self._wake = threading.Event()
+        self.failed = 0
+        self._thread = threading.Thread(target=self._run, name=f"log {topic}", daemon=True)
+        self._thread.start()
+
+    def add(self, key: str, value: bytes, at_ms: int, written: Written | None = None) -> None:
+        """Queue a record; ``written`` is called once its fate is known."""
+        if len(self._pending) >= _BACKLOG:  # memory is bounded even when the disk hangs
+            self.failed += 1
+            if written is not None:
+                self._post(written, False)  # noqa: FBT003 - the callback's one argument
+            return
+        self._pending.append(_Pending(key, value, at_ms, written))
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def close(self) -> None:
+        """Write what is queued and end the thread."""
+        self._closing = True
+        self._wake.set()
+        self._thread.join(_CLOSE_S)
+
+    def _run(self) -> None:
+        while not self._closing or self._pending:
+            self._wake.wait()
+            self._wake.clear()  # before looking: what is appended from here on sets it again
+            while self._pending:
+                self._commit([self._pending.popleft() for _ in range(min(len(self._pending), _GROUP))])
+
+    def _commit(self, group: Sequence[_Pending]) -> None:
+        try:
+            self._stream.append(
+                self._topic, [Record(p.key, p.value, p.at_ms) for p in group], power_safe=self.power_safe
+            )
+            done = True
+        except HeadraceError as error:
+            done = False
+            self.failed += len(group)
+            sys.stderr.write(f"request log: {len(group)} records lost: {error}\n")
+        waiting = [p.written for p in group if p.written is not None]
+        if waiting:
+            self._post(_tell, waiting, done)
+
+
+def _tell(waiting: Sequence[Written], done: bool) -> None:
+    for written in waiting:
+        written(done)

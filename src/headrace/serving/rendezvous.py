@@ -1,0 +1,231 @@
+"""The rendezvous: a request meets its scores, the schedule picks one by its time, and the reply is sent exactly once.
+
+For each preference in order: its score is there, it is taken; it failed, the next one is asked; it is awaited, nothing
+is decided before its wait is over. A preference whose wait is over is still taken when it comes before any other does.
+At the deadline, or once no scheduled model can answer any more, the default answers.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import msgspec
+
+from headrace.models.signature import Signature
+from headrace.serving.counters import EndpointCounters
+from headrace.serving.deployment import Deployment
+from headrace.serving.log import Answered, Late
+from headrace.serving.log_writer import LogWriter
+from headrace.serving.records import DEFAULT
+from headrace.serving.request import Input, TableDecoder
+from headrace.serving.scorer import Outcome, Scorer
+
+_TICK_S = 0.001
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Answer(NamedTuple):
+    """What the caller gets.
+
+    Attributes:
+        id: Of the request.
+        outputs: Output name to one value per row.
+        winner: Model version that answered, or ``default``.
+        elapsed_s: From arrival until now.
+        logged: False when the log could not be written although the endpoint promises it.
+    """
+
+    id: str
+    outputs: Mapping[str, Sequence[Any]]
+    winner: str
+    elapsed_s: float
+    logged: bool
+
+
+Reply = Callable[[Answer], None]
+
+
+@dataclass(slots=True)
+class Live:
+    """A deployment with everything loaded: what requests are scored with, swapped as a whole.
+
+    Attributes:
+        deployment: What the ledger says.
+        signature: What callers meet.
+        decoder: The same, compiled.
+        scorers: All models of the endpoint, scheduled ones first.
+        schedule: Index into ``scorers`` and how long it is waited for, in seconds, in order of preference.
+        default: Output name to value, when no model answers.
+        log: Where requests go; None when the endpoint keeps no log.
+        wait_for_log: Whether a reply waits for its record to be durable.
+        counters: Plain numbers about this endpoint; they outlive the deployment.
+        clock: Monotonic seconds.
+        open: Requests not answered yet.
+        alone: Each model by itself, for callers who ask for one version; made when first asked for.
+    """
+
+    deployment: Deployment
+    signature: Signature
+    decoder: TableDecoder
+    scorers: Sequence[Scorer]
+    schedule: Sequence[tuple[int, float]]
+    default: Mapping[str, float]
+    log: LogWriter | None
+    wait_for_log: bool
+    counters: EndpointCounters
+    loop: asyncio.AbstractEventLoop
+    clock: Callable[[], float] = time.monotonic
+    open: int = 0
+    alone: dict[str, "Live"] = field(default_factory=dict)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request waits for its answer."""
+        return self.open > 0 or any(live.open for live in self.alone.values())
+
+
+class Rendezvous:
+    """One request from arrival to its last score.
+
+    Args:
+        live: The deployment that was in force when it arrived.
+        identifier: UUIDv7.
+        given: What to score.
+        reply: Called exactly once, on the event loop.
+    """
+
+    __slots__ = (
+        "_answer", "_elapsed", "_late_at", "_live", "_outcomes", "_reply", "_started", "_timer", "_winner", "id",
+        "input",
+    )  # fmt: skip
+
+    def __init__(self, live: Live, identifier: str, given: Input, reply: Reply) -> None:
+        self.id, self.input = identifier, given
+        self._live, self._reply = live, reply
+        self._outcomes: list[Outcome | None] = [None] * len(live.scorers)
+        self._timer: asyncio.TimerHandle | None = None
+        self._answer: Mapping[str, Sequence[Any]] | None = None
+        self._winner = ""
+        self._elapsed = 0.0
+        self._started = live.clock()
+
+    def start(self) -> None:
+        """Hand the request to every scorer, those in threads first so that they run while the others compute."""
+        live, outcomes = self._live, self._outcomes
+        live.open += 1
+        scorers = live.scorers
+        for slot, scorer in enumerate(scorers):
+            if not scorer.inline:
+                outcomes[slot] = scorer.submit(self, slot)
+        for slot, scorer in enumerate(scorers):
+            if scorer.inline:
+                outcomes[slot] = scorer.submit(self, slot)
+        self._decide()
+
+    def arrived(self, slot: int, outcome: Outcome) -> None:
+        """Take a score from a thread: before the reply it may decide, afterwards it is logged as late."""
+        if self._answer is None:
+            if self._outcomes[slot] is None or not outcome.error:
+                self._outcomes[slot] = outcome
+            self._decide()
+            return
+        live = self._live
+        name = live.scorers[slot].name
+        live.counters.scorers[name].took(outcome, outcome.at - self._started, late=True)
+        if live.log is not None:
+            entry = Late(name, outcome.outputs, outcome.at - self._started, outcome.error)
+            live.log.add(self.id, _encode(entry), time.time_ns() // 1_000_000)
+
+    def _decide(self) -> None:
+        live, outcomes = self._live, self._outcomes
+        waiting = False
+        for slot, wait_s in live.schedule:
+            outcome = outcomes[slot]
+            if outcome is None:
+                waiting = True
+                if live.clock() < self._started + wait_s:
+                    self._wake_at(self._started + wait_s)
+                    return
+            elif not outcome.error:
+                self._choose(live.scorers[slot].name, outcome.outputs)
+                return
+        deadline = self._started + live.deployment.endpoint.deadline_s
+        if waiting and live.clock() < deadline:
+            self._wake_at(deadline)
+            return
+        self._choose(DEFAULT, {name: [value] * self.input.count for name, value in live.default.items()})
+
+    def _wake_at(self, moment: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        # Event loops count whole milliseconds: a call that comes early is repeated.
+        self._timer = self._live.loop.call_later(max(moment - self._live.clock(), _TICK_S), self._decide)
+
+    def _choose(self, winner: str, outputs: Mapping[str, Sequence[Any]]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        live = self._live
+        self._answer, self._winner = outputs, winner
+        self._elapsed = live.clock() - self._started
+        scores, waiting = self._scores()
+        if live.log is None:
+            self._finish(logged=True)
+            return
+        entry = Answered(
+            live.decoder.names,
+            self.input.rows,
+            live.decoder.event_time,
+            outputs,
+            winner,
+            "" if live.schedule and winner == live.scorers[live.schedule[0][0]].name else self._reason(),
+            self._elapsed,
+            scores,
+            waiting,
+            live.deployment.seq,
+        )
+        now_ms = time.time_ns() // 1_000_000
+        if live.wait_for_log:
+            live.log.add(self.id, _encode(entry), now_ms, self._written)
+        else:
+            live.log.add(self.id, _encode(entry), now_ms)
+            self._finish(logged=True)
+
+    def _scores(self) -> tuple[list[tuple[str, Mapping[str, Sequence[Any]], float, str]], list[str]]:
+        counters = self._live.counters.scorers
+        scores, waiting = [], []
+        for scorer, outcome in zip(self._live.scorers, self._outcomes, strict=True):
+            if outcome is None:
+                waiting.append(scorer.name)
+            else:
+                elapsed = outcome.at - self._started
+                scores.append((scorer.name, outcome.outputs, elapsed, outcome.error))
+                counters[scorer.name].took(outcome, elapsed, late=False)
+        return scores, waiting
+
+    def _reason(self) -> str:
+        live = self._live
+        missed = []
+        for slot, wait_s in live.schedule:
+            name, outcome = live.scorers[slot].name, self._outcomes[slot]
+            if name == self._winner:
+                break
+            missed.append(
+                f"{name} had not answered after {wait_s * 1000:g} ms"
+                if outcome is None
+                else f"{name} failed ({outcome.error})"
+            )
+        return "; ".join(missed)
+
+    def _written(self, done: bool) -> None:
+        self._finish(logged=done)
+
+    def _finish(self, *, logged: bool) -> None:
+        live = self._live
+        live.open -= 1
+        elapsed = live.clock() - self._started
+        live.counters.answered(self._winner, elapsed, rows=self.input.count)
+        assert self._answer is not None
+        self._reply(Answer(self.id, self._answer, self._winner, elapsed, logged))

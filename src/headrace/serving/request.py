@@ -1,0 +1,180 @@
+"""The signature as a decoder: what a caller may send, compiled once into types that check while they parse.
+
+A request is held by rows: a tuple of cells each, numeric columns first, then text, then the endpoint's event time.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+from msgspec.structs import astuple
+from numpy.typing import NDArray
+
+from headrace.errors import SignatureError
+from headrace.models.runtime import Batch, numeric, textual
+from headrace.models.signature import Column, Signature
+
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
+_INT64 = 2**63
+
+# Models take float32, so a larger number would silently become infinite.
+_TYPES: Mapping[str, Any] = {
+    "float32": Annotated[float, Meta(ge=-_FLOAT32_MAX, le=_FLOAT32_MAX)],
+    "float64": Annotated[float, Meta(ge=-_FLOAT32_MAX, le=_FLOAT32_MAX)],
+    "int64": Annotated[int, Meta(ge=-_INT64, le=_INT64 - 1)],
+    "int32": Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)],
+    "uint8": Annotated[int, Meta(ge=0, le=255)],
+    "bool": bool,
+    "string": str,
+}
+_SAID = {"float32": "a number", "float64": "a number", "bool": "true or false", "string": "text"}
+
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One request's rows, and the same as the matrices that models take.
+
+    Attributes:
+        rows: Cells by row in ``TableDecoder.names`` order.
+        batch: As ``models.runtime.Batch`` says.
+        count: Number of rows.
+    """
+
+    rows: Sequence[Row]
+    batch: Batch
+    count: int
+
+
+class TableDecoder:
+    """Turns named columns into an ``Input``, or says which column is at fault.
+
+    Args:
+        signature: Of kind ``table``.
+        event_time: A further column that callers may send; empty for none.
+
+    Attributes:
+        row: A msgspec type for one row as a JSON object.
+        columns: A msgspec type for a JSON object of lists.
+        names: Column names in the order rows are held.
+        event_time: Whether the last of ``names`` is the event time.
+        parsers: What protocols compiled from ``row`` and ``columns``, by their own name for it.
+    """
+
+    def __init__(self, signature: Signature, event_time: str = "") -> None:
+        self.signature = signature
+        self._numbers, self._strings = numeric(signature), textual(signature)
+        by_name = {c.name: c for c in signature.columns}
+        self._fields = [by_name[n] for n in (*self._numbers, *self._strings)]
+        self.event_time = bool(event_time) and event_time not in by_name
+        self.names = tuple(c.name for c in self._fields) + ((event_time,) if self.event_time else ())
+        self.row = self._struct("Row", many=False)
+        self.columns = self._struct("Columns", many=True)
+        self.parsers: dict[str, Any] = {}
+        self._null_text = any(c.nullable for c in self._fields if c.dtype == "string")
+
+    def of_rows(self, rows: Sequence[Any]) -> Input:
+        """From instances of ``row``, already checked by parsing."""
+        return self._input([astuple(row) for row in rows])
+
+    def of_columns(self, columns: Any) -> Input:
+        """From an instance of ``columns``; raise ``SignatureError`` when the columns differ in length."""
+        values = astuple(columns)
+        if self.event_time and values[-1] is None:
+            values = (*values[:-1], [""] * len(values[0]))
+        for name, column in zip(self.names, values, strict=True):
+            if len(column) != len(values[0]):
+                raise SignatureError(
+                    f"column {name!r} has {len(column)} rows", why=f"column {self.names[0]!r} has {len(values[0])}"
+                )
+        return self._input(list(zip(*values, strict=True)))
+
+    def of_mapping(self, columns: Mapping[str, Sequence[Any]]) -> Input:
+        """From plain lists by name, checked here; raise ``SignatureError`` naming the column at fault."""
+        try:
+            return self.of_columns(msgspec.convert(columns, self.columns, strict=True))
+        except msgspec.ValidationError as error:
+            raise self.fault(error) from None
+
+    def of_records(self, records: Sequence[Mapping[str, Any]]) -> Input:
+        """From plain rows by name, checked here; raise ``SignatureError`` naming the column at fault."""
+        try:
+            return self.of_rows(msgspec.convert(records, list[self.row], strict=True))  # type: ignore[name-defined]
+        except msgspec.ValidationError as error:
+            raise self.fault(error) from None
+
+    def fault(self, error: Exception) -> SignatureError:
+        """What a parser's complaint means for this signature, in words that name the column."""
+        return explain_fault(str(error), self._fields)
+
+    def _struct(self, name: str, *, many: bool) -> Any:
+        fields: list[Any] = []
+        for i, column in enumerate(self._fields):
+            cell = _TYPES[column.dtype]
+            cell = cell | None if column.nullable else cell
+            fields.append((f"f{i}", list[cell] if many else cell))  # type: ignore[valid-type]
+        rename = {f"f{i}": n for i, n in enumerate(self.names)}
+        if self.event_time:
+            moment = str | int | float
+            kind = (list[moment] | None, None) if many else (moment, "")
+            fields.append((f"f{len(fields)}", *kind))
+        return msgspec.defstruct(name, fields, rename=rename, forbid_unknown_fields=True, gc=False)
+
+    def _input(self, rows: list[Row]) -> Input:
+        if not rows:
+            raise SignatureError("the request has no rows", fix="send at least one")
+        n, m = len(self._numbers), len(self._fields)
+        batch: dict[str, NDArray[Any]] = {}
+        if n:
+            batch["numbers"] = np.array(rows if len(self.names) == n else [r[:n] for r in rows], dtype=np.float32)
+        if m > n:
+            texts = [r[n:m] for r in rows]
+            if self._null_text:
+                texts = [tuple("" if v is None else v for v in t) for t in texts]
+            batch["strings"] = np.array(texts, dtype=object)
+        return Input(rows, batch, len(rows))
+
+
+def projection(contract: Signature, signature: Signature) -> Mapping[str, Sequence[int]] | None:
+    """Which matrix columns of the endpoint's batch a model takes, or None when it takes them as they are."""
+    picks = {}
+    for part, names in (("numbers", numeric), ("strings", textual)):
+        have, due = names(contract), names(signature)
+        if have != due:
+            picks[part] = [have.index(n) for n in due]
+    return picks or None
+
+
+def project(batch: Batch, picks: Mapping[str, Sequence[int]]) -> Batch:
+    """The columns of ``batch`` that ``projection`` picked."""
+    chosen = {part: matrix[:, picks[part]] if part in picks else matrix for part, matrix in batch.items()}
+    return {part: matrix for part, matrix in chosen.items() if matrix.shape[1]}
+
+
+def explain_fault(message: str, fields: Sequence[Column]) -> SignatureError:
+    """Translate a msgspec message about named columns."""
+    names = ", ".join(c.name for c in fields)
+    text, _, path = message.partition(" - at `")
+    path = path.rstrip("`")
+    row = f"row {found[1]}" if (found := re.search(r"\[(\d+)\]", path)) else ""
+    if found := re.search("(missing required|unknown) field `(.*)`", text):
+        said = "is missing" if found[1].startswith("missing") else "is not an input of this model"
+        return SignatureError(f"column {found[2]!r} {said}", where=row, why=f"it takes the columns {names}")
+    for column in sorted(fields, key=lambda c: -len(c.name)):
+        if path.endswith(f".{column.name}") or re.search(rf"\.{re.escape(column.name)}\[(\d+|\.\.\.)\]$", path):
+            due = _SAID.get(column.dtype, "a whole number") + (" or null" if column.nullable else "")
+            return SignatureError(f"column {column.name!r} is refused", where=row, why=f"{due} is due: {_plain(text)}")
+    if "got `array`" in text or ("got `object`" not in text and "Expected `object`" in text):
+        return SignatureError(
+            "unnamed input is refused", where=row, why=f"this model takes the columns {names} by name, in any order"
+        )
+    return SignatureError("the request does not fit the model", where=path, why=_plain(text))
+
+
+def _plain(text: str) -> str:
+    return text[:1].lower() + text[1:].replace("`", "")

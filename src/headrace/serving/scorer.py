@@ -1,0 +1,260 @@
+"""A scorer: one model version that scores every request, inline when it is fast enough, else in a thread of its own.
+
+What comes back is always an ``Outcome``: a model that raises, hangs or returns NaN costs its score, not the request.
+"""
+
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from headrace.models.runtime import Batch, Loaded
+from headrace.serving.request import Input, project
+
+INLINE_P99_S = 0.0002
+"""A model whose warm-up p99 is under this runs on the event loop: a hop to a thread costs more than its score."""
+
+_INLINE_ROWS = 64
+_OVERRUN_S = 0.002
+_OVERRUN_AT_ONCE_S = 0.02
+_STRIKES = 3
+_QUEUE_REQUESTS = 256
+_BATCH_ROWS = 256
+_STUCK_S = 5.0
+_COOLDOWN_S = 2.0
+_MAX_ABANDONED = 3
+
+
+class Outcome(NamedTuple):
+    """What a scorer made of one request; ``error`` is empty for a score."""
+
+    outputs: Mapping[str, Sequence[Any]]
+    at: float
+    error: str
+
+
+class Ticket(Protocol):
+    """What a scorer is handed: a request that waits for its outcome."""
+
+    input: Input
+
+    def arrived(self, slot: int, outcome: Outcome) -> None:
+        """Take the outcome of the scorer in ``slot``; called on the event loop."""
+
+
+Job = tuple[Ticket, int]
+Post = Callable[..., Any]
+"""Runs a callable on the event loop, from any thread (``loop.call_soon_threadsafe``)."""
+
+
+class Scorer:
+    """One loaded model behind a bounded queue and a breaker.
+
+    Args:
+        name: Model version (``late@3``).
+        model: Loaded and warmed up.
+        outputs: Names that it must give.
+        picks: Which columns of the endpoint's batch it takes; None for all.
+        inline: Whether it is fast enough to run on the event loop.
+        post: How a thread reaches the event loop.
+        stuck_s: After so long in one call a model counts as hanging.
+
+    Attributes:
+        name: Model version.
+        inline: Whether it runs on the event loop; an overrun ends that.
+    """
+
+    def __init__(  # noqa: PLR0913 - all keyword-only, and all needed
+        self,
+        name: str,
+        model: Loaded,
+        *,
+        outputs: Sequence[str],
+        post: Post,
+        picks: Mapping[str, Sequence[int]] | None = None,
+        inline: bool = False,
+        stuck_s: float = _STUCK_S,
+    ) -> None:
+        self.name, self.inline = name, inline
+        self._model, self._outputs, self._picks = model, tuple(outputs), picks
+        self._post, self._stuck_s = post, stuck_s
+        self._strikes = 0
+        self._lane: _Lane | None = None
+        self._abandoned: list[_Lane] = []
+        self._open_until = 0.0
+
+    def submit(self, ticket: Ticket, slot: int) -> Outcome | None:
+        """Score now and return the outcome, or queue it and return None: ``ticket.arrived`` follows."""
+        if self.inline and ticket.input.count <= _INLINE_ROWS:
+            return self._inline(ticket.input)
+        now = time.monotonic()
+        if now < self._open_until:
+            return Outcome({}, now, "breaker open: the model hangs")
+        lane = self._lane
+        if lane is None:
+            lane = self._lane = _Lane(self._work, self.name)
+        if not lane.put((ticket, slot)):
+            return Outcome({}, now, "dropped: the queue is full")
+        return None
+
+    def check(self, now: float) -> None:
+        """Open the breaker when the model hangs: its thread is abandoned, and what it holds or queues fails."""
+        self._abandoned = [lane for lane in self._abandoned if lane.alive]
+        lane = self._lane
+        if lane is None or not lane.busy_since or now - lane.busy_since < self._stuck_s:
+            return
+        self._lane = None
+        self._abandoned.append(lane)
+        # Each abandoned thread stays in memory until its call returns, so their number is bounded.
+        hopeless = len(self._abandoned) >= _MAX_ABANDONED
+        self._open_until = math.inf if hopeless else now + _COOLDOWN_S
+        for ticket, slot in lane.abandon():
+            ticket.arrived(slot, Outcome({}, now, "breaker open: the model hangs"))
+
+    @property
+    def state(self) -> str:
+        """``inline``, ``thread`` or ``breaker open``."""
+        if time.monotonic() < self._open_until:
+            return "breaker open"
+        return "inline" if self.inline else "thread"
+
+    @property
+    def busy(self) -> bool:
+        """Whether its thread has not ended yet; a hanging one is not waited for."""
+        return self._lane is not None and self._lane.alive
+
+    def close(self) -> None:
+        """End the thread after what is queued; the model belongs to whoever loaded it."""
+        if self._lane is not None:
+            self._lane.put(None)
+
+    def score(self, given: Input) -> Outcome:
+        """Score on the calling thread; never raises."""
+        return self._score(given.batch, given.count)
+
+    def _inline(self, given: Input) -> Outcome:
+        begun = time.monotonic()
+        outcome = self._score(given.batch, given.count)
+        if outcome.at - begun > _OVERRUN_S:
+            # One slow call may be the machine's doing; several, or one that other requests felt, are the model's.
+            self._strikes += 1
+            if self._strikes >= _STRIKES or outcome.at - begun > _OVERRUN_AT_ONCE_S:
+                self.inline = False
+        return outcome
+
+    def _score(self, batch: Batch, count: int) -> Outcome:
+        try:
+            raw = self._model.score(batch if self._picks is None else project(batch, self._picks))
+            return Outcome(checked(raw, self._outputs, count), time.monotonic(), "")
+        except Exception as error:  # noqa: BLE001 - whatever a model raises costs its score only
+            return Outcome({}, time.monotonic(), _said(error))
+
+    def _work(self, jobs: Sequence[Job]) -> None:
+        if len(jobs) == 1:
+            outcomes = [self.score(jobs[0][0].input)]
+        else:
+            outcomes = self._score_together([ticket.input for ticket, _ in jobs])
+        self._post(_deliver, jobs, outcomes)
+
+    def _score_together(self, inputs: Sequence[Input]) -> list[Outcome]:
+        parts = inputs[0].batch
+        batch = {part: np.concatenate([i.batch[part] for i in inputs]) for part in parts}
+        whole = self._score(batch, sum(i.count for i in inputs))
+        if whole.error:  # one request's rows may be to blame: the others must not pay for it
+            return [self.score(i) for i in inputs]
+        outcomes, start = [], 0
+        for given in inputs:
+            end = start + given.count
+            outcomes.append(whole._replace(outputs={n: v[start:end] for n, v in whole.outputs.items()}))
+            start = end
+        return outcomes
+
+
+def checked(raw: Mapping[str, Any], names: Sequence[str], count: int) -> dict[str, list[Any]]:
+    """A model's outputs as lists; raise ``ValueError`` unless each has ``count`` finite rows."""
+    outputs = {}
+    for name in names:
+        value = raw[name]
+        if len(value) != count:
+            raise ValueError(f"wrong shape: {name!r} has {len(value)} rows for {count}")
+        values = value.tolist()
+        finite = all(map(math.isfinite, values)) if value.ndim == 1 else bool(np.isfinite(value).all())
+        if not finite:
+            raise ValueError(f"{name!r} is not finite")
+        outputs[name] = values
+    return outputs
+
+
+def _deliver(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
+    for (ticket, slot), outcome in zip(jobs, outcomes, strict=True):
+        ticket.arrived(slot, outcome)
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"no output {error}"
+    return f"{type(error).__name__}: {error}"[:200]
+
+
+class _Lane:
+    """One daemon thread that takes jobs in order, several at once when they wait."""
+
+    def __init__(self, work: Callable[[Sequence[Job]], None], name: str) -> None:
+        self._work = work
+        self._queue: SimpleQueue[Job | None] = SimpleQueue()
+        self._jobs: list[Job] = []
+        self._left = False
+        self.busy_since = 0.0
+        self._thread = threading.Thread(target=self._run, name=f"scorer {name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def put(self, job: Job | None) -> bool:
+        if job is not None and self._queue.qsize() >= _QUEUE_REQUESTS:
+            return False
+        self._queue.put(job)
+        return True
+
+    def abandon(self) -> list[Job]:
+        """Leave the thread to itself; return the jobs it will not finish."""
+        self._left = True
+        jobs = [job for job in (*self._jobs, *_drained(self._queue)) if job is not None]
+        self._queue.put(None)
+        return jobs
+
+    def _run(self) -> None:
+        while (job := self._queue.get()) is not None:
+            self._jobs = [job]
+            self.busy_since = time.monotonic()
+            again = self._gather(job[0].input.count)
+            self._work(self._jobs)
+            self.busy_since = 0.0
+            if self._left or not again:
+                return
+
+    def _gather(self, rows: int) -> bool:
+        """Add what waits, up to the bound on rows; False once told to end."""
+        while rows < _BATCH_ROWS:
+            try:
+                job = self._queue.get_nowait()
+            except Empty:
+                return True
+            if job is None:
+                return False
+            self._jobs.append(job)
+            rows += job[0].input.count
+        return True
+
+
+def _drained(queue: "SimpleQueue[Job | None]") -> list[Job | None]:
+    jobs = []
+    while not queue.empty():
+        jobs.append(queue.get_nowait())
+    return jobs

@@ -1,0 +1,131 @@
+"""Bring a model version into service: verify, load, warm up, compare with what the trained model answered."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from headrace.errors import ParityFailed, RunFailed
+from headrace.models.registry import EXAMPLES, fetch, find
+from headrace.models.runtime import Batch, Loaded, Runtime
+from headrace.models.version import ModelVersion
+from headrace.serving.request import TableDecoder
+from headrace.serving.scorer import INLINE_P99_S, checked
+from headrace.storage.files import Files
+from headrace.storage.ledger import Ledger
+
+_ROUNDS = 3
+_CALLS = 40
+_SLOW_S = 0.05
+TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True)
+class Model:
+    """A version ready to score.
+
+    Attributes:
+        version: What was registered.
+        loaded: It, in memory.
+        p99_s: What scoring one row cost while warming up, in seconds (see ``warm_up``).
+        compared: Rows on which it answered what the trained model had answered.
+    """
+
+    version: ModelVersion
+    loaded: Loaded
+    p99_s: float
+    compared: int
+
+    @property
+    def fast(self) -> bool:
+        """Whether it may run on the event loop."""
+        return self.p99_s < INLINE_P99_S
+
+
+def load_model(ledger: Ledger, files: Files, runtime: Callable[[str], Runtime], reference: str) -> Model:
+    """Load a registered version and prove it on its recorded rows.
+
+    Args:
+        ledger: Where versions are recorded.
+        files: Where their files are.
+        runtime: The runtime for a model format.
+        reference: ``late@3``.
+
+    Raises:
+        IntegrityError: A stored file is not what was registered, or cannot be loaded.
+        ParityFailed: It does not answer its recorded rows as the trained model did.
+        RunFailed: It does not score its recorded rows.
+        NotFound: There is no such version.
+    """
+    version = find(ledger, reference)
+    folder = fetch(files, version)
+    loaded = runtime(version.format).load(folder, version.signature)
+    try:
+        examples = json.loads((folder / EXAMPLES).read_bytes())
+        compared = compare(str(version), loaded, version, examples)
+        p99_s = warm_up(loaded, _rows(version, examples, slice(0, 1)))
+    except BaseException:
+        loaded.close()
+        raise
+    return Model(version, loaded, p99_s, compared)
+
+
+def compare(name: str, loaded: Loaded, version: ModelVersion, examples: Mapping[str, Any]) -> int:
+    """Score the recorded rows and compare with the recorded answers; return how many were compared.
+
+    Raises:
+        ParityFailed: An answer differs by more than the recorded tolerance; names the rows.
+        RunFailed: The model gives no finite answer of the right shape.
+    """
+    names = [c.name for c in version.signature.outputs]
+    columns = examples["columns"]
+    count = len(next(iter(columns.values())))
+    try:
+        answers = checked(loaded.score(_rows(version, examples, slice(None))), names, count)
+    except (ValueError, KeyError) as error:
+        raise RunFailed(f"{name} does not score its recorded rows", where=EXAMPLES, why=str(error)) from error
+    recorded = examples.get("outputs", {})
+    tolerance = examples.get("tolerance", TOLERANCE)
+    for output in recorded:
+        gap = np.abs(np.asarray(answers[output], float) - np.asarray(recorded[output], float))
+        wrong = np.flatnonzero(~(gap <= tolerance))
+        if len(wrong):
+            raise ParityFailed(
+                f"{name} does not answer as the trained model did",
+                where=f"output {output!r}, rows {', '.join(map(str, wrong[:5]))} of {EXAMPLES}",
+                why=f"differs by {gap.max():.3g}, allowed is {tolerance:g}",
+                fix="run the pipeline again, or deploy the version before it",
+            )
+    return count if recorded else 0
+
+
+def warm_up(loaded: Loaded, one: Batch) -> float:
+    """Score one row repeatedly; return what it costs in seconds.
+
+    That is the 99th percentile of its CPU time, of the calmest of three rounds, or its shortest wall time where that
+    is longer (a model that waits): a busy machine must not make a cheap model look slow.
+    """
+    cpu, wall = float("inf"), float("inf")
+    for _ in range(_ROUNDS):
+        taken = []
+        for _ in range(_CALLS):
+            begun, cpu_begun = time.monotonic(), time.thread_time()
+            loaded.score(one)
+            taken.append(time.thread_time() - cpu_begun)
+            wall = min(wall, time.monotonic() - begun)
+            if wall > _SLOW_S:  # nothing to find out about a slow model
+                return wall
+        cpu = min(cpu, sorted(taken)[int(len(taken) * 0.99)])
+    return max(cpu, wall)
+
+
+def _rows(version: ModelVersion, examples: Mapping[str, Any], which: slice) -> Batch:
+    columns = {name: [_null(v) for v in cells][which] for name, cells in examples["columns"].items()}
+    return TableDecoder(version.signature).of_mapping(columns).batch
+
+
+def _null(value: Any) -> Any:
+    return None if isinstance(value, float) and value != value else value  # noqa: PLR0124 - only NaN differs from itself
