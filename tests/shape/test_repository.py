@@ -2,15 +2,18 @@
 
 import re
 import subprocess
-from importlib.metadata import PackageNotFoundError, requires
+from importlib.metadata import PackageNotFoundError, distributions, requires
 
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 # Written in pieces, so that this file does not find itself.
 OURS = re.compile(
     "|".join([r"(?<![\w.])/" + r"(work|tmp|opt)/", "py" + r"pi\.org", "python" + r"hosted\.org", r"\.npm" + r"js\."])
 )
+
+OLDEST_PYTHON = "3.11.2"  # Debian 12's
 
 
 def test_no_registry_host_or_workplace_path_is_committed(root):
@@ -31,6 +34,12 @@ def test_the_lock_pins_everything_that_is_installed(root):
     assert [line for line in pinned.values() if "==" not in line] == []
     assert sorted(_closure("headrace", {"dev"}) - set(pinned)) == [], "make lock"
     assert "torch" not in pinned
+
+
+def test_what_is_installed_runs_on_the_oldest_python_we_promise():
+    installed = {canonicalize_name(d.name): d.metadata["Requires-Python"] or "" for d in distributions()}
+    needed = _closure("headrace", {"dev"}) & set(installed)
+    assert [n for n in sorted(needed) if OLDEST_PYTHON not in SpecifierSet(installed[n])] == []
 
 
 def test_the_changelog_begins_with_what_is_unreleased(root):
