@@ -1,5 +1,6 @@
 """Services port: start, watch and stop long-running processes."""
 
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -48,3 +49,11 @@ class Services(Protocol):
 
     def stop(self, name: str, *, within_s: float = 10.0) -> None:
         """Ask it to end (SIGTERM), wait, then end it; nothing happens when it does not run."""
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A TCP port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,147 @@
+"""The typed client of a gateway: rows or columns in, outputs out, errors as everywhere in headrace."""
+
+import json
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from headrace.client.connection import Connection, Reply
+from headrace.errors import HeadraceError, NotFound, SignatureError, Unauthorized, Unavailable
+
+_ERRORS: Mapping[int, type[HeadraceError]] = {
+    400: SignatureError,
+    401: Unauthorized,
+    403: Unauthorized,
+    404: NotFound,
+    413: SignatureError,
+    422: SignatureError,
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a gateway answered.
+
+    Attributes:
+        id: Of the request: ``headrace serving explain`` tells more about it.
+        values: One per row; a number, or output name to number where the endpoint has several outputs.
+        winner: Model version that answered, or ``default``.
+        elapsed_s: From arrival to reply, by the server's clock.
+    """
+
+    id: str
+    values: Sequence[Any]
+    winner: str
+    elapsed_s: float
+
+
+class Client:
+    """Talks to one gateway; may be shared between threads, each of which gets a connection of its own.
+
+    Args:
+        address: ``http://127.0.0.1:8700``.
+        timeout_s: For connecting, and for each wait for bytes.
+
+    Example:
+        ``Client("http://127.0.0.1:8700").predict("wine", rows=[{"alcohol": 9.4, "ph": 3.5}]).values``
+    """
+
+    def __init__(self, address: str, *, timeout_s: float = 10.0) -> None:
+        parts = urlsplit(address if "//" in address else f"//{address}")
+        self._target = (parts.hostname or "127.0.0.1", parts.port or 80)
+        self._timeout_s = timeout_s
+        self._own = threading.local()
+
+    def predict(
+        self,
+        endpoint: str,
+        *,
+        rows: Sequence[Mapping[str, Any]] | None = None,
+        columns: Mapping[str, Sequence[Any]] | None = None,
+        version: int | None = None,
+    ) -> Answer:
+        """Score rows (or columns), by the endpoint's schedule or by one version of its preferred model.
+
+        Raises:
+            SignatureError: The input does not fit the model; names the column.
+            NotFound: No such endpoint or version.
+            Unavailable: No server, or it is not ready.
+        """
+        body = json.dumps({"instances": rows} if columns is None else {"inputs": columns}, allow_nan=False)
+        reply = self.raw(endpoint, body.encode(), version=version)
+        return answer(reply)
+
+    def raw(self, endpoint: str, body: bytes, *, version: int | None = None) -> Reply:
+        """Send a predict body as it is and return the reply as it came, whatever its status."""
+        which = "" if version is None else f"/versions/{version}"
+        return self.request("POST", f"/v1/models/{quote(endpoint, safe='')}{which}:predict", body)
+
+    def status(self, endpoint: str) -> list[dict[str, Any]]:
+        """Versions of the endpoint's preferred model with their state."""
+        found: list[dict[str, Any]] = self._json(f"/v1/models/{quote(endpoint, safe='')}")["model_version_status"]
+        return found
+
+    def metadata(self, endpoint: str) -> dict[str, Any]:
+        """Inputs and outputs with their types, as the Open Inference Protocol describes them."""
+        found: dict[str, Any] = self._json(f"/v2/models/{quote(endpoint, safe='')}")
+        return found
+
+    def metrics(self) -> dict[str, float]:
+        """Every metric by its name with labels (``headrace_requests_total{endpoint="wine"}``)."""
+        text = checked(self.request("GET", "/metrics")).body.decode()
+        pairs = (line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#"))
+        return {name: float(value) for name, value in pairs}
+
+    def ready(self) -> bool:
+        """Whether every endpoint can answer; False also when nobody listens."""
+        try:
+            return self.request("GET", "/v2/health/ready").status == 200  # noqa: PLR2004 - OK
+        except Unavailable:
+            return False
+
+    def wait_ready(self, within_s: float = 20.0) -> None:
+        """Return once ready; raise ``Unavailable`` when that takes too long."""
+        until = time.monotonic() + within_s
+        while not self.ready():
+            if time.monotonic() > until:
+                raise Unavailable("the gateway is not ready", where=f"{self._target}", why=f"after {within_s:g} s")
+            time.sleep(0.01)
+
+    def request(self, method: str, path: str, body: bytes = b"") -> Reply:
+        """Any request on this thread's connection."""
+        connection: Connection | None = getattr(self._own, "connection", None)
+        if connection is None:
+            connection = self._own.connection = Connection(*self._target, self._timeout_s)
+        return connection.request(method, path, body)
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        connection: Connection | None = getattr(self._own, "connection", None)
+        if connection is not None:
+            connection.close()
+
+    def _json(self, path: str) -> Any:
+        return json.loads(checked(self.request("GET", path)).body)
+
+
+def answer(reply: Reply) -> Answer:
+    """The answer in a reply to a predict request; raises what ``Client.predict`` raises."""
+    body = json.loads(checked(reply).body)
+    values = body["predictions"] if "predictions" in body else body["outputs"]
+    elapsed_ms = reply.header("x-headrace-elapsed-ms") or "0"
+    return Answer(reply.header("x-headrace-id"), values, reply.header("x-headrace-winner"), float(elapsed_ms) / 1000)
+
+
+def checked(reply: Reply) -> Reply:
+    """The reply, or the error that its status and body tell."""
+    if reply.status < 400:  # noqa: PLR2004 - the first that is an error
+        return reply
+    try:
+        text = str(json.loads(reply.body)["error"])
+    except (ValueError, KeyError, TypeError):
+        text = reply.body[:200].decode("utf-8", "replace")
+    kind = _ERRORS.get(reply.status, Unavailable)
+    raise kind(text or "the server refused", where=f"HTTP {reply.status}")

@@ -1,0 +1,199 @@
+"""Services as child processes: detached, each in a session of its own, kept running by a tiny supervisor.
+
+What is known of a service lies in ``services/<name>.json``; whether it runs is asked of the process itself (its id and
+its start time, so that a reused id is not mistaken for it).
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from headrace.errors import Unavailable
+from headrace.placement.services import ServiceSpec, ServiceState
+from headrace.refs import checked_name
+from headrace.settings import Settings
+
+_POLL_S = 0.02
+_TAIL_BYTES = 2000
+
+
+def open_services(settings: Settings, uri: str) -> "LocalServices":  # noqa: ARG001 - every factory takes its URI
+    """The project's services, below ``.headrace/services``."""
+    return LocalServices(settings.home_path / "services")
+
+
+class LocalServices:
+    """Services port on this machine.
+
+    Args:
+        folder: Where state and logs lie.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def start(self, spec: ServiceSpec) -> ServiceState:
+        """Start it unless it runs, and wait until it is ready; see the port."""
+        checked_name(spec.name, of="service")
+        running = self.state(spec.name)
+        if running.state == "running":
+            return running
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._file(spec.name, "pid").unlink(missing_ok=True)
+        pid = self._spawn(spec)
+        record = {
+            "pid": pid,
+            "started": _start_time(pid),
+            "supervised": spec.restart,
+            "address": spec.ready_url.rsplit("/", spec.ready_url.count("/") - 2)[0],
+            "command": list(spec.command),
+        }
+        self._write(spec.name, record)
+        self._wait(spec)
+        return self.state(spec.name)
+
+    def state(self, name: str) -> ServiceState:
+        """How it is now; see the port."""
+        record = self._read(name)
+        if record is None:
+            return ServiceState(name, "stopped")
+        if _runs(record["pid"], record["started"]):
+            pid = self._service_pid(name, record)
+            if pid:
+                return ServiceState(name, "running", pid, record["address"])
+            return ServiceState(name, "failed", 0, record["address"], "between two lives")
+        if record.get("stopped"):
+            return ServiceState(name, "stopped", 0, record["address"])
+        return ServiceState(name, "failed", 0, record["address"], self._tail(name))
+
+    def stop(self, name: str, *, within_s: float = 10.0) -> None:
+        """SIGTERM, then SIGKILL to its whole session; see the port."""
+        record = self._read(name)
+        if record is None:
+            return
+        pid, started = record["pid"], record["started"]
+        if _runs(pid, started):
+            os.kill(pid, signal.SIGTERM)
+            until = time.monotonic() + within_s
+            while _runs(pid, started) and time.monotonic() < until:
+                time.sleep(_POLL_S)
+            if _runs(pid, started):
+                os.killpg(pid, signal.SIGKILL)
+                while _runs(pid, started):
+                    time.sleep(_POLL_S)
+        self._write(name, {**record, "stopped": True})
+
+    def _spawn(self, spec: ServiceSpec) -> int:
+        command = list(spec.command)
+        if spec.restart:
+            supervisor = [sys.executable, "-m", "headrace.engines.local.supervisor", str(self._file(spec.name, "pid"))]
+            command = supervisor + command
+        log = str(self._file(spec.name, "log"))
+        actions = [
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ]
+        environment = {**os.environ, **spec.environment}
+        return os.posix_spawnp(command[0], command, environment, file_actions=actions, setsid=True)
+
+    def _wait(self, spec: ServiceSpec) -> None:
+        until = time.monotonic() + spec.ready_within_s
+        record = self._read(spec.name)
+        assert record is not None
+        while spec.ready_url and not _answers(spec.ready_url):
+            dead = not _runs(record["pid"], record["started"])
+            if dead or time.monotonic() > until:
+                why = "it ended" if dead else f"it was not ready within {spec.ready_within_s:g} s"
+                tail = self._tail(spec.name)
+                self.stop(spec.name)
+                raise Unavailable(
+                    f"service {spec.name!r} did not start",
+                    where=str(self._file(spec.name, "log")),
+                    why=f"{why}: {tail}" if tail else why,
+                )
+            time.sleep(_POLL_S)
+
+    def _service_pid(self, name: str, record: Mapping[str, Any]) -> int:
+        if not record["supervised"]:
+            return int(record["pid"])
+        try:
+            pid = int(self._file(name, "pid").read_text())
+        except (FileNotFoundError, ValueError):
+            return 0
+        return pid if _alive(pid) else 0
+
+    def _file(self, name: str, ending: str) -> Path:
+        return self._folder / f"{checked_name(name, of='service')}.{ending}"
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        try:
+            found: dict[str, Any] = json.loads(self._file(name, "json").read_text())
+        except FileNotFoundError:
+            return None
+        return found
+
+    def _write(self, name: str, record: Mapping[str, Any]) -> None:
+        path = self._file(name, "json")
+        temporary = path.with_suffix(".json.new")
+        temporary.write_text(json.dumps(record))
+        temporary.replace(path)
+
+    def _tail(self, name: str) -> str:
+        try:
+            data = self._file(name, "log").read_bytes()
+        except FileNotFoundError:
+            return ""
+        return data[-_TAIL_BYTES:].decode("utf-8", "replace").strip()
+
+
+def _runs(pid: int, started: str) -> bool:
+    """Whether the process that was started then still runs (a dead child of ours is reaped here)."""
+    with contextlib.suppress(ChildProcessError):  # started by another process than this
+        os.waitpid(pid, os.WNOHANG)
+    return _alive(pid) and _start_time(pid) == started
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    stat = _stat(pid)
+    return not stat or stat[0] != "Z"
+
+
+def _start_time(pid: int) -> str:
+    """Start of the process in clock ticks since boot; empty where the system has no /proc."""
+    stat = _stat(pid)
+    return stat[19] if stat else ""
+
+
+def _stat(pid: int) -> list[str]:
+    """Fields of /proc/<pid>/stat from the state on: the name before it may hold blanks and brackets."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def _answers(url: str) -> bool:
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=2)
+    try:
+        connection.request("GET", parts.path)
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

@@ -1,0 +1,71 @@
+"""A tiny process that keeps a service running: ``python -m headrace.engines.local.supervisor PID_FILE COMMAND...``.
+
+It imports only the standard library, so that it costs little memory; it passes SIGTERM on and ends with the service.
+"""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+_BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_STEADY_S = 10.0
+_PR_SET_PDEATHSIG = 1
+
+
+class Supervisor:
+    """Runs ``command`` again, later each time, until it ends well, is told to end, or dies too often at once.
+
+    Args:
+        pid_file: Where the service's process id is written.
+        command: Argument list.
+    """
+
+    def __init__(self, pid_file: Path, command: Sequence[str]) -> None:
+        self._pid_file, self._command = pid_file, command
+        self._stopping = False
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def run(self) -> int:
+        """Return the exit code of the service's last life."""
+        signal.signal(signal.SIGTERM, self._stop)
+        failures = 0
+        while True:
+            begun = time.monotonic()
+            code = self._live()
+            if self._stopping or code == 0:
+                return code
+            failures = 1 if time.monotonic() - begun > _STEADY_S else failures + 1
+            if failures > len(_BACKOFF_S):
+                return code
+            sys.stderr.write(f"supervisor: service ended with {code}, starting it again\n")
+            sys.stderr.flush()
+            time.sleep(_BACKOFF_S[failures - 1])
+
+    def _live(self) -> int:
+        self._child = subprocess.Popen(self._command, preexec_fn=_die_with_parent)  # noqa: S603, PLW1509 - one thread
+        self._pid_file.write_text(str(self._child.pid))
+        if self._stopping:
+            self._child.terminate()
+        return self._child.wait()
+
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        self._stopping = True
+        if self._child is not None:
+            self._child.terminate()
+
+
+def _die_with_parent() -> None:
+    """Have the kernel end the service when its supervisor is killed (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    os.umask(0o077)
+    sys.exit(Supervisor(Path(sys.argv[1]), sys.argv[2:]).run())
