@@ -8,26 +8,86 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from headrace import features as features
+    from headrace.evaluation import metrics as metrics
     from headrace.models.artifact import Artifact as Artifact
     from headrace.models.version import ModelVersion as ModelVersion
+    from headrace.sdk import gates as gates
+    from headrace.sdk.data import dataset as dataset
+    from headrace.sdk.data import split as split
+    from headrace.sdk.decorators import gate as gate
+    from headrace.sdk.decorators import pipeline as pipeline
+    from headrace.sdk.decorators import step as step
+    from headrace.sdk.deploy import deploy as deploy
+    from headrace.sdk.models import champion_scores as champion_scores
+    from headrace.sdk.models import optimize as optimize
+    from headrace.sdk.models import predict as predict
+    from headrace.sdk.models import promote as promote
+    from headrace.sdk.models import register as register
+    from headrace.sdk.search import choice as choice
+    from headrace.sdk.search import integer as integer
+    from headrace.sdk.search import log_uniform as log_uniform
+    from headrace.sdk.search import search as search
+    from headrace.sdk.search import uniform as uniform
 
 __version__ = "0.1.0"
 
 _NAMES = {
     "Artifact": "headrace.models.artifact",
     "ModelVersion": "headrace.models.version",
+    "champion_scores": "headrace.sdk.models",
+    "choice": "headrace.sdk.search",
+    "dataset": "headrace.sdk.data",
+    "deploy": "headrace.sdk.deploy",
+    "gate": "headrace.sdk.decorators",
+    "integer": "headrace.sdk.search",
+    "log_uniform": "headrace.sdk.search",
+    "optimize": "headrace.sdk.models",
+    "pipeline": "headrace.sdk.decorators",
+    "predict": "headrace.sdk.models",
+    "promote": "headrace.sdk.models",
+    "register": "headrace.sdk.models",
+    "search": "headrace.sdk.search",
+    "split": "headrace.sdk.data",
+    "step": "headrace.sdk.decorators",
+    "uniform": "headrace.sdk.search",
 }
 
-# Rooms that are used by their name: ``hr.features.latest``.
-_ROOMS = frozenset({"features"})
+# Modules that are used by their name: ``hr.features.latest``.
+_ROOMS = {
+    "features": "headrace.features",
+    "gates": "headrace.sdk.gates",
+    "metrics": "headrace.evaluation.metrics",
+}
 
-__all__ = ["Artifact", "ModelVersion", "features"]
+__all__ = [
+    "Artifact",
+    "ModelVersion",
+    "champion_scores",
+    "choice",
+    "dataset",
+    "deploy",
+    "features",
+    "gate",
+    "gates",
+    "integer",
+    "log_uniform",
+    "metrics",
+    "optimize",
+    "pipeline",
+    "predict",
+    "promote",
+    "register",
+    "search",
+    "split",
+    "step",
+    "uniform",
+]
 
 
 def __getattr__(name: str) -> Any:
     """Load a public name from its module."""
     if name in _ROOMS:
-        return importlib.import_module(f"headrace.{name}")
+        return importlib.import_module(_ROOMS[name])
     if name not in _NAMES:
         raise AttributeError(f"module 'headrace' has no attribute {name!r}")
     value = getattr(importlib.import_module(_NAMES[name]), name)

@@ -23,7 +23,7 @@ class Trial:
         params: The settings.
         scores: Everything that was measured.
         value: The score searched for.
-        key: Content key of the step that trained it.
+        key: Content key of the step that trained it; empty outside a run.
     """
 
     number: int

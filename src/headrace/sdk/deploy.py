@@ -1,0 +1,73 @@
+"""``hr.deploy``: put models behind an endpoint."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict, Unpack
+
+from headrace.models.version import ModelVersion
+from headrace.sdk import ambient
+from headrace.sdk.decorators import step
+from headrace.serving.endpoint import Endpoint, LogMode, Preference
+
+
+class Options(TypedDict, total=False):
+    """What else ``deploy`` may be told.
+
+    Attributes:
+        reference: An old stable model that scores everything and answers nothing: it reveals input shift.
+        shadows: Models that score everything and answer nothing.
+        event_time: A column that callers may send besides the model's inputs; monitoring's windows use it.
+        log: What a reply promises about the request log.
+        why: For people who read the history.
+    """
+
+    reference: ModelVersion | str
+    shadows: Sequence[ModelVersion | str]
+    event_time: str
+    log: LogMode
+    why: str
+
+
+@step(effect=True, cache=False)
+def deploy(
+    name: str,
+    *,
+    schedule: Sequence[tuple[ModelVersion | str, float]],
+    deadline_ms: float,
+    default: Mapping[str, float],
+    **options: Unpack[Options],
+) -> str:
+    """Serve models under ``name``; gateways that run follow within 100 ms.
+
+    Under ``headrace run`` it waits for every gate written above it. Called otherwise it does all its checks and
+    deploys nothing.
+
+    Args:
+        name: As in ``/v1/models/<name>``.
+        schedule: Models with the milliseconds that each is waited for, in order of preference.
+        deadline_ms: When the default answers at the latest, from a request's arrival.
+        default: Output name to the value that answers when no model can.
+        **options: ``reference``, ``shadows``, ``event_time``, ``log``, ``why``.
+
+    Returns:
+        The endpoint's name.
+    """
+    from headrace.delivery.deploy import deploy as deployed
+
+    running = ambient.current()
+    endpoint = Endpoint(
+        name=name,
+        schedule=tuple(Preference(str(model), wait_ms / 1000) for model, wait_ms in schedule),
+        deadline_s=deadline_ms / 1000,
+        default=dict(default),
+        reference=_reference(options.get("reference")),
+        shadows=tuple(str(model) for model in options.get("shadows", ())),
+        event_time=options.get("event_time", ""),
+        log=options.get("log", "durable"),
+    )
+    gates = running.gates if running else ()
+    deployed(ambient.writable().ledger(), endpoint, why=options.get("why", ""), gates=gates)
+    return name
+
+
+def _reference(model: Any) -> str:
+    return str(model) if model else ""
