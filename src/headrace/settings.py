@@ -15,7 +15,7 @@ from typing import Any
 from headrace.errors import SettingsError
 
 PROJECT_FILE = "headrace.toml"
-_TABLES = ("env", "endpoint", "project")
+_TABLES = ("env", "endpoint", "contract", "project")
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Settings:
         host: Address that servers bind.
         port: Port of the gateway; 0 means a free one.
         endpoints: ``[endpoint.<name>]`` tables as written.
+        contracts: ``[contract.<dataset>]`` tables as written.
         origins: Setting name to where its value came from.
     """
 
@@ -56,6 +57,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8700
     endpoints: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    contracts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -69,7 +71,7 @@ class Settings:
             yield name, getattr(self, name), self.origins.get(name, "default")
 
 
-NAMES = tuple(f.name for f in fields(Settings) if f.name not in {"root", "endpoints", "origins"})
+NAMES = tuple(f.name for f in fields(Settings) if f.name not in {"root", "endpoints", "contracts", "origins"})
 
 
 def find_root(start: Path) -> Path:
@@ -105,7 +107,9 @@ def load_settings(root: Path | None = None, flags: Mapping[str, Any] | None = No
         for name, value in layer.items():
             if name not in origins:
                 values[name], origins[name] = _typed(name, value, origin), origin
-    return Settings(root=root, endpoints=dict(files[0][1].get("endpoint", {})), origins=origins, **values)
+    project = files[0][1]
+    tables = {"endpoints": dict(project.get("endpoint", {})), "contracts": dict(project.get("contract", {}))}
+    return Settings(root=root, origins=origins, **tables, **values)
 
 
 def _is_name(data: Mapping[str, Any]) -> bool:
