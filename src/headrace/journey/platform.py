@@ -3,18 +3,20 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from headrace.models.runtime import Runtime
-from headrace.optimization.converter import Converter
-from headrace.pipelines.ports import Codec, Executor
-from headrace.placement.services import Services
-from headrace.settings import Settings
-from headrace.storage.files import Files
-from headrace.storage.ledger import Ledger
-from headrace.storage.stream import Stream
-from headrace.storage.tables import Tables
-from headrace.training.tracking import Tracking
-from headrace.tuning.sampler import Sampler
+if TYPE_CHECKING:  # opening a platform imports no room that nobody asked for
+    from headrace.models.runtime import Runtime
+    from headrace.optimization.converter import Converter
+    from headrace.pipelines.ports import Codec, Executor
+    from headrace.placement.services import Services
+    from headrace.settings import Settings
+    from headrace.storage.files import Files
+    from headrace.storage.ledger import Ledger
+    from headrace.storage.stream import Stream
+    from headrace.storage.tables import Tables
+    from headrace.training.tracking import Tracking
+    from headrace.tuning.sampler import Sampler
 
 
 @dataclass(frozen=True)
@@ -38,17 +40,17 @@ class Platform:
         close: Close all that was opened.
     """
 
-    settings: Settings
+    settings: "Settings"
     home: Path
-    ledger: Callable[[], Ledger]
-    files: Callable[[], Files]
-    tables: Callable[[], Tables]
-    stream: Callable[[], Stream]
-    executor: Callable[[], Executor]
-    services: Callable[[], Services]
-    sampler: Callable[[], Sampler]
-    tracking: Callable[[], Tracking | None]
-    codec: Callable[[str], Codec | None]
-    runtime: Callable[[str], Runtime]
-    converter: Callable[[str], Converter]
-    close: Callable[[], None]
+    ledger: "Callable[[], Ledger]"
+    files: "Callable[[], Files]"
+    tables: "Callable[[], Tables]"
+    stream: "Callable[[], Stream]"
+    executor: "Callable[[], Executor]"
+    services: "Callable[[], Services]"
+    sampler: "Callable[[], Sampler]"
+    tracking: "Callable[[], Tracking | None]"
+    codec: "Callable[[str], Codec | None]"
+    runtime: "Callable[[str], Runtime]"
+    converter: "Callable[[str], Converter]"
+    close: "Callable[[], None]"

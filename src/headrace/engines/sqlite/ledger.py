@@ -1,0 +1,148 @@
+"""Ledger on SQLite: one table of facts, one file, any number of processes."""
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from headrace.errors import Conflict, Unavailable, UsageError
+from headrace.settings import Settings
+from headrace.storage.ledger import INLINE_LIMIT_BYTES, Fact
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS facts(
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    body TEXT NOT NULL,
+    mark TEXT,
+    at REAL NOT NULL
+);
+CREATE INDEX IF NOT EXISTS facts_by_subject ON facts(kind, subject, seq);
+CREATE UNIQUE INDEX IF NOT EXISTS facts_by_mark ON facts(kind, mark) WHERE mark IS NOT NULL;
+"""
+# Computed again when lost, so a commit waits for the system but not for the disk. Every other fact is fsynced.
+_RECOMPUTABLE = ("run.", "step.", "trial.", "gate.")
+_BUSY_S = 30.0
+
+
+class SqliteLedger:
+    """Facts in a WAL database; see ``storage.ledger.Ledger``.
+
+    Every commit survives the death of the process. Commits of facts that cannot be computed again (versions, aliases,
+    deployments, alerts) also survive a power cut; those of runs, steps, trials and gates may lose the last ones then.
+
+    Args:
+        path: The database file; its folder is made when missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._lock = threading.Lock()
+        self._connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+        self._level = ""
+        self._prepare()
+
+    def append(self, facts: Sequence[Fact]) -> list[Fact]:
+        """Write all of ``facts`` in one commit, or none; see ``Ledger.append``."""
+        rows = [(f.kind, f.subject, _encoded(f), f.unique, f.at or time.time()) for f in facts]
+        if not rows:
+            return []
+        with self._lock:
+            self._synchronous("NORMAL" if all(f.kind.startswith(_RECOMPUTABLE) for f in facts) else "FULL")
+            seqs = self._commit(rows)
+        return [
+            Fact(f.kind, f.subject, f.body, f.unique, row[4], seq)
+            for f, row, seq in zip(facts, rows, seqs, strict=True)
+        ]
+
+    def query(self, kind: str, subject: str | None = None, *, after: int = 0, newest: int | None = None) -> list[Fact]:
+        """Facts of ``kind`` in order; see ``Ledger.query``."""
+        where, values = ["seq > ?"], [after]
+        clause, bounds = _kind_clause(kind)
+        where.append(clause)
+        arguments: list[Any] = [*values, *bounds]
+        if subject is not None:
+            where.append("subject = ?")
+            arguments.append(subject)
+        order = "ASC" if newest is None else "DESC LIMIT ?"
+        if newest is not None:
+            arguments.append(newest)
+        # Only fixed texts are joined here; every value is bound.
+        text = f"SELECT kind, subject, body, mark, at, seq FROM facts WHERE {' AND '.join(where)} ORDER BY seq {order}"  # noqa: S608
+        with self._lock:
+            rows = self._connection.execute(text, arguments).fetchall()
+        if newest is not None:
+            rows.reverse()
+        return [Fact(k, s, json.loads(body), mark, at, seq) for k, s, body, mark, at, seq in rows]
+
+    def close(self) -> None:
+        """Release the connection."""
+        with self._lock:
+            self._connection.close()
+
+    def _prepare(self) -> None:
+        try:
+            self._connection.execute(f"PRAGMA busy_timeout = {int(_BUSY_S * 1000)}")
+            if self._connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                self._connection.execute("PRAGMA journal_mode = WAL")
+            if not self._connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'facts_by_mark'").fetchone():
+                self._connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+        except sqlite3.DatabaseError as error:
+            raise Unavailable(
+                "the ledger cannot be opened", where=str(self._path), why=str(error), fix="move the file away"
+            ) from error
+
+    def _synchronous(self, level: str) -> None:
+        if level != self._level:
+            self._connection.execute(f"PRAGMA synchronous = {level}")
+            self._level = level
+
+    def _commit(self, rows: Sequence[tuple[Any, ...]]) -> list[int]:
+        run = self._connection.execute
+        try:
+            run("BEGIN IMMEDIATE")
+            seqs = [
+                run("INSERT INTO facts(kind, subject, body, mark, at) VALUES (?, ?, ?, ?, ?)", row).lastrowid or 0
+                for row in rows
+            ]
+            run("COMMIT")
+        except sqlite3.IntegrityError as error:
+            run("ROLLBACK")
+            marks = ", ".join(str(row[3]) for row in rows if row[3])
+            raise Conflict("somebody else recorded this first", where=marks, why=str(error)) from error
+        except sqlite3.OperationalError as error:
+            if self._connection.in_transaction:
+                run("ROLLBACK")
+            raise Unavailable("the ledger did not take the facts", where=str(self._path), why=str(error)) from error
+        return seqs
+
+
+def open_ledger(settings: Settings, uri: str) -> SqliteLedger:
+    """Factory ``ledger.sqlite``: ``<home>/ledger.db``, or the file of ``sqlite:<path>``."""
+    _, _, path = uri.partition(":")
+    return SqliteLedger(settings.root / path if path else settings.home_path / "ledger.db")
+
+
+def _encoded(fact: Fact) -> str:
+    body = json.dumps(fact.body, ensure_ascii=False, separators=(",", ":"))
+    if len(body) > INLINE_LIMIT_BYTES or len(body.encode()) > INLINE_LIMIT_BYTES:
+        raise UsageError(
+            f"fact {fact.kind!r} is too large",
+            where=fact.subject,
+            why=f"{len(body.encode())} bytes, at most {INLINE_LIMIT_BYTES}",
+            fix="keep the value in Files and its key in the fact",
+        )
+    return body
+
+
+def _kind_clause(kind: str) -> tuple[str, list[str]]:
+    """An index range for a prefix: LIKE would not use the index."""
+    if not kind.endswith("*"):
+        return "kind = ?", [kind]
+    prefix = kind[:-1]
+    return "kind >= ? AND kind < ?", [prefix, prefix + "\U0010ffff"]

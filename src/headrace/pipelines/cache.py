@@ -1,0 +1,62 @@
+"""Finished calls: looked up by key before anything is launched, recorded when done."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from headrace.errors import NotFound
+from headrace.pipelines.opened import digests
+from headrace.pipelines.references import Reference, StepResult
+from headrace.pipelines.workspace import Workspace
+from headrace.storage import manifest
+from headrace.storage.files import Files
+from headrace.storage.ledger import Fact
+
+FINISHED = "step.finished"
+
+
+def lookup(key: str, workspace: Workspace) -> StepResult | None:
+    """The newest finished call with this key whose opened files are unchanged and whose artifact is still there."""
+    for fact in reversed(workspace.ledger().query(FINISHED, key)):
+        result = _result(fact)
+        if _unchanged(result.opened, workspace.root) and _kept(result.reference, workspace):
+            return result
+    return None
+
+
+def finished(result: StepResult) -> Fact:
+    """The fact that records a finished call."""
+    body = {
+        "name": result.name,
+        "result": result.reference.to_json(),
+        "seconds": round(result.seconds, 6),
+        "run": result.run,
+        "parts": dict(result.parts),
+        "opened": dict(result.opened),
+    }
+    return Fact(FINISHED, result.key, body)
+
+
+def _result(fact: Fact) -> StepResult:
+    body: Mapping[str, Any] = fact.body
+    reference = Reference.from_json(body["result"])
+    return StepResult(
+        fact.subject, body["name"], reference, body["seconds"], body["run"], body["parts"], body["opened"]
+    )
+
+
+def _unchanged(opened: Mapping[str, str], root: Path) -> bool:
+    return not opened or digests(root, list(opened)) == dict(opened)
+
+
+def _kept(reference: Reference, workspace: Workspace) -> bool:
+    return not reference.folder or _there(workspace.files(), reference.folder)
+
+
+def _there(files: Files, folder: str) -> bool:
+    """Whether the manifest exists; what it lists is verified when loaded."""
+    try:
+        files.get(f"{folder}/{manifest.NAME}")
+    except NotFound:
+        return False
+    return True

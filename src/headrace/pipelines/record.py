@@ -1,0 +1,120 @@
+"""The record of one run: its facts on the ledger, its reports, and the listeners that hear of it."""
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from headrace.pipelines import cache
+from headrace.pipelines.execution import Call, Outcome
+from headrace.pipelines.ports import RunListener
+from headrace.pipelines.references import StepResult
+from headrace.pipelines.report import StepReport
+from headrace.pipelines.schedule import GOOD
+from headrace.pipelines.workspace import Workspace
+from headrace.storage.ledger import Fact
+
+_HISTORY = 500
+
+
+class Record:
+    """What happened in a run.
+
+    Facts about cached and skipped steps wait for the next flush; whatever cost work is durable when it ends.
+
+    Args:
+        run: Run id.
+        pipeline: Its name.
+        workspace: Where the ledger is.
+        listeners: Told what happens.
+    """
+
+    def __init__(self, run: str, pipeline: str, workspace: Workspace, listeners: Sequence[RunListener]) -> None:
+        self.run, self.pipeline = run, pipeline
+        self.reports: dict[str, StepReport] = {}
+        self._workspace, self._listeners = workspace, listeners
+        self._facts: list[Fact] = []
+        self._began = time.perf_counter()
+        self._past: dict[str, float] | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Wall time so far."""
+        return time.perf_counter() - self._began
+
+    @property
+    def state(self) -> str:
+        """How the run stands: a raised error outweighs a gate's no."""
+        states = {report.state for report in self.reports.values()}
+        return next((s for s in ("failed", "refused") if s in states), "succeeded")
+
+    def started(self, steps: int, params: Mapping[str, Any]) -> None:
+        """The run begins, with so many steps."""
+        body = {"pipeline": self.pipeline, "pid": os.getpid(), "params": dict(params), "steps": steps}
+        self._facts.append(Fact("run.started", self.run, body))
+        self._tell("run.started", {"pipeline": self.pipeline, "steps": steps})
+
+    def launched(self, call: Call) -> None:
+        """A call begins."""
+        self._tell("step.started", {"name": call.context.name, "key": call.context.key})
+
+    def ended(self, call: Call, parts: Mapping[str, Any], outcome: Outcome) -> StepResult | None:
+        """A call that was made has ended: its result, its gate's verdict and its report become durable together."""
+        context, result = call.context, None
+        if outcome.reference is not None:
+            result = StepResult(
+                context.key, context.name, outcome.reference, outcome.seconds, self.run, parts, outcome.opened
+            )
+            self._facts.append(cache.finished(result))
+        if call.kind == "gate" and outcome.state != "failed":
+            verdict = "gate.passed" if outcome.state == "done" else "gate.failed"
+            body = {"gate": context.name, "key": context.key, "why": outcome.error}
+            self._facts.append(Fact(verdict, self.run, body))
+        self.report(
+            StepReport(
+                context.name,
+                call.kind,
+                outcome.state,
+                context.key,
+                outcome.seconds,
+                error=outcome.error,
+                code=outcome.code,
+                reference=outcome.reference,
+            )
+        )
+        self.flush()
+        return result
+
+    def report(self, step: StepReport) -> None:
+        """Keep a step's report and tell the listeners."""
+        self.reports[step.name] = step
+        self._facts.append(Fact("run.step", self.run, step.to_json()))
+        about = step.reference.about if step.reference else {}
+        self._tell("step.finished" if step.state in GOOD else "step.failed", {**step.to_json(), "about": about})
+
+    def finished(self, state: str) -> None:
+        """The run is over."""
+        states = [report.state for report in self.reports.values()]
+        body = {"pipeline": self.pipeline, "state": state, "seconds": round(self.seconds, 6)}
+        self._facts.append(
+            Fact("run.finished", self.run, {**body, "counts": {s: states.count(s) for s in set(states)}})
+        )
+        self.flush()
+        self._tell("run.finished", body)
+
+    def flush(self) -> None:
+        """Make all facts so far durable."""
+        if self._facts:
+            self._workspace.ledger().append(self._facts)
+            self._facts = []
+
+    def past_seconds(self, name: str) -> float | None:
+        """How long a step of this name took when it last ran, from the ledger; None when it never did."""
+        if self._past is None:
+            facts = self._workspace.ledger().query("run.step", newest=_HISTORY)
+            self._past = {f.body["name"]: f.body["seconds"] for f in facts if f.body["state"] == "done"}
+        return self._past.get(name)
+
+    def _tell(self, event: str, facts: Mapping[str, Any]) -> None:
+        for listener in self._listeners:
+            listener.on(event, {"run": self.run, **facts})
