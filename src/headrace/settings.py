@@ -108,8 +108,8 @@ def load_settings(root: Path | None = None, flags: Mapping[str, Any] | None = No
             if name not in origins:
                 values[name], origins[name] = _typed(name, value, origin), origin
     project = files[0][1]
-    tables = {"endpoints": dict(project.get("endpoint", {})), "contracts": dict(project.get("contract", {}))}
-    return Settings(root=root, origins=origins, **tables, **values)
+    values |= {"endpoints": dict(project.get("endpoint", {})), "contracts": dict(project.get("contract", {}))}
+    return Settings(root=root, origins=origins, **values)
 
 
 def _is_name(data: Mapping[str, Any]) -> bool:

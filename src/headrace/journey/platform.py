@@ -13,7 +13,8 @@ if TYPE_CHECKING:  # opening a platform imports no room that nobody asked for
     from headrace.settings import Settings
     from headrace.storage.files import Files
     from headrace.storage.ledger import Ledger
-    from headrace.storage.stream import Stream
+    from headrace.storage.stores import Stores
+from headrace.storage.stream import Stream
     from headrace.storage.tables import Tables
     from headrace.training.tracking import Tracking
     from headrace.tuning.sampler import Sampler
@@ -54,3 +55,7 @@ class Platform:
     runtime: "Callable[[str], Runtime]"
     converter: "Callable[[str], Converter]"
     close: "Callable[[], None]"
+
+    def stores(self) -> Stores:
+        """Ledger, Files and Tables, opened, as the rooms take them."""
+        return Stores(self.ledger(), self.files(), self.tables(), self.home / "cache")
