@@ -65,9 +65,14 @@ class Evidence:
         return {reference for model in self.models for reference in model.datasets}
 
     @cached_property
-    def gates(self) -> dict[str, Fact]:
-        """Gates that passed in the runs that registered these models, by name."""
-        return {str(f.body["gate"]): f for m in self.models for f in self.facts("gate.passed", m.run)}
+    def gates(self) -> set[str]:
+        """Names of the gates that held in the runs that registered these models."""
+        return {gate for model in self.models for gate in self.gates_of(model)}
+
+    def gates_of(self, model: ModelVersion) -> set[str]:
+        """Names of the gates that held in the run that registered ``model``, now or, cached, in a run before."""
+        steps = [fact.body for fact in self.facts("run.step", model.run)] if model.run else []
+        return {step["name"] for step in steps if step["kind"] == "gate" and step["state"] in {"done", "cached"}}
 
     @cached_property
     def predictions(self) -> list[Prediction]:

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from headrace.datasets.catalogue import versions
 from headrace.errors import HeadraceError
 from headrace.journey.evidence import Evidence, attestations
 from headrace.journey.platform import Platform
@@ -72,7 +73,7 @@ def _schema(evidence: Evidence) -> Finding:
 
 
 def _licences(evidence: Evidence) -> Finding:
-    licensed = {f"{f.subject}@{f.body['version']}" for f in evidence.facts("dataset.version") if f.body.get("licence")}
+    licensed = {str(version) for version in versions(evidence.ledger) if version.licence}
     return _all(sorted(evidence.datasets), licensed, "put with its licence, which registration asks for")
 
 
@@ -127,7 +128,7 @@ def _integrated(evidence: Evidence) -> Finding:
 def _validated(evidence: Evidence) -> Finding:
     return _all(
         [str(m) for m in evidence.models],
-        {str(m) for m in evidence.models if evidence.facts("gate.passed", m.run)},
+        {str(m) for m in evidence.models if evidence.gates_of(m)},
         "registered below gates that passed",
     )
 

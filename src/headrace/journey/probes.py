@@ -77,7 +77,13 @@ def probe_all(platform: Platform, *, within_s: float = WITHIN_S) -> list[Compone
     silent = f"no answer within {within_s:g} s"
     return [
         answers.get(name)
-        or Component(name, chosen(platform.settings, PROBES[name][0]), "FAIL", silent, "headrace doctor, once more")
+        or Component(
+            name,
+            chosen(platform.settings, PROBES[name][0]),
+            "FAIL",
+            silent,
+            "headrace config list shows what was chosen for it",
+        )
         for name in PROBES
     ]
 

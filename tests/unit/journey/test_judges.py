@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from headrace import assembly
+from headrace.datasets.version import DatasetVersion
 from headrace.errors import NotFound, UsageError
 from headrace.journey.evidence import ATTESTATION_DAYS, ATTESTED, attest
 from headrace.journey.judges import judge
@@ -17,6 +18,8 @@ from headrace.settings import Settings
 from headrace.storage.ledger import Fact
 
 SIGNATURE = Signature("table", (Column("alcohol", "float32"),), (Column("quality", "float32"),))
+
+WINE = DatasetVersion("wine", 1, "d1", 5, {"alcohol": "Float64"}, "CC0-1.0", "datasets/wine/d1", "m1")
 
 
 @pytest.fixture
@@ -40,6 +43,10 @@ def version(number=1, **more):
     return Fact("model.version", "quality", body, unique=f"quality@{number}")
 
 
+def gate(name, run="run-1", state="done"):
+    return Fact("run.step", run, {"name": name, "kind": "gate", "state": state})
+
+
 def deployed(number, shadows=()):
     endpoint = Endpoint("taste", (Preference("quality@champion", 0.02),), 0.05, shadows=shadows)
     models = {"quality@champion": f"quality@{number}", **{s: s for s in shadows}}
@@ -57,16 +64,16 @@ def test_without_facts_there_are_no_points(platform):
     ("test", "facts", "due"),
     [
         ("data.1", [Fact("dataset.checked", "wine", {"version": 1})], 1),
-        ("data.4", [Fact("dataset.version", "wine", {"version": 1, "licence": "CC0-1.0"})], 1),
+        ("data.4", [Fact("dataset.version", "wine", WINE.to_json())], 1),
         ("model.3", [Fact("trial.finished", "s", {"number": n, "params": {"rate": n}}) for n in (1, 2)], 1),
-        ("model.5", [Fact("gate.passed", "run-1", {"gate": "beats_baseline"})], 1),
-        ("model.6", [Fact("gate.passed", "run-1", {"gate": "slices"})], 1),
-        ("infrastructure.4", [Fact("gate.passed", "run-1", {"gate": "good_enough"})], 1),
+        ("model.5", [gate("beats_baseline")], 1),
+        ("model.6", [gate("slices")], 1),
+        ("infrastructure.4", [gate("good_enough")], 1),
         ("infrastructure.3", [Fact("run.finished", "run-1", {"state": "succeeded"})], 0.5),
         ("infrastructure.6", [deployed(1, shadows=("quality@2",)), version(2), deployed(2)], 1),
         ("infrastructure.7", [version(2), deployed(2), deployed(1)], 1),
         ("monitoring.1", [Fact("dataset.checked", "wine", {"version": n}) for n in (1, 2)], 1),
-        ("monitoring.6", [Fact("gate.passed", "run-1", {"gate": "latency"})], 1),
+        ("monitoring.6", [gate("latency")], 1),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
@@ -87,8 +94,13 @@ def test_monitoring_earns_points_only_for_what_is_deployed(platform):
 
 
 def test_a_gate_of_another_run_earns_nothing(platform):
-    add(platform, version(), Fact("gate.passed", "run-2", {"gate": "slices"}))
+    add(platform, version(), gate("slices", run="run-2"))
     assert points(platform, "model.6") == 0
+
+
+def test_a_gate_counts_when_it_held_now_or_before_and_not_when_it_failed(platform):
+    add(platform, version(), gate("slices", state="refused"), gate("latency", state="cached"))
+    assert [points(platform, test) for test in ("model.6", "monitoring.6")] == [0, 1]
 
 
 def test_one_unchecked_dataset_costs_the_point(platform):
