@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # opening a platform imports no room that nobody asked for
     from headrace.storage.files import Files
     from headrace.storage.ledger import Ledger
     from headrace.storage.stores import Stores
-from headrace.storage.stream import Stream
+    from headrace.storage.stream import Stream
     from headrace.storage.tables import Tables
     from headrace.training.tracking import Tracking
     from headrace.tuning.sampler import Sampler
@@ -56,6 +56,8 @@ class Platform:
     converter: "Callable[[str], Converter]"
     close: "Callable[[], None]"
 
-    def stores(self) -> Stores:
+    def stores(self) -> "Stores":
         """Ledger, Files and Tables, opened, as the rooms take them."""
+        from headrace.storage.stores import Stores
+
         return Stores(self.ledger(), self.files(), self.tables(), self.home / "cache")
