@@ -16,7 +16,6 @@ from headrace.datasets.put import put
 from headrace.datasets.version import DatasetVersion
 from headrace.errors import UsageError
 from headrace.settings import PROJECT_FILE, load_settings
-from headrace.storage.stores import Stores
 
 TEMPLATES = ("tabular",)
 DATA = "data/orders.csv"
@@ -73,11 +72,10 @@ def _data(folder: Path) -> Path:
 
 
 def _put(folder: Path) -> DatasetVersion:
-    settings = load_settings(folder.resolve())
-    platform, home = open_platform(settings), project_home(settings)
+    platform = open_platform(load_settings(folder.resolve()))
+    project_home(platform.settings)
     try:
-        stores = Stores(platform.ledger(), platform.files(), platform.tables(), scratch=home / "cache")
-        return put(stores, "orders", folder / DATA, licence="CC0-1.0")
+        return put(platform.stores(), "orders", folder / DATA, licence="CC0-1.0")
     finally:
         platform.close()
 
