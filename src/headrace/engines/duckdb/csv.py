@@ -26,6 +26,7 @@ _ASKED = ("try_cast(any_value({0}) AS {1}) IS NOT NULL", "bool_and(try_cast({0} 
 _TYPED = ("DOUBLE", "TIMESTAMP", "BOOLEAN")
 _ISO = {None, "", "%Y-%m-%d"}
 SAMPLE_ROWS = 20480
+_SEPARATORS = frozenset(",;\t|")
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,9 @@ def sniff_csv(
     for option, value in (("dateformat", row["DateFormat"]), ("timestampformat", row["TimestampFormat"])):
         options += f", {option}={text(value)}" if value else ""
     types = {c["name"]: _narrow(c["type"]) for c in row["Columns"]}
+    if len(types) == 1 and _SEPARATORS.intersection(*types):
+        # DuckDB takes whole lines for cells where their numbers of cells differ.
+        raise duckdb.InvalidInputException("the lines do not all have as many cells as the header")
     iso = row["DateFormat"] in _ISO and not row["TimestampFormat"]
     return Dialect(options, types, castable=iso and _CASTABLE.issuperset(types.values()))
 
