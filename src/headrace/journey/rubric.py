@@ -89,7 +89,7 @@ RUBRIC: tuple[RubricTest, ...] = (
         "data.3", "No feature costs more than it is worth", _ATTEST + 'what each feature costs to compute and keep"'
     ),
     RubricTest(
-        "data.4", "Features adhere to meta-level requirements", "headrace data put {dataset} FILE --licence NAME"
+        "data.4", "Features adhere to meta-level requirements", "headrace data put FILE --name {dataset} --licence NAME"
     ),
     RubricTest(
         "data.5", "The data pipeline has privacy controls", _ATTEST + 'who may read what, and where that is enforced"'
@@ -119,7 +119,7 @@ RUBRIC: tuple[RubricTest, ...] = (
         "infrastructure.7", "Serving models can be rolled back", _DEPLOY, "name an older version in its schedule"
     ),
     RubricTest(
-        "monitoring.1", "Dependency changes are noticed", "headrace data put {dataset} FILE", "get its next delivery"
+        "monitoring.1", "Dependency changes are noticed", "headrace data put FILE --name {dataset}", "get its next delivery"
     ),
     RubricTest("monitoring.2", "Data invariants hold for inputs", _DRIFT),
     RubricTest("monitoring.3", "Training and serving are not skewed", _DRIFT),
