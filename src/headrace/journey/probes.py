@@ -28,7 +28,7 @@ WITHIN_S = 8.0
 PROBED = "doctor.probed"
 _TOPIC = "doctor"
 # A model of 114 bytes that adds two columns (ONNX opset 11): a runtime can be tried before any model is registered.
-_ADDS_TWO_COLUMNS = base64.b64decode(
+ADDS_TWO_COLUMNS = base64.b64decode(
     "CAYSADpmCjcKB251bWJlcnMSA3N1bSIJUmVkdWNlU3VtKgsKBGF4ZXNAAaABByoPCghrZWVwZGltcxgAoAECEgFnWhcKB251bWJlcnMSDAoKCAESBgoA"
     "CgIIAmIPCgNzdW0SCAoGCAESAgoAQgQKABAL"
 )
@@ -98,7 +98,9 @@ def _try(platform: Platform, name: str, answers: dict[str, Component]) -> None:
     except MissingExtra as missing:
         answers[name] = Component(name, engine, "off", missing.what, missing.fix)
     except HeadraceError as error:
-        answers[name] = Component(name, engine, "FAIL", f"{error.what} {error.why}".strip(), error.fix)
+        answers[name] = Component(
+            name, engine, "FAIL", f"{error.what}: {error.why}" if error.why else error.what, error.fix
+        )
     except Exception as error:  # noqa: BLE001 - whatever a broken part raises is its state
         answers[name] = Component(name, engine, "FAIL", f"{type(error).__name__}: {error}", "headrace config list")
 
@@ -174,7 +176,7 @@ def _runtime(platform: Platform) -> str:
     signature = Signature("table", (Column("a", "float32"), Column("b", "float32")), (Column("sum", "float32"),))
     batch: Batch = {"numbers": np.array([[1, 2]], dtype=np.float32)}
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "model.onnx").write_bytes(_ADDS_TWO_COLUMNS)
+        (Path(folder) / "model.onnx").write_bytes(ADDS_TWO_COLUMNS)
         model = platform.runtime("onnx").load(Path(folder), signature)
         answer = float(model.score(batch)["sum"][0])
         model.close()
@@ -200,7 +202,8 @@ def _gateway(platform: Platform) -> str:
             f"not started; headrace serving run serves {', '.join(endpoints)}" if endpoints else "nothing deployed"
         )
     if state.state == "failed":
-        raise Unavailable("the gateway died", why=state.detail, fix="headrace serving run")
+        last = state.detail.strip().rpartition("\n")[2]
+        raise Unavailable("the gateway died", why=f"its log ends: {last}" if last else "", fix="headrace serving run")
     _answers(f"{state.address}/v2/health/ready")
     return f"ready at {state.address} (pid {state.pid})"
 
