@@ -44,7 +44,7 @@ check: $(READY) ## lint, format, types, layers and shape
 	@echo "make: ruff (lint)" && $(BIN)/ruff check .
 	@echo "make: ruff (format)" && $(BIN)/ruff format --check .
 	@echo "make: mypy" && $(BIN)/mypy
-	@echo "make: import-linter (layers)" && $(BIN)/lint-imports --no-logo
+	@echo "make: import-linter (layers)" && $(BIN)/lint-imports --no-logo --no-cache
 	@echo "make: shape" && $(PYTEST) -q -p no:cacheprovider tests/shape $(ARGS)
 
 docs: $(READY) ## build the documentation; a warning is an error
