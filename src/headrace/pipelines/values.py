@@ -1,7 +1,7 @@
 """Packing values: JSON with marks, and files beside it for what is not JSON.
 
-``{"$item": "0", "codec": "…"}`` is a value that a codec keeps in the folder ``0``; ``$blob`` is bytes or a path kept as a
-file; ``$ref`` another stored value; everything else (``$tuple``, ``$class``, ``$enum``, …) is told by its text.
+``{"$item": "0", "codec": "…"}`` is a value that a codec keeps in the folder ``0``; ``$blob`` is bytes or a path kept as
+a file; ``$ref`` another stored value; everything else (``$tuple``, ``$class``, ``$enum``, …) is told by its text.
 """
 
 import base64
