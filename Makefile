@@ -9,7 +9,7 @@ PARALLEL := -n $(JOBS) --dist loadfile
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check docs bench bench-peers test-services test-heavy soak reference lock clean
+.PHONY: help setup demo test check docs bench bench-peers test-services test-heavy soak reference picture lock clean
 
 help: ## say what each target does
 	@echo "headrace: make <target>"
@@ -72,6 +72,10 @@ test-heavy: $(READY) ## the tests that need heavy installs, run by hand
 reference: $(READY) ## write docs/reference/cli.md anew from the commands
 	@echo "make: writing docs/reference/cli.md"
 	@$(BIN)/python docs/generate_cli.py
+
+picture: $(READY) ## run the demo and record its output as docs/demo.svg, the picture in the README
+	@echo "make: recording headrace demo"
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python docs/record_demo.py demo.svg headrace demo
 
 lock: ## write constraints.txt anew from the newest versions that install together
 	@echo "make: resolving the newest versions in a fresh environment"

@@ -21,6 +21,9 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 def run_console(example: Example) -> None:
     """Run the block's commands in turn; their output, and exit code 0, must be as written."""
     for command, written in _commands(example.parsed):
+        if command.startswith("cd "):
+            example.namespace["folder"] /= command.removeprefix("cd ")
+            continue
         done = subprocess.run(
             ["bash", "-c", command],
             check=False,
