@@ -137,7 +137,7 @@ def _describe(
     frame: nw.LazyFrame[Any], name: str, dtype: Any, *, facts: Mapping[str, Any], bins: Bins | None
 ) -> ColumnProfile:
     family, known = family_of(dtype), facts[name]
-    nulls = int(known["nulls"])  # sums come back as decimals from some engines
+    nulls = int(known["nulls"] or 0)  # a sum: null over no rows, and a decimal on some engines
     plain = ColumnProfile(str(dtype), family, nulls)
     if family == "other":
         return plain
@@ -193,7 +193,7 @@ def _with_categories(
 
 def _count(frame: nw.LazyFrame[Any], name: str, bins: Bins) -> Counts:
     facts = _first(frame.select(nw.len().alias("rows"), nw.col(name).null_count().alias("nulls")))
-    rows, nulls = int(facts["rows"]), int(facts["nulls"])
+    rows, nulls = int(facts["rows"]), int(facts["nulls"] or 0)
     if bins.kind == "category":
         return _fill(bins, _category_counts(frame, name, bins), rows - nulls, nulls)
     values, counts = _value_counts(frame, name, frame.collect_schema()[name])
@@ -205,6 +205,8 @@ def _count(frame: nw.LazyFrame[Any], name: str, bins: Bins) -> Counts:
 def _category_counts(frame: nw.LazyFrame[Any], name: str, bins: Bins) -> dict[str, int]:
     dtype = frame.collect_schema()[name]
     wanted: Any = [False, True] if dtype == nw.Boolean else list(bins.categories)
+    if not wanted:
+        return {}
     found = _collect(_grouped(frame.filter(nw.col(name).is_in(wanted)), name))
     return {as_category(v): int(n) for v, n in zip(found[name].to_list(), found[_N].to_list(), strict=True)}
 
