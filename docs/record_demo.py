@@ -1,4 +1,4 @@
-"""Record a real run as the picture in the README: ``make picture``, or ``python docs/record_demo.py PICTURE COMMAND...``.
+"""Record a real run as the picture in the README: ``make picture``, or ``record_demo.py PICTURE COMMAND...``.
 
 The command runs in an empty folder; what it prints, nothing added, becomes an SVG of a terminal.
 """
