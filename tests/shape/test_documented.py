@@ -1,6 +1,7 @@
 """Every error code, setting, fact, engine, command and option is in the reference."""
 
 import ast
+import dataclasses
 import importlib
 import re
 import sys
@@ -12,6 +13,8 @@ import pytest
 
 from headrace import errors
 from headrace.cli import COMMANDS
+from headrace.datasets.contract import Expectations
+from headrace.serving.endpoint import Endpoint
 from headrace.settings import NAMES
 
 REFERENCE = Path(__file__).resolve().parents[2] / "docs/reference"
@@ -95,3 +98,15 @@ def _helps(path, command):
     if isinstance(command, click.Group):
         for name, child in command.commands.items():
             yield from _helps(f"{path} {name}", child)
+
+
+@pytest.mark.parametrize(
+    ("table", "keys"),
+    [
+        ("contract", {field.name for field in dataclasses.fields(Expectations)}),
+        ("endpoint", set(Endpoint("any", (), 0.05).to_json()) - {"name"}),
+    ],
+)
+def test_the_keys_of_a_settings_table_are_documented(table, keys):
+    section = _page("settings").partition(f"### `[{table}.")[2].partition("### ")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == keys

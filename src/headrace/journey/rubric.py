@@ -119,7 +119,10 @@ RUBRIC: tuple[RubricTest, ...] = (
         "infrastructure.7", "Serving models can be rolled back", _DEPLOY, "name an older version in its schedule"
     ),
     RubricTest(
-        "monitoring.1", "Dependency changes are noticed", "headrace data put FILE --name {dataset}", "get its next delivery"
+        "monitoring.1",
+        "Dependency changes are noticed",
+        "headrace data put FILE --name {dataset}",
+        "get its next delivery",
     ),
     RubricTest("monitoring.2", "Data invariants hold for inputs", _DRIFT),
     RubricTest("monitoring.3", "Training and serving are not skewed", _DRIFT),
