@@ -4,6 +4,7 @@ A reference is ``name``, ``name@version`` or ``name@alias``; a version is a posi
 """
 
 import os
+import random
 import re
 import secrets
 import time
@@ -12,6 +13,8 @@ from pathlib import Path
 
 from headrace.errors import NameRefused
 
+_VERSION_7 = 0x7 << 76 | 0b10 << 62
+_RANDOM_7 = 0xFFF << 64 | (1 << 62) - 1
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 
 
@@ -73,11 +76,13 @@ def contained(root: Path, *parts: str) -> Path:
     return path
 
 
+_random = random.Random(secrets.randbits(256))  # noqa: S311 - ids are unique, not secret; one is made a request
+os.register_at_fork(after_in_child=lambda: _random.seed(secrets.randbits(256)))
+
+
 def new_id() -> str:
     """A UUIDv7 (RFC 9562): 48 bits of Unix milliseconds, then random; sorts by time of creation."""
-    value = (time.time_ns() // 1_000_000) << 80 | 0x7 << 76 | secrets.randbits(12) << 64
-    value |= 0b10 << 62 | secrets.randbits(62)
-    text = f"{value:032x}"
+    text = f"{(time.time_ns() // 1_000_000) << 80 | _VERSION_7 | (_random.getrandbits(76) & _RANDOM_7):032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 

@@ -189,16 +189,17 @@ class Connection(asyncio.Protocol):
     def on_url(self, url: bytes) -> None:
         """(A part of) the request target."""
         self._target += url
-        self._count_header(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header."""
-        self._count_header(len(name) + len(value) + 4)
+        self._header_bytes += len(name) + len(value) + 4
         self._headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
         """Refuse a declared body that is too large; tell a client that waits to go on."""
         self._in_headers = False
+        if self._header_bytes + len(self._target) > HEADER_LIMIT:
+            raise _Fault(431, f"the headers exceed {HEADER_LIMIT} bytes")
         declared = self._headers.get(b"content-length")
         if declared is not None and (len(declared) > 18 or int(declared) > BODY_LIMIT):  # noqa: PLR2004 - digits of 2**60
             raise _Fault(413, f"the body exceeds {BODY_LIMIT} bytes")
@@ -291,11 +292,6 @@ class Connection(asyncio.Protocol):
         if self._transport.can_write_eof():
             self._transport.write_eof()
         self.expires = self._server.loop.time() + _LINGER_S
-
-    def _count_header(self, size: int) -> None:
-        self._header_bytes += size
-        if self._header_bytes > HEADER_LIMIT:
-            raise _Fault(431, f"the headers exceed {HEADER_LIMIT} bytes")
 
     def _pause(self) -> None:
         if not self._paused and self._transport is not None:

@@ -135,6 +135,7 @@ class DataPlane:
                     picks=projection(signature, models[ref].version.signature),
                     post=self._loop.call_soon_threadsafe,
                     inline=models[ref].fast,
+                    measure=models[ref].still_fast if models[ref].fast else None,
                 )
                 for ref in order
             ],

@@ -2,27 +2,21 @@
 
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from headrace.errors import HeadraceError
 from headrace.serving.scorer import Post
 from headrace.storage.stream import Record, Stream
 
 _GROUP = 2000
+_GATHER_S = 0.001
 _BACKLOG = 100_000
 _CLOSE_S = 8.0
 
 Written = Callable[[bool], None]
 """Called on the event loop when a record is durable (True) or could not be written (False)."""
-
-
-class _Pending(NamedTuple):
-    key: str
-    value: bytes
-    at_ms: int
-    written: Written | None
 
 
 class LogWriter:
@@ -41,7 +35,7 @@ class LogWriter:
 
     def __init__(self, stream: Stream, topic: str, post: Post, *, power_safe: bool = False) -> None:
         self._stream, self._topic, self._post, self.power_safe = stream, topic, post, power_safe
-        self._pending: deque[_Pending] = deque()
+        self._pending: deque[tuple[Record, Written | None]] = deque()
         self._closing = False
         self._wake = threading.Event()
         self.failed = 0
@@ -55,7 +49,7 @@ class LogWriter:
             if written is not None:
                 self._post(written, False)  # noqa: FBT003 - the callback's one argument
             return
-        self._pending.append(_Pending(key, value, at_ms, written))
+        self._pending.append((Record(key, value, at_ms), written))
         if not self._wake.is_set():
             self._wake.set()
 
@@ -66,23 +60,26 @@ class LogWriter:
         self._thread.join(_CLOSE_S)
 
     def _run(self) -> None:
+        # A commit costs as much as dozens of records: under load it is worth a moment to gather more of them.
+        size = 0
         while not self._closing or self._pending:
             self._wake.wait()
             self._wake.clear()  # before looking: what is appended from here on sets it again
             while self._pending:
-                self._commit([self._pending.popleft() for _ in range(min(len(self._pending), _GROUP))])
+                if size > 1 and not self._closing:
+                    time.sleep(_GATHER_S)
+                size = min(len(self._pending), _GROUP)
+                self._commit([self._pending.popleft() for _ in range(size)])
 
-    def _commit(self, group: Sequence[_Pending]) -> None:
+    def _commit(self, group: Sequence[tuple[Record, Written | None]]) -> None:
         try:
-            self._stream.append(
-                self._topic, [Record(p.key, p.value, p.at_ms) for p in group], power_safe=self.power_safe
-            )
+            self._stream.append(self._topic, [record for record, _ in group], power_safe=self.power_safe)
             done = True
         except HeadraceError as error:
             done = False
             self.failed += len(group)
             sys.stderr.write(f"request log: {len(group)} records lost: {error}\n")
-        waiting = [p.written for p in group if p.written is not None]
+        waiting = [written for _, written in group if written is not None]
         if waiting:
             self._post(_tell, waiting, done)
 

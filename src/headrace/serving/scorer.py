@@ -3,6 +3,7 @@
 What comes back is always an ``Outcome``: a model that raises, hangs or returns NaN costs its score, not the request.
 """
 
+import contextlib
 import math
 import threading
 import time
@@ -19,9 +20,11 @@ INLINE_P99_S = 0.0002
 """A model whose warm-up p99 is under this runs on the event loop: a hop to a thread costs more than its score."""
 
 _INLINE_ROWS = 64
-_OVERRUN_S = 0.002
-_OVERRUN_AT_ONCE_S = 0.02
-_STRIKES = 3
+_OVERRUN_S = 0.010
+_DRIFT_S = 0.003
+_DRIFT_WEIGHT = 0.05
+_RETRY_S = 0.2
+_RETRY_MAX_S = 64.0
 _QUEUE_REQUESTS = 256
 _BATCH_ROWS = 256
 _STUCK_S = 5.0
@@ -60,12 +63,13 @@ class Scorer:
         outputs: Names that it must give.
         picks: Which columns of the endpoint's batch it takes; None for all.
         inline: Whether it is fast enough to run on the event loop.
+        measure: Tells anew, in a thread, whether it is fast enough; None when it never is.
         post: How a thread reaches the event loop.
         stuck_s: After so long in one call a model counts as hanging.
 
     Attributes:
         name: Model version.
-        inline: Whether it runs on the event loop; an overrun ends that.
+        inline: Whether it runs on the event loop; an overrun ends that until it is measured fast again.
     """
 
     def __init__(  # noqa: PLR0913 - all keyword-only, and all needed
@@ -77,12 +81,15 @@ class Scorer:
         post: Post,
         picks: Mapping[str, Sequence[int]] | None = None,
         inline: bool = False,
+        measure: Callable[[], bool] | None = None,
         stuck_s: float = _STUCK_S,
     ) -> None:
         self.name, self.inline = name, inline
         self._model, self._outputs, self._picks = model, tuple(outputs), picks
         self._post, self._stuck_s = post, stuck_s
-        self._strikes = 0
+        self._measure = measure
+        self._usual_s = 0.0
+        self._retry_at, self._retry_s = math.inf, _RETRY_S
         self._lane: _Lane | None = None
         self._abandoned: list[_Lane] = []
         self._open_until = 0.0
@@ -103,6 +110,9 @@ class Scorer:
 
     def check(self, now: float) -> None:
         """Open the breaker when the model hangs: its thread is abandoned, and what it holds or queues fails."""
+        if now > self._retry_at:
+            self._retry_at = math.inf
+            threading.Thread(target=self._promote, name=f"measure {self.name}", daemon=True).start()
         self._abandoned = [lane for lane in self._abandoned if lane.alive]
         lane = self._lane
         if lane is None or not lane.busy_since or now - lane.busy_since < self._stuck_s:
@@ -139,12 +149,18 @@ class Scorer:
     def _inline(self, given: Input) -> Outcome:
         begun = time.monotonic()
         outcome = self._score(given.batch, given.count)
-        if outcome.at - begun > _OVERRUN_S:
-            # One slow call may be the machine's doing; several, or one that other requests felt, are the model's.
-            self._strikes += 1
-            if self._strikes >= _STRIKES or outcome.at - begun > _OVERRUN_AT_ONCE_S:
-                self.inline = False
+        taken = outcome.at - begun
+        self._usual_s += _DRIFT_WEIGHT * (min(taken, _OVERRUN_S) - self._usual_s)
+        if taken > _OVERRUN_S or self._usual_s > _DRIFT_S:
+            # The model's doing or the machine's: the next requests do not wait to find out, a measurement does.
+            self.inline, self._usual_s = False, 0.0
+            if self._measure is not None:
+                self._retry_at, self._retry_s = begun + self._retry_s, min(self._retry_s * 2, _RETRY_MAX_S)
         return outcome
+
+    def _promote(self) -> None:
+        with contextlib.suppress(Exception):  # a model that cannot be measured stays in its thread
+            self.inline = self._measure is not None and self._measure()
 
     def _score(self, batch: Batch, count: int) -> Outcome:
         try:

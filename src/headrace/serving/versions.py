@@ -32,17 +32,23 @@ class Model:
         loaded: It, in memory.
         p99_s: What scoring one row cost while warming up, in seconds (see ``warm_up``).
         compared: Rows on which it answered what the trained model had answered.
+        one: A recorded row, to warm up and measure with.
     """
 
     version: ModelVersion
     loaded: Loaded
     p99_s: float
     compared: int
+    one: Batch
 
     @property
     def fast(self) -> bool:
         """Whether it may run on the event loop."""
         return self.p99_s < INLINE_P99_S
+
+    def still_fast(self) -> bool:
+        """The same, measured now."""
+        return warm_up(self.loaded, self.one) < INLINE_P99_S
 
 
 def load_model(ledger: Ledger, files: Files, runtime: Callable[[str], Runtime], reference: str) -> Model:
@@ -66,11 +72,12 @@ def load_model(ledger: Ledger, files: Files, runtime: Callable[[str], Runtime], 
     try:
         examples = json.loads((folder / EXAMPLES).read_bytes())
         compared = compare(str(version), loaded, version, examples)
-        p99_s = warm_up(loaded, _rows(version, examples, slice(0, 1)))
+        one = _rows(version, examples, slice(0, 1))
+        p99_s = warm_up(loaded, one)
     except BaseException:
         loaded.close()
         raise
-    return Model(version, loaded, p99_s, compared)
+    return Model(version, loaded, p99_s, compared, one)
 
 
 def compare(name: str, loaded: Loaded, version: ModelVersion, examples: Mapping[str, Any]) -> int:

@@ -1,12 +1,10 @@
 """Streams: ordered, durable logs of records (requests, scores, labels)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One record of a topic.
 
     Attributes:

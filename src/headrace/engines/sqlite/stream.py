@@ -155,6 +155,7 @@ def _insert(db: sqlite3.Connection, first: int, records: Sequence[Record]) -> No
         size = min(_CHUNK, 1 << ((len(records) - done).bit_length() - 1))
         values: list[object] = []
         for offset, record in enumerate(records[done : done + size], first + done):
-            values += (offset, record.key, record.at_ms, record.value)
+            key, value, at_ms, _ = record
+            values += (offset, key, at_ms, value)
         db.execute("INSERT INTO records VALUES " + ",".join(["(?,?,?,?)"] * size), values)  # noqa: S608 - only marks
         done += size
