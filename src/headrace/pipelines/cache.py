@@ -18,7 +18,7 @@ FINISHED = "step.finished"
 def lookup(key: str, workspace: Workspace) -> StepResult | None:
     """The newest finished call with this key whose opened files are unchanged and whose artifact is still there."""
     for fact in reversed(workspace.ledger().query(FINISHED, key)):
-        result = _result(fact)
+        result = result_of(fact)
         if _unchanged(result.opened, workspace.root) and _kept(result.reference, workspace):
             return result
     return None
@@ -37,7 +37,8 @@ def finished(result: StepResult) -> Fact:
     return Fact(FINISHED, result.key, body)
 
 
-def _result(fact: Fact) -> StepResult:
+def result_of(fact: Fact) -> StepResult:
+    """The result that a ``step.finished`` fact tells."""
     body: Mapping[str, Any] = fact.body
     reference = Reference.from_json(body["result"])
     return StepResult(

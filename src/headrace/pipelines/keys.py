@@ -9,11 +9,10 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from headrace.pipelines.references import tree_digest
-from headrace.pipelines.source import reached
 from headrace.pipelines.steps import StepSpec
 
 FORMAT = 1
@@ -23,13 +22,20 @@ _SHOWN = 12
 
 def code_parts(spec: StepSpec) -> dict[str, Any]:
     """What a key has from the step itself: its name, ``code`` to digest, ``packages`` to version, ``environment``."""
+    from headrace.pipelines.source import reached  # planning needs it; a kept plan does not
+
     code = reached(spec.function)
     return {
         "step": spec.reference,
         "code": dict(code.names),
         "packages": {"python": f"{sys.version_info.major}.{sys.version_info.minor}", **code.packages},
-        "environment": {name: _hidden(os.environ.get(name)) for name in spec.environment},
+        "environment": environment_parts(spec.environment),
     }
+
+
+def environment_parts(names: Iterable[str]) -> dict[str, str]:
+    """Environment variable to a digest of its value, which may be a secret; ``unset`` without one."""
+    return {name: _hidden(os.environ.get(name)) for name in sorted(set(names))}
 
 
 def call_parts(parts: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,5 +89,4 @@ def _holds_reference(tree: Any) -> bool:
 
 
 def _hidden(value: str | None) -> str:
-    """A variable may be a secret: its digest is kept."""
     return "unset" if value is None else hashlib.sha256(value.encode()).hexdigest()[:_SHOWN]

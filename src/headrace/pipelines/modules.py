@@ -71,6 +71,8 @@ def exists(module: str) -> bool:
 
 
 _sources: dict[Path, ModuleSource] = {}
+consulted: set[Path] = set()
+"""Every source file that was looked at in this process: what a kept plan depends on."""
 
 
 def source_of(module: str) -> ModuleSource | None:
@@ -78,6 +80,7 @@ def source_of(module: str) -> ModuleSource | None:
     file = file_of(module)
     if file is None or file.suffix != ".py":
         return None
+    consulted.add(file)
     text = file.read_bytes()
     digest = hashlib.sha256(text).hexdigest()
     known = _sources.get(file)
@@ -107,6 +110,13 @@ def import_targets(node: ast.Import | ast.ImportFrom, package: str) -> Iterator[
         module = f"{start}.{module}" if module else start
     for alias in node.names:
         yield ("*", Target(module)) if alias.name == "*" else (alias.asname or alias.name, Target(module, alias.name))
+
+
+def loaded_sources() -> set[Path]:
+    """Source files of the project's modules that this process has imported or looked at."""
+    files = {Path(f) for m in list(sys.modules.values()) if (f := getattr(m, "__file__", None))}
+    ours = {f for f in files if not str(f).startswith(_STANDARD) and not any(part in f.parts for part in _INSTALLED)}
+    return ours | consulted
 
 
 @cache

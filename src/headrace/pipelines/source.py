@@ -17,6 +17,7 @@ from headrace.pipelines import distributions
 from headrace.pipelines.modules import (
     ModuleSource,
     Target,
+    consulted,
     exists,
     file_of,
     import_targets,
@@ -126,7 +127,10 @@ class _Walk:
     def _whole(self, module: str, source: ModuleSource | None) -> None:
         file = file_of(module)
         if source is None:
-            content = file.read_bytes() if file is not None and file.is_file() else b""
+            content = b""
+            if file is not None and file.is_file():
+                consulted.add(file)
+                content = file.read_bytes()
             self.names[f"{module}:{_WHOLE}"] = hashlib.sha256(content).hexdigest()[:_DIGITS]
             return
         statements = [s for group in source.bound.values() for s in group]
@@ -172,7 +176,9 @@ def own_digest(module: str) -> str:
     total = hashlib.sha256()
     for name in sorted(_own_modules(module)):
         file = file_of(name)
-        total.update(file.read_bytes() if file is not None else b"")
+        if file is not None:
+            consulted.add(file)
+            total.update(file.read_bytes())
     return total.hexdigest()[:_DIGITS]
 
 

@@ -5,8 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 from headrace.errors import UsageError
+from headrace.pipelines.handover import hints_of
 from headrace.pipelines.steps import StepSpec
 from headrace.sdk.handles import Handle
+from headrace.sdk.texts import read_text
 
 OPTIONS = ("cache", "main_process")
 
@@ -19,12 +21,13 @@ def overridden(
     Raises:
         UsageError: There is no such option or parameter, or the parameter is another step's output.
     """
-    values = dict(arguments)
+    values, hints = dict(arguments), hints_of(spec.function)
     for name, value in given.items():
         if name in values and not isinstance(values[name], Handle):
-            values[name] = value
+            values[name] = _read(value, hints.get(name, Any), f"{spec.name}.{name}")
         elif name in OPTIONS:
-            spec = replace(spec, **{name: value})
+            option: dict[str, Any] = {name: _read(value, bool, f"{spec.name}.{name}")}
+            spec = replace(spec, **option)
         else:
             free = [n for n, v in values.items() if not isinstance(v, Handle)]
             raise UsageError(
@@ -33,3 +36,7 @@ def overridden(
                 fix=f"one of {', '.join([*free, *OPTIONS])}",
             )
     return spec, values
+
+
+def _read(value: Any, annotation: Any, name: str) -> Any:
+    return read_text(value, annotation, name) if isinstance(value, str) else value

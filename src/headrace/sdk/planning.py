@@ -2,40 +2,66 @@
 
 import importlib
 import inspect
-import json
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from headrace.errors import NotFound, UsageError
-from headrace.pipelines.handover import hints_of, plain
+from headrace.pipelines.handover import hints_of
+from headrace.pipelines.opened import recorded
 from headrace.pipelines.plan import Plan
+from headrace.pipelines.plan_cache import PlanCache
 from headrace.pipelines.values import Packer
 from headrace.sdk import ambient
 from headrace.sdk.decorators import Pipeline
 from headrace.sdk.plan import PlanWriter
+from headrace.sdk.texts import read_text
 
 MODULE = "pipeline"
-_TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
 
 
 def planned(
     pipeline: Pipeline[..., Any] | str, params: Mapping[str, Any], overrides: Mapping[str, Mapping[str, Any]]
 ) -> Plan:
-    """The plan of a pipeline with its parameters.
+    """The plan of a pipeline with its parameters; of one that is named, the plan kept from an earlier run if it holds.
 
     Raises:
         UsageError: A parameter is unknown, missing or of the wrong type; a handle was misused.
         NotFound: There is no such pipeline.
     """
-    found = find_pipeline(pipeline) if isinstance(pipeline, str) else pipeline
-    arguments = arguments_of(found, params)
-    writer = PlanWriter(found.name, overrides)
+    if not isinstance(pipeline, str):
+        return _planned(pipeline, params, overrides)
+    platform = ambient.platform()
+    root = platform.settings.root
+    if str(root) not in sys.path:
+        sys.path.insert(0, str(root))
+    kept = PlanCache(platform.home / "cache" / "plans", root)
+    request = [pipeline, dict(params), {name: dict(given) for name, given in overrides.items()}, platform.settings.env]
+    plan = kept.find(request, platform.ledger())
+    if plan is None:
+        with recorded(root, besides=platform.home) as opened:
+            plan = _planned(find_pipeline(pipeline), params, overrides)
+        kept.keep(request, plan, sources=_sources(), opened=opened)
+    return plan
+
+
+def _planned(
+    pipeline: Pipeline[..., Any], params: Mapping[str, Any], overrides: Mapping[str, Mapping[str, Any]]
+) -> Plan:
+    arguments = arguments_of(pipeline, params)
+    writer = PlanWriter(pipeline.name, overrides)
     with ambient.plan_into(writer):
-        result = found.function(**arguments)
+        result = pipeline.function(**arguments)
     return replace(writer.finish(result), params={n: Packer().pack(v, n) for n, v in arguments.items()})
+
+
+def _sources() -> set[Path]:
+    from headrace.pipelines.modules import loaded_sources  # only planning needs it
+
+    return loaded_sources()
 
 
 def find_pipeline(name: str) -> Pipeline[..., Any]:
@@ -58,8 +84,6 @@ def find_pipeline(name: str) -> Pipeline[..., Any]:
 
 def _module(name: str) -> ModuleType:
     root = str(ambient.platform().settings.root)
-    if root not in sys.path:
-        sys.path.insert(0, root)
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -83,31 +107,3 @@ def arguments_of(pipeline: Pipeline[..., Any], params: Mapping[str, Any]) -> dic
     bound = signature.bind(**given)
     bound.apply_defaults()
     return dict(bound.arguments)
-
-
-def read_text(text: str, annotation: Any, name: str) -> Any:
-    """A command line's text as its annotation wants it; JSON or the text itself without one.
-
-    Raises:
-        UsageError: The text cannot be read so.
-    """
-    kind = plain(annotation)
-    try:
-        if kind is str:
-            return text
-        if kind is bool:
-            return _boolean(text)
-        if kind in {int, float}:
-            return kind(text)
-        return json.loads(text)
-    except ValueError as error:
-        if kind is Any:
-            return text
-        due = getattr(kind, "__name__", str(kind))
-        raise UsageError(f"{name} is {text!r}", why=f"{due} is due") from error
-
-
-def _boolean(text: str) -> bool:
-    if text.lower() not in _TRUE | _FALSE:
-        raise ValueError(text)
-    return text.lower() in _TRUE
