@@ -1,0 +1,241 @@
+"""``headrace serving``: endpoints: deploy, run, predict, explain."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from headrace.cli.output import Output, options
+from headrace.errors import NotFound, Unavailable, UsageError
+
+if TYPE_CHECKING:
+    from headrace.client import Client
+    from headrace.journey.platform import Platform
+
+_WATCH_S = 0.5
+
+
+@click.group()
+def command() -> None:
+    """Endpoints: ls, deploy, run, predict, explain."""
+
+
+@command.command("ls")
+@options
+def list_(out: Output) -> None:
+    """Every endpoint: what is deployed there, and whether it answers."""
+    from headrace.serving.deployment import history
+
+    platform = _platform()
+    newest = {d.endpoint.name: d for d in history(platform.ledger())}
+    client = _client(platform, must=False)
+    rows = [
+        {
+            "endpoint": name,
+            "schedule": ", ".join(
+                f"{deployment.models[p.model]} {p.wait_s * 1000:g} ms" for p in deployment.endpoint.schedule
+            ),
+            "default at": f"{deployment.endpoint.deadline_s * 1000:g} ms",
+            "log": deployment.endpoint.log,
+            "by": deployment.who,
+            "state": _state(client, name),
+        }
+        for name, deployment in sorted(newest.items())
+    ]
+    out.table(rows, ["endpoint", "schedule", "default at", "log", "by", "state"])
+    if not rows:
+        out.say("nothing is deployed yet - headrace serving deploy NAME, or hr.deploy in a pipeline")
+
+
+@command.command()
+@click.argument("endpoint")
+@click.option("--why", default="", help="For people who read the ledger.")
+@options
+def deploy(out: Output, endpoint: str, why: str) -> None:
+    """Make [endpoint.ENDPOINT] of headrace.toml live; running gateways follow at once."""
+    from headrace.delivery.deploy import deploy as deploy_endpoint
+    from headrace.serving.endpoint import Endpoint
+
+    platform = _platform()
+    table = platform.settings.endpoints.get(endpoint)
+    if table is None:
+        known = ", ".join(platform.settings.endpoints) or "none"
+        raise NotFound(
+            f"headrace.toml has no [endpoint.{endpoint}]",
+            why=f"it has {known}",
+            fix="write its schedule and deadline_ms",
+        )
+    deployed = deploy_endpoint(platform.ledger(), Endpoint.from_json({**table, "name": endpoint}), why=why)
+    said = {"endpoint": endpoint, "deployment": deployed.seq, "models": dict(deployed.models)}
+    out.result(said, [f"{endpoint} serves {', '.join(deployed.models.values())} (deployment {deployed.seq})"])
+
+
+@command.command()
+@click.argument("endpoints", nargs=-1)
+@click.option("--host", help="Loopback address to bind.")
+@click.option("--port", type=int, help="0 for a free one.")
+@click.option("--detach", is_flag=True, help="Return when it is ready; it goes on running.")
+@click.option("--stop", is_flag=True, help="Stop a running gateway.")
+@options
+def run(out: Output, endpoints: tuple[str, ...], *, detach: bool, stop: bool, **bind: Any) -> None:
+    """Serve ENDPOINTS (by default all that are deployed) over HTTP until Ctrl-C."""
+    from headrace.placement.gateway import GATEWAY, gateway_spec
+
+    platform = _platform(**bind)
+    services = platform.services()
+    if stop:
+        services.stop(GATEWAY)
+        out.result({"state": "stopped"}, ["stopped"])
+        return
+    _check_deployed(platform, endpoints)
+    settings = platform.settings
+    state = services.start(gateway_spec(settings.root.resolve(), endpoints, host=settings.host, port=settings.port))
+    said = {"state": state.state, "address": state.address, "pid": state.pid}
+    out.result(said, [f"serving on {state.address}"])
+    if detach:
+        out.say("headrace serving run --stop ends it")
+        return
+    out.say("Ctrl-C ends it")
+    try:
+        _watch(platform)
+    finally:
+        services.stop(GATEWAY)
+
+
+@command.command()
+@click.argument("endpoint")
+@click.option("--row", "rows", multiple=True, help="One row as a JSON object; may repeat.")
+@click.option("--columns", help="Columns as a JSON object of lists.")
+@click.option("--file", "path", type=click.Path(path_type=Path), help="A JSON file: a row, a list of rows, or columns.")
+@click.option("--version", type=int, help="Score one version of the preferred model, without the schedule.")
+@options
+def predict(out: Output, endpoint: str, *, rows: tuple[str, ...], version: int | None, **given: Any) -> None:
+    """Send rows to the running gateway and print what it answers."""
+    client = _client(_platform())
+    assert client is not None
+    answer = client.predict(endpoint, version=version, **_input(rows, **given))
+    said = {
+        "id": answer.id,
+        "winner": answer.winner,
+        "elapsed_ms": answer.elapsed_s * 1000,
+        "predictions": list(answer.values),
+    }
+    out.result(said, [str(value) for value in answer.values])
+    out.say(f"answered by {answer.winner} in {answer.elapsed_s * 1000:.1f} ms - headrace serving explain {answer.id}")
+
+
+@command.command()
+@click.argument("prediction")
+@options
+def explain(out: Output, prediction: str) -> None:
+    """Why PREDICTION (an id from x-headrace-id) is what it is: input, scores, winner, model, data, commit."""
+    from headrace.journey.explain import explain as explain_prediction
+
+    told = explain_prediction(_platform(), prediction)
+    out.result(told, _lines(told))
+
+
+def _platform(**flags: Any) -> "Platform":
+    from headrace.assembly import open_platform
+    from headrace.settings import load_settings
+
+    return open_platform(load_settings(flags=flags))
+
+
+def _client(platform: "Platform", *, must: bool = True) -> "Client | None":
+    """A client of the project's running gateway."""
+    from headrace.client import Client
+    from headrace.placement.gateway import GATEWAY
+
+    state = platform.services().state(GATEWAY)
+    if state.state == "running":
+        return Client(state.address)
+    if must:
+        raise Unavailable("the gateway does not run", why=state.detail, fix="headrace serving run --detach")
+    return None
+
+
+def _state(client: "Client | None", name: str) -> str:
+    if client is None:
+        return "not served"
+    try:
+        states = [row["state"] for row in client.status(name)]
+    except (NotFound, Unavailable):
+        return "not served"
+    return "serving" if "AVAILABLE" in states else states[0].lower()
+
+
+def _check_deployed(platform: "Platform", endpoints: tuple[str, ...]) -> None:
+    from headrace.serving.deployment import current, history
+
+    missing = [name for name in endpoints if current(platform.ledger(), name) is None]
+    if missing or not (endpoints or history(platform.ledger(), newest=1)):
+        raise NotFound(
+            f"nothing is deployed under {', '.join(missing)}" if missing else "nothing is deployed",
+            fix=f"headrace serving deploy {missing[0] if missing else 'NAME'}",
+        )
+
+
+def _watch(platform: "Platform") -> None:
+    """Return when the gateway has ended for good."""
+    import time
+
+    from headrace.placement.gateway import GATEWAY
+
+    while platform.services().state(GATEWAY).state == "running" or _recovers(platform):
+        time.sleep(_WATCH_S)
+
+
+def _recovers(platform: "Platform") -> bool:
+    """Whether a gateway that is down is being started again."""
+    import time
+
+    from headrace.placement.gateway import GATEWAY
+
+    time.sleep(_WATCH_S)
+    state = platform.services().state(GATEWAY)
+    if state.state == "failed" and state.detail != "between two lives":
+        raise Unavailable("the gateway ended", why=state.detail)
+    return state.state != "stopped"
+
+
+def _input(rows: tuple[str, ...], *, columns: str | None, path: Path | None) -> dict[str, Any]:
+    if sum(map(bool, (rows, columns, path))) != 1:
+        raise UsageError("give the input once", fix="""--row '{"ph": 3.5}', or --columns, or --file""")
+    if rows:
+        return {"rows": [_json(row, "--row") for row in rows]}
+    try:
+        value = _json(columns or (path or Path()).read_text("utf-8"), "--columns" if columns else str(path))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read", why=str(error)) from error
+    if isinstance(value, list):
+        return {"rows": value}
+    if isinstance(value, dict) and value and all(isinstance(v, list) for v in value.values()):
+        return {"columns": value}
+    if columns:
+        raise UsageError("--columns is no object of lists", fix="""--columns '{"ph": [3.5, 3.1]}'""")
+    return {"rows": [value]}
+
+
+def _json(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise UsageError("the input is not JSON", where=where, why=str(error)) from error
+
+
+def _lines(told: Mapping[str, Any], indent: str = "") -> list[str]:
+    """Nested values as indented lines, for people."""
+    lines = []
+    for key, value in told.items():
+        if isinstance(value, Mapping):
+            lines += [f"{indent}{key}", *_lines(value, indent + "  ")]
+        elif isinstance(value, list) and value and isinstance(value[0], Mapping):
+            lines.append(f"{indent}{key}")
+            for item in value:
+                lines += [*_lines(item, indent + "  "), ""] if len(item) > 1 else _lines(item, indent + "  ")
+        else:
+            lines.append(f"{indent}{key}: {value}")
+    return lines
