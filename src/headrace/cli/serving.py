@@ -37,14 +37,14 @@ def list_(out: Output) -> None:
             "schedule": ", ".join(
                 f"{deployment.models[p.model]} {p.wait_s * 1000:g} ms" for p in deployment.endpoint.schedule
             ),
-            "default at": f"{deployment.endpoint.deadline_s * 1000:g} ms",
+            "deadline_ms": deployment.endpoint.deadline_s * 1000,
             "log": deployment.endpoint.log,
             "by": deployment.who,
             "state": _state(client, name),
         }
         for name, deployment in sorted(newest.items())
     ]
-    out.table(rows, ["endpoint", "schedule", "default at", "log", "by", "state"])
+    out.table(rows, ["endpoint", "schedule", "deadline_ms", "log", "by", "state"])
     if not rows:
         out.say("nothing is deployed yet - headrace serving deploy NAME, or hr.deploy in a pipeline")
 
@@ -56,7 +56,7 @@ def list_(out: Output) -> None:
 def deploy(out: Output, endpoint: str, why: str) -> None:
     """Make [endpoint.ENDPOINT] of headrace.toml live; running gateways follow at once."""
     from headrace.delivery.deploy import deploy as deploy_endpoint
-    from headrace.serving.endpoint import Endpoint
+    from headrace.serving.endpoint import read_endpoint
 
     platform = _platform()
     table = platform.settings.endpoints.get(endpoint)
@@ -65,9 +65,9 @@ def deploy(out: Output, endpoint: str, why: str) -> None:
         raise NotFound(
             f"headrace.toml has no [endpoint.{endpoint}]",
             why=f"it has {known}",
-            fix="write its schedule and deadline_ms",
+            fix="write its schedule and deadline",
         )
-    deployed = deploy_endpoint(platform.ledger(), Endpoint.from_json({**table, "name": endpoint}), why=why)
+    deployed = deploy_endpoint(platform.ledger(), read_endpoint(endpoint, table), why=why)
     said = {"endpoint": endpoint, "deployment": deployed.seq, "models": dict(deployed.models)}
     out.result(said, [f"{endpoint} serves {', '.join(deployed.models.values())} (deployment {deployed.seq})"])
 

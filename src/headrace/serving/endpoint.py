@@ -1,15 +1,21 @@
 """An endpoint: which models score, how long each is waited for, and what answers when none can."""
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
+
+from headrace.errors import SettingsError
 
 LogMode = Literal["durable", "power-safe", "async", "off"]
 
 
 @dataclass(frozen=True)
 class Preference:
-    """One line of a schedule: take this model's score if it is there within ``wait_s`` of the request's arrival."""
+    """One line of a schedule: ask nobody further down until ``wait_s`` after the request's arrival.
+
+    A score that comes later is still taken if nobody has answered by then.
+    """
 
     model: str
     wait_s: float
@@ -60,7 +66,7 @@ class Endpoint:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Endpoint":
-        """Back from ``to_json``; also reads a table of ``headrace.toml``."""
+        """Back from ``to_json``."""
         return cls(
             name=data["name"],
             schedule=tuple(Preference(p["model"], p["wait_ms"] / 1000) for p in data["schedule"]),
@@ -71,3 +77,29 @@ class Endpoint:
             event_time=data.get("event_time", ""),
             log=data.get("log", "durable"),
         )
+
+
+_KEYS = ("schedule", "deadline_ms", "default", "reference", "shadows", "event_time", "log")
+
+
+def read_endpoint(name: str, table: Mapping[str, Any]) -> Endpoint:
+    """The endpoint that ``[endpoint.<name>]`` of ``headrace.toml`` describes.
+
+    Raises:
+        SettingsError: A key is unknown or missing, or a value has the wrong type.
+    """
+    where = f"[endpoint.{name}]"
+    for key in table:
+        if key not in _KEYS:
+            near = difflib.get_close_matches(key, _KEYS, 1)
+            fix = f"did you mean {near[0]!r}?" if near else f"one of {', '.join(_KEYS)}"
+            raise SettingsError(f"unknown setting {key!r}", where=where, fix=fix)
+    try:
+        endpoint = Endpoint.from_json({**table, "name": name})
+    except (KeyError, TypeError, ValueError) as error:
+        why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        fix = 'deadline_ms = 50, schedule = [{ model = "name@champion", wait_ms = 20 }]'
+        raise SettingsError("the endpoint cannot be read", where=where, why=why, fix=fix) from error
+    if endpoint.log not in get_args(LogMode):
+        raise SettingsError(f"log is {endpoint.log!r}", where=where, fix=f"one of {', '.join(get_args(LogMode))}")
+    return endpoint
