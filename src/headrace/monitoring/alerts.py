@@ -1,0 +1,26 @@
+"""Alerts: facts that say something needs a look. Each thing is told once."""
+
+from collections.abc import Sequence
+
+from headrace.errors import Conflict
+from headrace.storage.ledger import Fact, Ledger
+
+KIND = "alert"
+_TRIES = 20
+
+
+def alerts(ledger: Ledger, subject: str | None = None) -> list[Fact]:
+    """Alerts about one endpoint or dataset (about all when None), oldest first."""
+    return ledger.query(KIND, subject)
+
+
+def raise_once(ledger: Ledger, found: Sequence[Fact]) -> list[Fact]:
+    """Append the alerts whose ``unique`` mark nobody has used yet; return those."""
+    for _ in range(_TRIES):
+        told = {fact.unique for fact in ledger.query(KIND)}
+        fresh = [fact for fact in found if fact.unique not in told]
+        try:
+            return ledger.append(fresh) if fresh else []
+        except Conflict:
+            continue  # another observer told one of them meanwhile
+    raise Conflict("others keep raising the same alerts", fix="try again")

@@ -1,0 +1,150 @@
+"""Look at what an endpoint was asked and answered: drift and calibration of every window, as facts.
+
+The request log is read in pages, and only counts and sums are kept of it.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from headrace.datasets.bins import Counts
+from headrace.datasets.profile import Profile
+from headrace.errors import NotFound, UsageError
+from headrace.models.registry import find, profile_of
+from headrace.monitoring.calibration import Calibration
+from headrace.monitoring.drift import Distance, compare
+from headrace.monitoring.labels import any_known, known
+from headrace.monitoring.observation import Observation, record
+from headrace.monitoring.windows import Every, instant, window
+from headrace.serving.deployment import current
+from headrace.serving.log import RequestLog
+from headrace.serving.records import DEFAULT, Prediction
+from headrace.storage.stores import Stores
+from headrace.storage.stream import Stream
+
+UNKNOWN = "unknown"
+"""The window of rows whose event time cannot be read."""
+_PAGE = 1000
+
+
+@dataclass
+class Window:
+    """What one window holds so far.
+
+    Attributes:
+        rows: Rows that were asked about.
+        counts: Input column to its cells per bin of the training profile.
+        calibration: Answers against labels.
+    """
+
+    rows: int = 0
+    counts: dict[str, Counts] = field(default_factory=dict)
+    calibration: Calibration = field(default_factory=Calibration)
+
+
+def observe(
+    stores: Stores, stream: Stream, endpoint: str, *, every: Every = "month", as_of: datetime | str | None = None
+) -> Observation:
+    """Read an endpoint's log, compare each window with training, and record what was found.
+
+    Args:
+        stores: Where the deployment, the model and its training profile are.
+        stream: Where requests and labels are logged.
+        endpoint: Its name.
+        every: How long a window is.
+        as_of: Labels known after this instant of event time are not used; None uses all.
+
+    Raises:
+        NotFound: Nothing is deployed under this name.
+        UsageError: The model was registered without a training profile.
+    """
+    model, training = _training(stores, endpoint)
+    labelled = any_known(stream, endpoint)
+    until = None if as_of is None else instant(as_of)
+    windows: defaultdict[str, Window] = defaultdict(Window)
+    for page in _pages(stream, endpoint):
+        _count_inputs(windows, page, training, every)
+        if labelled:
+            for prediction in page:
+                _count_answers(windows, prediction, known(stream, endpoint, prediction.id, until), every)
+    named = sorted(windows)
+    drift = {w: _distances(windows[w], training) for w in named}
+    calibration = {w: windows[w].calibration for w in named} if labelled else {}
+    rows = {w: windows[w].rows for w in named}
+    seen = Observation(endpoint, model, every, drift, calibration, rows, ())
+    return record(stores.ledger, seen)
+
+
+def _training(stores: Stores, endpoint: str) -> tuple[str, Profile]:
+    """The first scheduled model's version, and the profile of what it was trained on."""
+    deployed = current(stores.ledger, endpoint)
+    if deployed is None:
+        raise NotFound(
+            f"no endpoint {endpoint!r}", why="nothing was ever deployed under this name", fix="headrace serving ls"
+        )
+    reference = deployed.models[deployed.endpoint.models[0]]
+    stored = profile_of(stores.files, find(stores.ledger, reference))
+    if stored is None:
+        raise UsageError(
+            f"{reference} has no training profile",
+            why="drift is counted in its bins",
+            fix="register it with train=rows",
+        )
+    return reference, Profile.from_json(stored)
+
+
+def _pages(stream: Stream, endpoint: str) -> Iterator[list[Prediction]]:
+    log, after = RequestLog(stream, endpoint), -1
+    while page := log.predictions(after, _PAGE):
+        after = page[-1][0]
+        yield [prediction for _, prediction in page]
+
+
+def _count_inputs(
+    windows: defaultdict[str, Window], page: Sequence[Prediction], training: Profile, every: Every
+) -> None:
+    cells: defaultdict[tuple[str, str], list[Any]] = defaultdict(list)
+    bins = training.bins
+    for prediction in page:
+        columns = [(name, values) for name, values in prediction.columns.items() if name in bins]
+        for row, named in enumerate(_windows(prediction, every)):
+            windows[named].rows += 1
+            for name, values in columns:
+                cells[named, name].append(values[row])
+    for (named, name), values in cells.items():
+        counts = windows[named].counts
+        added = bins[name].count(values)
+        counts[name] = counts[name] + added if name in counts else added
+
+
+def _count_answers(
+    windows: defaultdict[str, Window], prediction: Prediction, labels: Mapping[int, float], every: Every
+) -> None:
+    answers = next(iter(prediction.outputs.values()), ())
+    for row, named in enumerate(_windows(prediction, every)):
+        calibration = windows[named].calibration
+        if prediction.winner == DEFAULT:
+            calibration.defaults += 1
+        elif row < len(answers):
+            calibration.add(float(answers[row]), labels.get(row))
+
+
+def _windows(prediction: Prediction, every: Every) -> list[str]:
+    """The window of each row: of its event time, or of its arrival where the endpoint names no such column."""
+    if prediction.event_time:
+        return [_window(moment, every) for moment in prediction.event_time]
+    rows = len(next(iter(prediction.columns.values()), ()))
+    return [window(datetime.fromtimestamp(prediction.at_ms / 1000, UTC), every)] * rows
+
+
+def _window(moment: str, every: Every) -> str:
+    try:
+        return window(instant(moment), every)
+    except UsageError:
+        return UNKNOWN
+
+
+def _distances(seen: Window, training: Profile) -> dict[str, Distance]:
+    return {name: compare(training.columns[name].counts, counts) for name, counts in seen.counts.items()}
