@@ -1,0 +1,140 @@
+"""Observing an endpoint: windows, drift, calibration, alerts; twice is once."""
+
+import numpy as np
+import pytest
+
+from headrace.errors import NotFound, UsageError
+from headrace.monitoring.alerts import alerts
+from headrace.monitoring.labels import Label, add, known
+from headrace.monitoring.observe import UNKNOWN, observe
+
+MARCH, JULY = "2024-03-05T10:00:00Z", "2024-07-05T10:00:00Z"
+ROWS = 400
+
+
+@pytest.fixture
+def asked(endpoints, sensors_of):
+    """An endpoint that was asked in March as in training, and in July when it was warmer; answers are always 0.25."""
+    endpoints.deploy()
+    ids = {}
+    for when, warmer in ((MARCH, 0.0), (JULY, 9.0)):
+        ids[when] = endpoints.ask(sensors_of(ROWS, warmer), when=[when] * ROWS, answers=[0.25] * ROWS)
+    return ids
+
+
+@pytest.fixture
+def sensors_of():
+    rng = np.random.default_rng(7)
+
+    def make(rows, warmer=0.0):
+        return {
+            "heat": rng.normal(20 + warmer, 3, rows).tolist(),
+            "load": rng.integers(0, 5, rows).astype(float).tolist(),
+            "site": rng.choice(["north", "south"], rows).tolist(),
+        }
+
+    return make
+
+
+def watch(endpoints, **options):
+    return observe(endpoints.stores, endpoints.stream, "wear", **options)
+
+
+def test_only_what_moved_alarms(endpoints, asked):
+    seen = watch(endpoints)
+    assert (seen.model, dict(seen.rows)) == ("wear@1", {"2024-03": ROWS, "2024-07": ROWS})
+    alarms = {(w, c) for w, columns in seen.drift.items() for c, d in columns.items() if d.alarm}
+    assert alarms == {("2024-07", "heat")}
+    assert seen.drift["2024-07"]["heat"].psi > 1
+    assert seen.drift["2024-03"]["heat"].psi < 0.1
+    (alert,) = seen.alerts
+    assert (alert.body["about"], alert.body["column"], alert.body["window"]) == ("drift", "heat", "2024-07")
+    assert seen.calibration == {}
+
+
+def test_observing_again_writes_nothing(endpoints, asked):
+    first = watch(endpoints)
+    before = endpoints.ledger.query("monitor.*") + endpoints.ledger.query("alert")
+    again = watch(endpoints)
+    assert again.alerts == []
+    assert again.drift == first.drift
+    assert endpoints.ledger.query("monitor.*") + endpoints.ledger.query("alert") == before
+
+
+def test_a_window_that_grew_is_told_anew_but_its_alert_is_not(endpoints, asked, sensors_of):
+    watch(endpoints)
+    endpoints.ask(sensors_of(50, 9.0), when=[JULY] * 50, answers=[0.25] * 50)
+    assert watch(endpoints).alerts == []
+    facts = endpoints.ledger.query("monitor.drift", "wear")
+    assert [(f.body["window"], f.body["rows"]) for f in facts] == [
+        ("2024-03", ROWS),
+        ("2024-07", ROWS),
+        ("2024-07", ROWS + 50),
+    ]
+    assert len(alerts(endpoints.ledger, "wear")) == 1
+
+
+def test_counts_do_not_depend_on_pages_or_order(endpoints, sensors_of, monkeypatch):
+    endpoints.deploy()
+    cells = sensors_of(300)
+    endpoints.ask(cells, when=[MARCH] * 300, answers=[0.0] * 300)
+    whole = watch(endpoints)
+    monkeypatch.setattr("headrace.monitoring.observe._PAGE", 7)
+    assert watch(endpoints).drift == whole.drift
+
+
+def test_labels_are_used_once_they_are_known(endpoints, asked):
+    march = [Label(i, float(n % 4 == 0), "2024-03-06T10:00:00Z") for n, i in enumerate(asked[MARCH])]
+    july = [Label(i, float(n % 2 == 0), "2024-07-06T10:00:00Z") for n, i in enumerate(asked[JULY])]
+    assert add(endpoints.stream, "wear", march + july) == 2 * ROWS
+    early = watch(endpoints, as_of="2024-07-01").calibration
+    assert (early["2024-03"].rows, early["2024-03"].actual) == (ROWS, 0.25)
+    assert (early["2024-07"].rows, early["2024-07"].waiting) == (0, ROWS)
+    seen = watch(endpoints)
+    assert (seen.calibration["2024-07"].predicted, seen.calibration["2024-07"].actual) == (0.25, 0.5)
+    assert [a.body["about"] for a in seen.alerts] == ["calibration"]
+    facts = endpoints.ledger.query("monitor.calibration", "wear")
+    assert [(f.body["window"], f.body["rows"]) for f in facts] == [("2024-03", ROWS), ("2024-07", 0), ("2024-07", ROWS)]
+
+
+def test_a_later_label_replaces_an_earlier_one(endpoints):
+    add(
+        endpoints.stream,
+        "wear",
+        [Label("a", 0.0, "2024-01-02"), Label("a", 1.0, "2024-01-05"), Label("a", 3.0, "2024-01-02", row=1)],
+    )
+    assert known(endpoints.stream, "wear", "a") == {0: 1.0, 1: 3.0}
+    assert known(endpoints.stream, "wear", "b") == {}
+
+
+def test_defaults_say_nothing_about_a_model(endpoints, sensors_of):
+    endpoints.deploy()
+    ids = endpoints.ask(sensors_of(10), when=[MARCH] * 10, answers=[0.9] * 10, winner="default")
+    add(endpoints.stream, "wear", [Label(i, 0.0, MARCH) for i in ids])
+    calibration = watch(endpoints).calibration["2024-03"]
+    assert (calibration.defaults, calibration.rows) == (10, 0)
+
+
+def test_unreadable_event_times_are_counted_apart(endpoints, sensors_of):
+    endpoints.deploy()
+    endpoints.ask(sensors_of(3), when=[MARCH, "soon", "1709632800"], answers=[0.1] * 3)
+    assert dict(watch(endpoints).rows) == {"2024-03": 2, UNKNOWN: 1}
+    assert dict(watch(endpoints, every="day").rows) == {"2024-03-05": 2, UNKNOWN: 1}
+
+
+def test_new_values_and_nulls_count_as_drift(endpoints, sensors_of):
+    endpoints.deploy()
+    cells = sensors_of(200)
+    cells["site"] = ["east"] * 200
+    cells["load"] = [None] * 200
+    endpoints.ask(cells, when=[MARCH] * 200, answers=[0.1] * 200)
+    drift = watch(endpoints).drift["2024-03"]
+    assert {name for name, distance in drift.items() if distance.alarm} == {"site", "load"}
+
+
+def test_what_cannot_be_observed(endpoints):
+    with pytest.raises(NotFound, match="no endpoint 'wear'"):
+        watch(endpoints)
+    endpoints.deploy(profiled=False)
+    with pytest.raises(UsageError, match="no training profile"):
+        watch(endpoints)
