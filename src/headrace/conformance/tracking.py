@@ -25,8 +25,8 @@ class TrackingSuite:
         assert first == again != other
 
     def test_runs_without_anything_and_with_a_lot(self, tracking: Tracking) -> None:
-        """No params, many params, long values, a metric that is no number."""
-        params = {f"p{number}": "x" * 9000 for number in range(MANY)}
+        """No params, many params, long values, names of all kinds, a metric that is no number."""
+        params = {f"p{number}": "x" * 9000 for number in range(MANY)} | {"wine@1 & (more)": None}
         assert tracking.mirror("wine", "empty", params={}, metrics={}, tags={"key": "empty"})
         assert tracking.mirror("wine", "full", params=params, metrics={"auc": math.nan}, tags={"key": "full"})
 

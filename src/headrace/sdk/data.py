@@ -23,12 +23,13 @@ def dataset(reference: str) -> Table:
         NotFound: There is no such dataset or version.
     """
     from headrace.datasets.catalogue import KIND, find
+    from headrace.datasets.contents import table
     from headrace.pipelines.references import Reference
 
     platform, plan = ambient.platform(), ambient.planning()
     version = find(platform.ledger(), reference)
     if plan is None:
-        return platform.tables().scan([platform.files().get(version.key)])
+        return table(platform.stores(), version)
     if "@" not in reference:
         plan.latest(platform.ledger(), KIND, version.name)
     stored = Reference.table(version.folder, version.digest, manifest=version.manifest, about={"rows": version.rows})

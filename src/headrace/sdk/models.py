@@ -64,9 +64,11 @@ def optimize(
         GateFailed: A metric dropped by more than ``max_drop``.
     """
     from headrace.journey.optimize import Optimization, optimized
+    from headrace.sdk.tables import taking_tables
 
-    platform = ambient.platform()
-    asked = Optimization(output, to, tolerance, checks.get("max_drop", {}), checks.get("check"))
+    platform, check = ambient.platform(), checks.get("check")
+    score = taking_tables(check) if check is not None else None
+    asked = Optimization(output, to, tolerance, checks.get("max_drop", {}), score)
     return optimized(_converter(platform, model), platform.runtime(to), model, on, asked)
 
 
@@ -111,7 +113,6 @@ def register(
         RegistrationRefused: The licence, the example or one of its columns is missing.
     """
     from headrace.models import registry
-    from headrace.storage.stores import Stores
 
     platform = ambient.writable()
     profile, holes = _profiled(model, train)
@@ -124,7 +125,7 @@ def register(
         lineage=_lineage(platform),
         profile=profile,
     )
-    return registry.register(Stores(platform.ledger(), platform.files(), platform.tables()), model, asked)
+    return registry.register(platform.stores(), model, asked)
 
 
 @step(effect=True, cache=False)

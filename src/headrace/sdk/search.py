@@ -89,7 +89,7 @@ def search(
             f"step {training.name!r} has no parameter {unknown[0]!r}",
             fix=f"one of {', '.join(_parameters(training)[1:])}",
         )
-    fit, held = (rows, valid) if valid is not None else _set_aside(rows)
+    fit, held = (rows, valid) if _given(valid) else _set_aside(rows)
     models: list[Any] = []
 
     def run(settings: Sequence[Mapping[str, Any]]) -> "list[Outcome]":
@@ -111,6 +111,11 @@ def search(
 def set_aside(rows: nw.DataFrame[Any], share: float) -> tuple[nw.DataFrame[Any], nw.DataFrame[Any]]:
     """All but the last ``share`` of rows, and those last."""
     return tail(nw.from_native(rows, eager_only=True), share)
+
+
+def _given(rows: Any) -> bool:
+    """Whether rows were passed; inside a run None, too, comes as a reference."""
+    return rows is not None and not (isinstance(rows, Reference) and rows.tree is None)
 
 
 def _set_aside(rows: Any) -> tuple[Any, Any]:

@@ -57,10 +57,14 @@ def _version(tracking: Tracking, fact: Fact) -> None:
     tracking.mirror(
         body["name"],
         reference,
-        params={"format": body["format"], "licence": body["licence"], **body["datasets"]},
+        params={"format": body["format"], "licence": body["licence"], **_datasets(body)},
         metrics=body["metrics"],
         tags=_tags(fact, reference, digest=body["digest"], commit=body["commit"], run=body["run"]),
     )
+
+
+def _datasets(body: Mapping[str, Any]) -> dict[str, str]:
+    return {f"dataset {name}": digest for name, digest in body["datasets"].items()}
 
 
 def _tags(fact: Fact, key: str, **more: Any) -> Mapping[str, str]:

@@ -4,6 +4,7 @@ Importing MLflow costs seconds, so it happens at the first ``mirror`` and not be
 """
 
 import os
+import re
 import time
 import warnings
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 KEY = "headrace.key"
 PARAMS_A_BATCH = 100
 VALUE_CHARACTERS = 6000
+NAME_CHARACTERS = 250
 _QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_LOGGING_LEVEL": "ERROR"}
 
 
@@ -61,8 +63,8 @@ class MlflowTracking:
         from mlflow.entities import Metric, Param
 
         now = int(time.time() * 1000)
-        measured = [Metric(name, float(value), now, 0) for name, value in metrics.items()]
-        written = [Param(name, str(value)[:VALUE_CHARACTERS]) for name, value in params.items()]
+        measured = [Metric(_name(name), float(value), now, 0) for name, value in metrics.items()]
+        written = [Param(_name(name), str(value)[:VALUE_CHARACTERS]) for name, value in params.items()]
         self._client.log_batch(run, metrics=measured, params=written[:PARAMS_A_BATCH])
         for begin in range(PARAMS_A_BATCH, len(written), PARAMS_A_BATCH):
             self._client.log_batch(run, params=written[begin : begin + PARAMS_A_BATCH])
@@ -83,6 +85,11 @@ class MlflowTracking:
             from mlflow import MlflowClient
 
             return MlflowClient(tracking_uri=self.address())
+
+
+def _name(text: str) -> str:
+    """The text with what MLflow allows in names."""
+    return re.sub(r"[^\w\-. :/]", "_", text)[:NAME_CHARACTERS]
 
 
 def open_tracking(settings: Settings, uri: str) -> MlflowTracking:  # noqa: ARG001 - what every factory takes

@@ -1,0 +1,76 @@
+import pytest
+
+from headrace.delivery.deploy import current, deploy
+from headrace.delivery.promotion import promote
+from headrace.engines.sqlite.ledger import SqliteLedger
+from headrace.errors import NotFound, SignatureError, UsageError
+from headrace.models.aliases import Move, aliases
+from headrace.models.signature import Column, Signature
+from headrace.models.version import ModelVersion
+from headrace.serving.endpoint import Endpoint, Preference
+from headrace.storage.ledger import Fact
+
+
+def signature(*names):
+    return Signature("table", tuple(Column(n, "float64") for n in names), (Column("good", "float32"),))
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    opened = SqliteLedger(tmp_path / "ledger.db")
+    for name, number, columns in (("good", 1, "ab"), ("good", 2, "ab"), ("plain", 1, "a"), ("other", 1, "xy")):
+        version = ModelVersion(name, number, f"{name}{number}", signature(*columns), "onnx")
+        opened.append([Fact("model.version", name, version.to_json(), unique=str(version))])
+    yield opened
+    opened.close()
+
+
+def endpoint(*schedule, **given):
+    waits = tuple(Preference(model, wait_s) for model, wait_s in schedule or [("good@champion", 0.02)])
+    return Endpoint(**{"name": "good", "schedule": waits, "deadline_s": 0.05, "default": {"good": 0.5}, **given})
+
+
+def test_references_are_resolved_when_deployed(ledger):
+    promote(ledger, "good@1", Move("champion", 0))
+    made = deploy(ledger, endpoint(reference="plain"), who="ada", why="first", gates=("auc",))
+    assert made.models == {"good@champion": "good@1", "plain": "plain@1"}
+    promote(ledger, "good@2", Move("champion", 0))
+    found, fact = current(ledger, "good")
+    assert found == made.endpoint
+    assert fact.body["models"]["good@champion"] == "good@1"
+    assert (fact.body["who"], fact.body["why"], fact.body["gates"]) == ("ada", "first", ["auc"])
+
+
+def test_the_same_again_adds_nothing_until_an_alias_moved(ledger):
+    promote(ledger, "good@1", Move("champion", 0))
+    first = deploy(ledger, endpoint())
+    assert deploy(ledger, endpoint()) == first
+    promote(ledger, "good@2", Move("champion", 0))
+    assert deploy(ledger, endpoint()).seq > first.seq
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "says"),
+    [
+        (endpoint(), NotFound, "champion"),
+        (endpoint(("gone@1", 0.02)), NotFound, "no model named 'gone'"),
+        (endpoint(("good@1", 0.02), shadows=("other@1",)), SignatureError, "'x'"),
+        (endpoint(("good@1", 0.02), default={}), UsageError, "no default for good"),
+        (endpoint(("good@1", 0.06)), UsageError, "after 50 ms"),
+        (endpoint(("good@1", 0.0)), UsageError, "more than 0 ms"),
+        (Endpoint("good", (), 0.05, {"good": 0.5}), UsageError, "no schedule"),
+    ],
+)
+def test_what_cannot_be_served_is_refused(ledger, asked, error, says):
+    with pytest.raises(error, match=says):
+        deploy(ledger, asked)
+    with pytest.raises(NotFound, match="no endpoint named 'good'"):
+        current(ledger, "good")
+
+
+def test_promotion_names_who_did_it(ledger):
+    fact = promote(ledger, "good@2", Move("challenger", 0, why="for a try"))
+    assert fact.body["who"]
+    assert aliases(ledger, "good") == {"challenger": 2}
+    with pytest.raises(NotFound):
+        promote(ledger, "good@9", Move("champion", 0))
