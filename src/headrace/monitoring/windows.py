@@ -1,7 +1,7 @@
 """Windows of event time, in UTC: a month, a day or an hour, each with a name that sorts by time."""
 
 from datetime import UTC, datetime
-from typing import Literal, get_args
+from typing import Literal
 
 from headrace.errors import UsageError
 
@@ -11,14 +11,20 @@ _MILLISECONDS_FROM = 1e11
 """Numbers from here on are Unix milliseconds: as seconds they would lie past the year 5000."""
 
 
-def window(at: datetime, every: Every) -> str:
-    """Name of the window that an instant lies in (``2024-03``, ``2024-03-05``, ``2024-03-05T10``).
+def checked_every(text: str) -> Every:
+    """A length of windows that somebody typed.
 
     Raises:
-        UsageError: ``every`` is not a kind of window.
+        UsageError: There are none of this length.
     """
-    if every not in _FORMATS:
-        raise UsageError(f"no windows of one {every!r}", fix=f"one of {', '.join(get_args(Every))}")
+    for every in _FORMATS:
+        if every == text:
+            return every
+    raise UsageError(f"no windows of one {text!r}", fix=f"one of {', '.join(_FORMATS)}")
+
+
+def window(at: datetime, every: Every) -> str:
+    """Name of the window that an instant lies in (``2024-03``, ``2024-03-05``, ``2024-03-05T10``)."""
     return at.astimezone(UTC).strftime(_FORMATS[every])
 
 

@@ -1,6 +1,5 @@
 """Observing an endpoint: windows, drift, calibration, alerts; twice is once."""
 
-import numpy as np
 import pytest
 
 from headrace.errors import NotFound, UsageError
@@ -20,20 +19,6 @@ def asked(endpoints, sensors_of):
     for when, warmer in ((MARCH, 0.0), (JULY, 9.0)):
         ids[when] = endpoints.ask(sensors_of(ROWS, warmer), when=[when] * ROWS, answers=[0.25] * ROWS)
     return ids
-
-
-@pytest.fixture
-def sensors_of():
-    rng = np.random.default_rng(7)
-
-    def make(rows, warmer=0.0):
-        return {
-            "heat": rng.normal(20 + warmer, 3, rows).tolist(),
-            "load": rng.integers(0, 5, rows).astype(float).tolist(),
-            "site": rng.choice(["north", "south"], rows).tolist(),
-        }
-
-    return make
 
 
 def watch(endpoints, **options):

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from headrace.errors import UsageError
-from headrace.monitoring.windows import instant, window
+from headrace.monitoring.windows import checked_every, instant, window
 
 NOON = datetime(2024, 3, 31, 12, tzinfo=UTC)
 
@@ -38,4 +38,4 @@ def test_what_is_no_instant_is_named(moment):
 
 def test_other_windows_are_named():
     with pytest.raises(UsageError, match="month, day, hour"):
-        window(NOON, "week")
+        checked_every("week")

@@ -72,7 +72,15 @@ class Endpoints:
 
 
 @pytest.fixture
+def sensors_of():
+    """Makes rows like those of the training data; always the same ones in the same order."""
+    rng = np.random.default_rng(7)
+    return lambda rows, warmer=0.0: sensors(rng, rows, warmer=warmer)
+
+
+@pytest.fixture
 def endpoints(tmp_path):
+    """Endpoints of the project in ``tmp_path``."""
     platform = open_platform(Settings(root=tmp_path, workers=1))
     yield Endpoints(platform)
     platform.close()
