@@ -54,6 +54,7 @@ class Client:
         self._target = (parts.hostname or "127.0.0.1", parts.port or 80)
         self._timeout_s = timeout_s
         self._own = threading.local()
+        self._all: list[Connection] = []
 
     def predict(
         self,
@@ -115,12 +116,12 @@ class Client:
         connection: Connection | None = getattr(self._own, "connection", None)
         if connection is None:
             connection = self._own.connection = Connection(*self._target, self._timeout_s)
+            self._all.append(connection)
         return connection.request(method, path, body)
 
     def close(self) -> None:
-        """Close this thread's connection."""
-        connection: Connection | None = getattr(self._own, "connection", None)
-        if connection is not None:
+        """Close every thread's connection; call it when no thread sends any more."""
+        for connection in self._all:
             connection.close()
 
     def _json(self, path: str) -> Any:

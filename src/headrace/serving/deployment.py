@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headrace.errors import SignatureError
-from headrace.models.signature import Signature
+from headrace.models.signature import Column, Signature, Tensor
 from headrace.serving.endpoint import Endpoint
 from headrace.storage.ledger import Fact, Ledger
 
@@ -72,14 +72,15 @@ def contract(signatures: Mapping[str, Signature]) -> Signature:
         signatures: Model version (``late@3``) to its signature, in order of ``Endpoint.models``.
 
     Raises:
-        SignatureError: A model takes an input, or gives an output, that the first does not, or with another type.
+        SignatureError: A model takes an input, or gives an output, that the first does not, or with another type, or
+            without the nulls that the first allows.
     """
     (first, due), *rest = signatures.items()
     for name, signature in rest:
         for part in ("inputs", "outputs"):
             allowed = {c.name: c for c in getattr(due, part)}
             for column in getattr(signature, part):
-                if column != allowed.get(column.name):
+                if not _fits(column, allowed.get(column.name)):
                     raise SignatureError(
                         f"{name} cannot share an endpoint with {first}",
                         where=f"{part} {column.name!r}",
@@ -87,3 +88,10 @@ def contract(signatures: Mapping[str, Signature]) -> Signature:
                         fix="deploy it as an endpoint of its own",
                     )
     return due
+
+
+def _fits(own: Column | Tensor, due: Column | Tensor | None) -> bool:
+    """Whether what callers send as ``due`` is something a model with ``own`` can take."""
+    if isinstance(own, Column) and isinstance(due, Column):
+        return own.dtype == due.dtype and (own.nullable or not due.nullable)
+    return own == due

@@ -4,7 +4,7 @@ One record a request, written when its answer is chosen, and one more for each s
 MessagePack arrays that carry their column names, so that a log can be read without the models that wrote it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -60,34 +60,41 @@ class RequestLog:
         self._stream, self._endpoint = stream, endpoint
         self._topic = topic(endpoint)
 
-    def predictions(self, after: int = -1, limit: int = 1000) -> list[tuple[int, Prediction]]:
+    def predictions(self, after: int = -1, limit: int = 1000, *, late: bool = True) -> list[tuple[int, Prediction]]:
         """At most ``limit`` logged requests with their offsets, in order of answering; empty at the end of the log.
 
         Args:
             after: Only those at a greater offset: the last one read, to go on.
             limit: How many at most.
+            late: Whether to add the scores that came after the answer; without them reading is faster.
         """
         found: list[tuple[int, Prediction]] = []
         while len(found) < limit and (records := self._stream.read(self._topic, after=after, limit=_PAGE)):
             after = records[-1].offset
-            found += [(r.offset, p) for r in records if (p := self._prediction(r, records)) is not None]
+            found += self._page(records, late=late)
         return found[:limit]
 
     def find(self, identifier: str) -> Prediction | None:
         """The logged request with this id, or None."""
         records = self._stream.find(self._topic, identifier)
-        found = (self._prediction(r, records, complete=True) for r in records)
-        return next((p for p in found if p is not None), None)
+        return next((prediction for _, prediction in self._page(records, late=True)), None)
 
-    def _prediction(self, record: Record, near: Sequence[Record], *, complete: bool = False) -> Prediction | None:
-        entry = _decoder.decode(record.value)
-        if isinstance(entry, Late):
-            return None
-        late: list[Late] = []
-        if entry.waiting:  # late scores lie further on; they are looked up by id
-            later = near if complete else self._stream.find(self._topic, record.key)
-            late = [e for r in later if r.key == record.key and isinstance(e := _decoder.decode(r.value), Late)]
-        return _join(record, self._endpoint, entry, late)
+    def _page(self, records: Sequence[Record], *, late: bool) -> Iterator[tuple[int, Prediction]]:
+        entries = [(record, _decoder.decode(record.value)) for record in records]
+        came: dict[str, list[Late]] = {}
+        for record, entry in entries:
+            if isinstance(entry, Late):
+                came.setdefault(record.key, []).append(entry)
+        for record, entry in entries:
+            if isinstance(entry, Answered):
+                later = came.get(record.key, [])
+                if late and len(entry.waiting) > len(later):  # the others lie beyond this page, if they came at all
+                    later = self._late(record.key)
+                yield record.offset, _join(record, self._endpoint, entry, later if late else ())
+
+    def _late(self, key: str) -> list[Late]:
+        entries = (_decoder.decode(record.value) for record in self._stream.find(self._topic, key))
+        return [entry for entry in entries if isinstance(entry, Late)]
 
 
 def _join(record: Record, endpoint: str, entry: Answered, late: Sequence[Late]) -> Prediction:
@@ -103,8 +110,7 @@ def _join(record: Record, endpoint: str, entry: Answered, late: Sequence[Late]) 
         event_time=moments,
         outputs=entry.outputs,
         winner=entry.winner,
-        reason=entry.reason
-        or f"{entry.winner} is the first preference and answered in {entry.elapsed_s * 1000:.1f} ms",
+        reason=entry.reason or f"{entry.winner} is preferred, and was there after {entry.elapsed_s * 1000:.1f} ms",
         elapsed_s=entry.elapsed_s,
         scores=tuple(scores),
         deployment=entry.deployment,

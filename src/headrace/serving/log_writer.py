@@ -1,5 +1,6 @@
 """Group commit: the event loop appends to a list, one thread writes all that has gathered as one commit."""
 
+import contextlib
 import sys
 import threading
 import time
@@ -60,6 +61,8 @@ class LogWriter:
         self._thread.join(_CLOSE_S)
 
     def _run(self) -> None:
+        with contextlib.suppress(HeadraceError):  # the first record will say what is wrong
+            self._stream.append(self._topic, [])
         # A commit costs as much as dozens of records: under load it is worth a moment to gather more of them.
         size = 0
         while not self._closing or self._pending:

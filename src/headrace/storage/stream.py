@@ -24,7 +24,9 @@ class Stream(Protocol):
     """Port: topics of records; what ``append`` returned from survives the death of every process."""
 
     def append(self, topic: str, records: Sequence[Record], *, power_safe: bool = False) -> int:
-        """Write a batch in one commit; return the offset of its first record (-1 for an empty batch).
+        """Write a batch in one commit; return the offset of its first record.
+
+        An empty batch makes the topic ready to write and returns -1.
 
         Args:
             topic: A name as ``refs`` allows; made by its first append.

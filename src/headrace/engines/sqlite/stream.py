@@ -48,9 +48,9 @@ class SqliteStream:
 
     def append(self, topic: str, records: Sequence[Record], *, power_safe: bool = False) -> int:
         """Write a batch in one commit; see the port."""
+        connection = self._connection(topic, "writer")
         if not records:
             return -1
-        connection = self._connection(topic, "writer")
         with connection.use() as db:
             connection.synchronise(power_safe=power_safe)
             db.execute("BEGIN IMMEDIATE")

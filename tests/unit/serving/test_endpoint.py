@@ -1,0 +1,83 @@
+import pytest
+
+from headrace.errors import SettingsError, SignatureError
+from headrace.models.signature import Column, Signature
+from headrace.serving.deployment import Deployment, contract
+from headrace.serving.endpoint import Endpoint, Preference, read_endpoint
+from headrace.storage.ledger import Fact
+
+TABLE = {
+    "deadline_ms": 50,
+    "schedule": [{"model": "wine@champion", "wait_ms": 20}, {"model": "wine-linear@2", "wait_ms": 40}],
+    "default": {"quality": 5.5},
+    "shadows": ["wine@challenger", "wine@champion"],
+    "reference": "wine-old@1",
+    "event_time": "at",
+    "log": "async",
+}
+
+
+def test_a_table_of_the_settings_file():
+    found = read_endpoint("wine", TABLE)
+    assert found.schedule == (Preference("wine@champion", 0.02), Preference("wine-linear@2", 0.04))
+    assert found.models == ("wine@champion", "wine-linear@2", "wine@challenger", "wine-old@1")
+    assert Endpoint.from_json(found.to_json()) == found
+
+
+def test_what_a_table_may_leave_out():
+    found = read_endpoint("wine", {"deadline_ms": 50, "schedule": [{"model": "wine@1", "wait_ms": 20}]})
+    assert (found.log, found.shadows, found.event_time) == ("durable", (), "")
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ({**TABLE, "dedline_ms": 3}, "did you mean 'deadline_ms'"),
+        ({k: v for k, v in TABLE.items() if k != "deadline_ms"}, "'deadline_ms' is missing"),
+        ({k: v for k, v in TABLE.items() if k != "schedule"}, "'schedule' is missing"),
+        ({**TABLE, "schedule": ["wine@1"]}, "cannot be read"),
+        ({**TABLE, "deadline_ms": "50"}, "cannot be read"),
+        ({**TABLE, "log": "always"}, "one of durable"),
+    ],
+)
+def test_a_table_that_cannot_be_read_says_why(table, said):
+    with pytest.raises(SettingsError, match=said):
+        read_endpoint("wine", table)
+
+
+def test_a_deployment_reads_back_from_its_fact():
+    deployment = Deployment(read_endpoint("wine", TABLE), {"wine@champion": "wine@3"}, "anna", "better", ("auc",))
+    fact = Fact("endpoint.deployed", "wine", deployment.to_json(), at=12.0, seq=7)
+    found = Deployment.from_fact(fact)
+    assert (found.seq, found.at) == (7, 12.0)
+    assert (found.endpoint, found.models, found.who, found.why, found.gates) == (
+        deployment.endpoint,
+        deployment.models,
+        "anna",
+        "better",
+        ("auc",),
+    )
+
+
+OUT = (Column("quality", "float32"),)
+PH = Column("ph", "float64", nullable=True)
+FIRST = Signature("table", (Column("alcohol", "float64"), Column("grape", "string"), PH), OUT)
+
+
+def test_models_share_an_endpoint_when_they_fit_the_first():
+    smaller = Signature("table", (Column("grape", "string", nullable=True), PH), OUT)
+    assert contract({"wine@1": FIRST, "wine-linear@1": smaller}) == FIRST
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Signature("table", (Column("colour", "string"),), OUT),
+        Signature("table", (Column("alcohol", "int64"),), OUT),
+        Signature("table", (Column("ph", "float64"),), OUT),
+        Signature("table", FIRST.inputs, (Column("score", "float32"),)),
+    ],
+)
+def test_models_that_do_not_fit_are_refused(other):
+    with pytest.raises(SignatureError, match="wine-odd@1 cannot share an endpoint with wine@1"):
+        contract({"wine@1": FIRST, "wine-odd@1": other})

@@ -1,0 +1,101 @@
+import msgspec
+import pytest
+
+from headrace.engines.sqlite.stream import SqliteStream
+from headrace.refs import id_time_ms, new_id
+from headrace.serving.log import Answered, Late, RequestLog, topic
+from headrace.serving.records import Prediction, Score
+from headrace.storage.stream import Record
+
+
+@pytest.fixture
+def stream(tmp_path):
+    opened = SqliteStream(tmp_path)
+    yield opened
+    opened.close()
+
+
+def answered(**changes):
+    entry = Answered(
+        names=("alcohol", "grape", "at"),
+        rows=[(12.5, "riesling", "2024-05-01"), (9.0, None, "2024-05-02")],
+        event_time=True,
+        outputs={"quality": [6.5, 5.0]},
+        winner="wine@3",
+        reason="",
+        elapsed_s=0.004,
+        scores=[("wine@3", {"quality": [6.5, 5.0]}, 0.003, ""), ("bad@1", {}, 0.001, "ValueError: no")],
+        waiting=[],
+        deployment=17,
+    )
+    return msgspec.structs.replace(entry, **changes)
+
+
+def write(stream, *entries):
+    stream.append(topic("wine"), [Record(key, msgspec.msgpack.encode(e), id_time_ms(key)) for key, e in entries])
+
+
+def test_a_prediction_reads_back_whole(stream):
+    key = new_id()
+    write(stream, (key, answered()))
+    log = RequestLog(stream, "wine")
+    found = log.find(key)
+    assert found == Prediction(
+        id=key,
+        endpoint="wine",
+        at_ms=id_time_ms(key),
+        columns={"alcohol": (12.5, 9.0), "grape": ("riesling", None)},
+        event_time=["2024-05-01", "2024-05-02"],
+        outputs={"quality": [6.5, 5.0]},
+        winner="wine@3",
+        reason="wine@3 is preferred, and was there after 4.0 ms",
+        elapsed_s=0.004,
+        scores=(
+            Score("wine@3", "in_time", {"quality": [6.5, 5.0]}, 0.003),
+            Score("bad@1", "failed", {}, 0.001, "ValueError: no"),
+        ),
+        deployment=17,
+    )
+    assert log.predictions() == [(0, found)]
+    assert log.find(new_id()) is None
+
+
+def test_a_log_without_event_time_and_without_records(stream):
+    log = RequestLog(stream, "wine")
+    assert log.predictions() == []
+    key = new_id()
+    write(stream, (key, answered(names=("alcohol",), rows=[(1.0,)], event_time=False)))
+    assert log.find(key).columns == {"alcohol": (1.0,)}
+    assert log.find(key).event_time == []
+
+
+def test_late_scores_join_their_request_wherever_they_lie(stream, monkeypatch):
+    from headrace.serving import log as log_module
+
+    monkeypatch.setattr(log_module, "_PAGE", 3)
+    keys = [new_id() for _ in range(10)]
+    write(stream, *((key, answered(waiting=["slow@1"])) for key in keys))
+    write(stream, *((key, Late("slow@1", {"quality": [1.0, 2.0]}, 0.5, "")) for key in keys[:-1]))
+    log = RequestLog(stream, "wine")
+    found = log.predictions()
+    assert [offset for offset, _ in found] == list(range(10))
+    assert [p.scores[-1].state for _, p in found] == ["late"] * 9 + ["failed"]
+    assert found[0][1].scores[-1] == Score("slow@1", "late", {"quality": [1.0, 2.0]}, 0.5)
+    assert log.find(keys[4]) == found[4][1]
+    assert [len(p.scores) for _, p in log.predictions(late=False)] == [2] * 10
+
+
+def test_reading_goes_on_where_it_stopped(stream, monkeypatch):
+    from headrace.serving import log as log_module
+
+    monkeypatch.setattr(log_module, "_PAGE", 2)
+    keys = [new_id() for _ in range(7)]
+    for key in keys:
+        write(stream, (key, answered()), (key, Late("slow@1", {}, 0.1, "late and failed")))
+    log = RequestLog(stream, "wine")
+    seen, after = [], -1
+    while page := log.predictions(after=after, limit=3):
+        assert len(page) <= 3
+        after = page[-1][0]
+        seen += [p.id for _, p in page]
+    assert seen == keys

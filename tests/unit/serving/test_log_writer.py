@@ -1,0 +1,111 @@
+import threading
+
+import pytest
+
+from headrace.engines.sqlite.stream import SqliteStream
+from headrace.errors import Unavailable
+from headrace.serving import log_writer
+from headrace.serving.log_writer import LogWriter
+
+
+def direct(call, *args):
+    call(*args)
+
+
+class Counting:
+    """Remembers the groups that were committed, and waits where told to."""
+
+    def __init__(self, stream):
+        self.stream, self.groups, self.gate = stream, [], threading.Event()
+        self.gate.set()
+
+    def append(self, topic, records, *, power_safe=False):
+        self.gate.wait(5)
+        if records:
+            self.groups.append((len(records), power_safe))
+        return self.stream.append(topic, records, power_safe=power_safe)
+
+
+@pytest.fixture
+def stream(tmp_path):
+    opened = SqliteStream(tmp_path)
+    yield opened
+    opened.close()
+
+
+def test_records_that_come_during_a_commit_share_the_next(stream):
+    counting = Counting(stream)
+    writer = LogWriter(counting, "t", direct)
+    counting.gate.clear()
+    done = []
+    writer.add("first", b"1", 1, done.append)
+    for number in range(500):
+        writer.add(str(number), b"x", number, done.append)
+    counting.gate.set()
+    writer.close()
+    assert done == [True] * 501
+    assert len(counting.groups) <= 3
+    assert [r.key for r in stream.read("t", limit=2)] == ["first", "0"]
+    assert len(stream.read("t", limit=10_000)) == 501
+
+
+def test_closing_writes_what_is_queued(stream):
+    writer = LogWriter(stream, "t", direct)
+    for number in range(10_000):
+        writer.add(str(number), b"x", number)
+    writer.close()
+    assert [r.key for r in stream.read("t", limit=20_000)] == [str(n) for n in range(10_000)]
+
+
+def test_power_safe_may_be_switched(stream):
+    counting = Counting(stream)
+    writer = LogWriter(counting, "t", direct, power_safe=True)
+    done = threading.Event()
+    writer.add("a", b"", 0, lambda ok: done.set())
+    assert done.wait(5)
+    writer.power_safe = False
+    writer.add("b", b"", 0)
+    writer.close()
+    assert counting.groups == [(1, True), (1, False)]
+
+
+def test_a_failed_commit_is_told_and_the_next_succeeds(stream, capsys):
+    class Fails:
+        failing = True
+
+        def append(self, topic, records, **how):
+            if self.failing and records:
+                raise Unavailable("no space left")
+            return stream.append(topic, records, **how)
+
+    fails, told, came = Fails(), [], threading.Event()
+
+    def hear(ok):
+        told.append(ok)
+        came.set()
+
+    writer = LogWriter(fails, "t", direct)
+    writer.add("lost", b"", 0, hear)
+    assert came.wait(5)
+    fails.failing = False
+    writer.add("kept", b"", 0, hear)
+    writer.close()
+    assert told == [False, True]
+    assert writer.failed == 1
+    assert [r.key for r in stream.read("t")] == ["kept"]
+    assert "no space left" in capsys.readouterr().err
+
+
+def test_a_hanging_disk_does_not_fill_the_memory(stream, monkeypatch):
+    monkeypatch.setattr(log_writer, "_BACKLOG", 10)
+    counting = Counting(stream)
+    counting.gate.clear()
+    writer = LogWriter(counting, "t", direct)
+    told = []
+    for number in range(30):
+        writer.add(str(number), b"", 0, told.append)
+    assert told.count(False) >= 18
+    counting.gate.set()
+    writer.close()
+    assert told.count(True) + told.count(False) == 30
+    assert writer.failed == told.count(False)
