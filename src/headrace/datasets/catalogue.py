@@ -6,7 +6,7 @@ from dataclasses import replace
 from headrace.datasets.version import DatasetVersion
 from headrace.errors import NotFound
 from headrace.refs import Ref
-from headrace.storage.ledger import Ledger
+from headrace.storage.ledger import Fact, Ledger
 
 KIND = "dataset.version"
 
@@ -22,6 +22,12 @@ def versions(ledger: Ledger, name: str | None = None) -> list[DatasetVersion]:
         known = stored.get((version.name, version.version))
         stored[version.name, version.version] = replace(version, at=known.at) if known else version
     return list(stored.values())
+
+
+def fact_of(version: DatasetVersion, *, new: bool) -> Fact:
+    """The fact that makes a ``new`` version exist, its number taken by nobody else, or says more about a stored one."""
+    body = {key: value for key, value in version.to_json().items() if key != "at"}
+    return Fact(KIND, version.name, body, unique=str(version) if new else None)
 
 
 def find(ledger: Ledger, ref: str) -> DatasetVersion:

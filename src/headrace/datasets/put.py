@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from headrace.datasets import catalogue, check
 from headrace.datasets.archives import plain
-from headrace.datasets.catalogue import KIND, versions
-from headrace.datasets.check import Subject, examine, fact_of
+from headrace.datasets.catalogue import versions
+from headrace.datasets.check import Subject, examine
 from headrace.datasets.contents import contract_of
 from headrace.datasets.contract import NOTHING, Expectations, infer
 from headrace.datasets.profile import profile
@@ -19,7 +20,7 @@ from headrace.datasets.version import CONTRACT, PROFILE, TABLE, DatasetVersion
 from headrace.errors import Conflict, NotFound
 from headrace.refs import checked_name, new_id
 from headrace.storage import manifest
-from headrace.storage.ledger import Fact, Ledger
+from headrace.storage.ledger import Ledger
 from headrace.storage.stores import Stores
 from headrace.storage.tables import TableFacts
 
@@ -136,14 +137,9 @@ def _record(ledger: Ledger, made: DatasetVersion, report: Report) -> DatasetVers
             if version.digest == made.digest:
                 return _licensed(ledger, version, made.licence)
         numbered = replace(made, version=max((v.version for v in stored), default=0) + 1)
-        body = {k: v for k, v in numbered.to_json().items() if k != "at"}
+        checked = check.fact_of(replace(report, version=numbered.version))
         try:
-            fact, _ = ledger.append(
-                [
-                    Fact(KIND, made.name, body, unique=str(numbered)),
-                    fact_of(replace(report, version=numbered.version)),
-                ]
-            )
+            fact, _ = ledger.append([catalogue.fact_of(numbered, new=True), checked])
         except Conflict:
             continue
         return replace(numbered, at=fact.at)
@@ -155,7 +151,7 @@ def _licensed(ledger: Ledger, version: DatasetVersion, licence: str) -> DatasetV
     if licence in {"", version.licence}:
         return version
     amended = replace(version, licence=licence)
-    ledger.append([Fact(KIND, version.name, amended.to_json())])
+    ledger.append([catalogue.fact_of(amended, new=False)])
     return amended
 
 

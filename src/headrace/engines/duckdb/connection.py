@@ -18,7 +18,9 @@ _lock = Lock()
 def connection(settings: Settings) -> duckdb.DuckDBPyConnection:
     """The process's connection for the project of ``settings``, opened on first use.
 
-    Times with a zone are UTC; intermediate results that outgrow memory go below the project's state folder.
+    Times with a zone are UTC; intermediate results that outgrow memory go below the project's state folder. Frames of
+    one connection can be joined with each other, so all of a process share it; statements that several threads may run
+    at once take a cursor of it each.
     """
     with _lock:
         if settings.home_path not in _open:
@@ -47,5 +49,5 @@ def _connect(settings: Settings) -> duckdb.DuckDBPyConnection:
             "autoinstall_known_extensions": False,
         },
     )
-    connected.execute("SET TimeZone = 'UTC'")
+    connected.execute("SET GLOBAL TimeZone = 'UTC'")
     return connected

@@ -27,14 +27,14 @@ class DuckTables:
 
     def ingest(self, source: Path, path: Path, *, nulls: Sequence[str] = ()) -> TableFacts:
         """Parse CSV, Parquet or JSON into Parquet; see ``storage.tables``."""
-        with _refusing(source):
-            kind = _kind(source)
+        kind = _kind(source)
+        with _refusing(source), self._connection.cursor() as cursor:
             if kind == "csv":
-                parse_csv(self._connection, source, path, nulls=nulls, copy=lambda query: self._copy(query, path))
+                parse_csv(cursor, source, path, nulls=nulls, copy=lambda query: _copy(cursor, query, path))
             else:
                 reader = "read_parquet" if kind == "parquet" else "read_json_auto"
                 sample = "" if kind == "parquet" else ", sample_size=-1"
-                self._copy(f"SELECT * FROM {reader}({text(str(source))}{sample})", path)
+                _copy(cursor, f"SELECT * FROM {reader}({text(str(source))}{sample})", path)
         return self.digest(path)
 
     def scan(self, paths: Sequence[Path]) -> nw.LazyFrame[Any]:
@@ -58,7 +58,8 @@ class DuckTables:
     def digest(self, path: Path) -> TableFacts:
         """Read a Parquet file anew and say what it holds."""
         schema = {name: str(dtype) for name, dtype in self.scan([path]).collect_schema().items()}
-        rows, digest = content(self._connection, f"read_parquet({text(str(path))})", schema)
+        with self._connection.cursor() as cursor:
+            rows, digest = content(cursor, f"read_parquet({text(str(path))})", schema)
         return TableFacts(rows, schema, digest)
 
     def close(self) -> None:
@@ -76,16 +77,17 @@ class DuckTables:
         eager = frame.collect("pyarrow") if isinstance(frame, nw.LazyFrame) else frame
         return self._connection.from_arrow(eager.to_arrow())
 
-    def _copy(self, query: str, path: Path) -> None:
-        described = self._connection.execute(f"DESCRIBE {query}").fetchall()
-        select = storable([(name, kind) for name, kind, *_ in described], wide="VARCHAR")
-        self._connection.execute(f"COPY (SELECT {select} FROM ({query})) TO {text(str(path))} ({_PARQUET})")
-        _sync(path)
-
 
 def open_tables(settings: Settings, uri: str) -> DuckTables:  # noqa: ARG001 - every engine factory takes both
     """Tables on the process's DuckDB connection."""
     return DuckTables(settings)
+
+
+def _copy(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> None:
+    described = connection.execute(f"DESCRIBE {query}").fetchall()
+    select = storable([(name, kind) for name, kind, *_ in described], wide="VARCHAR")
+    connection.execute(f"COPY (SELECT {select} FROM ({query})) TO {text(str(path))} ({_PARQUET})")
+    _sync(path)
 
 
 def _kind(source: Path) -> Literal["csv", "json", "parquet"]:
