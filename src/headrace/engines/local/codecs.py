@@ -15,7 +15,7 @@ _ARRAY_FILE = "array.npy"
 
 
 class NarwhalsCodec(TableCodec):
-    """``narwhals.LazyFrame`` is scanned lazily on the environment's table engine; ``narwhals.DataFrame`` is in memory."""
+    """``narwhals.LazyFrame`` is scanned lazily on the environment's table engine, ``DataFrame`` is in memory."""
 
     name = "narwhals"
 

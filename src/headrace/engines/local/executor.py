@@ -25,7 +25,7 @@ GRACE_S = 0.03
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
 
 
-@dataclass
+@dataclass(eq=False)
 class _Worker:
     """One process and the two ends of its pipes."""
 
@@ -50,7 +50,8 @@ class LocalExecutor:
         self.slots = slots
         self._changed = threading.Condition()
         self._queue: deque[tuple[Future[Any], bytes]] = deque()
-        self._idle = self._threads = 0
+        self._idle = 0
+        self._threads: list[threading.Thread] = []
         self._workers: set[_Worker] = set()
         self._closed = False
 
@@ -65,9 +66,9 @@ class LocalExecutor:
             if self._closed:
                 raise RunFailed("the executor is closed")
             self._queue.append((future, message))
-            if self._idle < len(self._queue) and self._threads < self.slots:
-                self._threads += 1
-                threading.Thread(target=self._serve, name="headrace-worker", daemon=True).start()
+            if self._idle < len(self._queue) and len(self._threads) < self.slots:
+                self._threads.append(threading.Thread(target=self._serve, name="headrace-worker", daemon=True))
+                self._threads[-1].start()
             self._changed.notify()
         return future
 
@@ -82,13 +83,19 @@ class LocalExecutor:
             future.cancel()
         for worker in workers:
             worker.process.kill()
+        for thread in self._threads:
+            thread.join()
 
     def _serve(self) -> None:
         """Carry calls to one process, one after the other; a dead process is replaced at the next call."""
         worker: _Worker | None = None
         while self._awaited(patient=worker is None):
-            if worker is None or worker.process.poll() is not None:
-                worker = self._started()
+            try:
+                if worker is None or worker.process.poll() is not None:
+                    worker = self._started()
+            except OSError as error:
+                self._refuse(RunFailed("no worker process could be started", why=str(error)))
+                continue
             taken = self._next()
             if taken is not None:
                 worker = self._made(worker, *taken)
@@ -97,6 +104,7 @@ class LocalExecutor:
 
     def _awaited(self, *, patient: bool) -> bool:
         """Wait for a call to be queued (``patient``: and still be there a moment later); False when closed."""
+        waited = False
         with self._changed:
             while not self._closed:
                 self._drop_cancelled()
@@ -104,9 +112,9 @@ class LocalExecutor:
                     self._idle += 1
                     self._changed.wait()
                     self._idle -= 1
-                elif patient:
-                    self._changed.wait_for(lambda: self._closed, GRACE_S)
-                    patient = False
+                    waited = False
+                elif patient and not waited:
+                    waited = not self._changed.wait_for(lambda: self._closed, GRACE_S)
                 else:
                     return True
             return False
@@ -122,6 +130,11 @@ class LocalExecutor:
                 if future.set_running_or_notify_cancel():
                     return future, message
         return None
+
+    def _refuse(self, error: RunFailed) -> None:
+        taken = self._next()
+        if taken is not None:
+            taken[0].set_exception(error)
 
     def _started(self) -> _Worker:
         worker = _start(max(1, (os.cpu_count() or 1) // self.slots))
@@ -141,6 +154,9 @@ class LocalExecutor:
             worker.end()
             future.set_exception(_death(worker.process.returncode))
             return None
+        except Exception as error:  # noqa: BLE001 - an answer that cannot be read here is its call's failure
+            future.set_exception(error)
+            return worker
         if done:
             future.set_result(value)
         else:
