@@ -1,0 +1,99 @@
+"""What every Runtime engine must do. Subclass ``RuntimeSuite`` and return the engine and a model of its format."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from headrace.errors import HeadraceError, IntegrityError, RunFailed, SignatureError
+from headrace.models.runtime import Runtime
+from headrace.models.signature import Column, Signature
+
+SUM = Signature("table", (Column("a", "float64"), Column("b", "float64", nullable=True)), (Column("total", "float32"),))
+"""The signature of the model under test: ``total`` = a + 2 b, one float32 a row."""
+
+_ROWS = np.array([[1.0, 2.0], [3.0, -4.0], [0.5, 0.25]], dtype=np.float32)
+
+
+class RuntimeSuite:
+    """Cases for the port ``models.runtime.Runtime``."""
+
+    @pytest.fixture
+    def runtime(self) -> Runtime:
+        """The engine under test."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def folder(self) -> Path:
+        """Files of a model with the signature ``SUM``."""
+        raise NotImplementedError
+
+    def test_a_batch_is_scored_row_by_row(self, runtime: Runtime, folder: Path) -> None:
+        """One value a row, by name, whatever the number of rows."""
+        model = runtime.load(folder, SUM)
+        for count in (1, 2, 3):
+            total = model.score({"numbers": _ROWS[:count]})["total"]
+            assert total.shape == (count,)
+            np.testing.assert_allclose(total, _ROWS[:count, 0] + 2 * _ROWS[:count, 1])
+        model.close()
+
+    def test_null_travels_as_nan(self, runtime: Runtime, folder: Path) -> None:
+        """The model sees it; what it makes of it is its own."""
+        model = runtime.load(folder, SUM)
+        assert np.isnan(model.score({"numbers": np.array([[1.0, np.nan]], np.float32)})["total"][0])
+        model.close()
+
+    def test_several_threads_score_at_once(self, runtime: Runtime, folder: Path) -> None:
+        """Answers do not mix."""
+        model = runtime.load(folder, SUM)
+
+        def score(number: int) -> bool:
+            batch = {"numbers": np.full((2, 2), number, np.float32)}
+            return bool((model.score(batch)["total"] == 3 * number).all())
+
+        with ThreadPoolExecutor(4) as pool:
+            assert all(pool.map(score, range(200)))
+        model.close()
+
+    def test_a_batch_that_does_not_fit_fails_in_our_words(self, runtime: Runtime, folder: Path) -> None:
+        """Wrong width, missing matrix: ``RunFailed``, with the cause kept."""
+        model = runtime.load(folder, SUM)
+        for batch in ({"numbers": np.zeros((1, 3), np.float32)}, {}):
+            with pytest.raises(RunFailed) as caught:
+                model.score(batch)
+            assert caught.value.__cause__ is not None
+        model.close()
+
+    def test_a_closed_model_says_so(self, runtime: Runtime, folder: Path) -> None:
+        """It does not crash the process."""
+        model = runtime.load(folder, SUM)
+        model.close()
+        model.close()
+        with pytest.raises(RunFailed):
+            model.score({"numbers": _ROWS})
+
+    def test_another_signature_is_refused_at_load(self, runtime: Runtime, folder: Path) -> None:
+        """Too many columns, text where the model has none, an output that it lacks."""
+        wrong = (
+            Signature("table", (*SUM.columns, Column("c", "float64")), SUM.outputs),
+            Signature("table", (*SUM.columns, Column("c", "string")), SUM.outputs),
+            Signature("table", SUM.inputs, (Column("other", "float32"),)),
+        )
+        for signature in wrong:
+            with pytest.raises(SignatureError):
+                runtime.load(folder, signature)
+
+    def test_broken_files_are_refused_at_load(self, runtime: Runtime, folder: Path, tmp_path: Path) -> None:
+        """Truncated, empty, missing: never a crash, never a model."""
+        for name in (path.name for path in folder.iterdir()):
+            content = (folder / name).read_bytes()
+            for broken in (content[: len(content) // 2], b"", b"not a model at all"):
+                copy = tmp_path / f"{len(broken)}-{len(content)}"
+                copy.mkdir(exist_ok=True)
+                (copy / name).write_bytes(broken)
+                with pytest.raises(HeadraceError):
+                    runtime.load(copy, SUM)
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(IntegrityError):
+            runtime.load(tmp_path / "empty", SUM)

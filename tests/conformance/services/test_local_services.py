@@ -1,0 +1,40 @@
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from headrace.conformance.services import ServicesSuite, server, wait_until
+from headrace.engines.local.services import LocalServices
+
+
+class TestLocalServices(ServicesSuite):
+    @pytest.fixture
+    def services(self, tmp_path):
+        opened = LocalServices(tmp_path / "services")
+        yield opened
+        opened.stop("web")
+
+    def test_the_log_is_kept(self, services, tmp_path):
+        services.start(server("web"))
+        services.stop("web")
+        lines = (tmp_path / "services" / "web.log").read_text().splitlines()
+        assert (lines[0], lines[-1]) == ("begins", "asked to end")
+
+    def test_a_reused_process_id_is_not_mistaken_for_the_service(self, services, tmp_path):
+        services.start(server("web"))
+        services.stop("web")
+        path = tmp_path / "services" / "web.json"
+        record = json.loads(path.read_text()) | {"pid": os.getpid(), "stopped": False}
+        path.write_text(json.dumps(record))
+        assert services.state("web").state == "failed"
+        services.stop("web")
+
+    def test_a_service_does_not_outlive_its_supervisor(self, services, tmp_path):
+        state = services.start(server("web", restart=True))
+        supervisor = json.loads((tmp_path / "services" / "web.json").read_text())["pid"]
+        assert supervisor != state.pid
+        os.kill(supervisor, signal.SIGKILL)
+        wait_until(lambda: not Path(f"/proc/{state.pid}").exists())
+        assert services.state("web").state == "failed"
