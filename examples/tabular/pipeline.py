@@ -59,10 +59,11 @@ def returns(trials: int = 4) -> hr.ModelVersion:
     best = hr.search(
         train, fit, score=score, maximize="auc", trials=trials, space={"learning_rate": hr.log_uniform(0.03, 0.3)}
     )
-    served = hr.optimize(best, on=inputs(test), output="returned")
+    asked = inputs(test)
+    served = hr.optimize(best, on=asked, output="returned")
     scores = score(served, test)
     good_enough(scores, hr.champion_scores("returns", Scores))
-    model = hr.register(served, name="returns", scores=scores, example=inputs(test), train=inputs(fit))
+    model = hr.register(served, name="returns", scores=scores, example=asked, train=inputs(fit))
     hr.promote(model)
     hr.deploy("returns", schedule=[(model, 20)], deadline_ms=50, default={"returned": 0.2})
     return model

@@ -23,7 +23,7 @@ def judge(platform: Platform) -> Score:
 
 
 def _scored(test: RubricTest, finding: Finding, names: Mapping[str, str]) -> Scored:
-    if finding.points >= (AUTOMATIC if test.id in JUDGES else BY_HAND):
+    if finding.points >= test.most:
         return Scored(test, finding, "")
     fix = test.fix.format(id=test.id, **names)
     return Scored(test, finding, f"{test.once}, then {fix}" if test.once else fix)

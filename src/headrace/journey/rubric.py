@@ -33,12 +33,14 @@ class RubricTest:
         title: As the paper names it.
         fix: The command that earns its point; ``{id}``, ``{dataset}``, ``{endpoint}`` and ``{pipeline}`` are filled in.
         once: What that command needs first; empty when nothing.
+        most: Points that headrace can find evidence for; the rest takes people.
     """
 
     id: str
     title: str
     fix: str
     once: str = ""
+    most: float = AUTOMATIC
 
     @property
     def section(self) -> str:
@@ -84,33 +86,60 @@ _SHOW = "headrace monitor show {endpoint}"
 
 RUBRIC: tuple[RubricTest, ...] = (
     RubricTest("data.1", "Feature expectations are captured in a schema", "headrace data check {dataset}"),
-    RubricTest("data.2", "All features are beneficial", _ATTEST + 'what each feature adds, and how you know"'),
     RubricTest(
-        "data.3", "No feature costs more than it is worth", _ATTEST + 'what each feature costs to compute and keep"'
+        "data.2", "All features are beneficial", _ATTEST + 'what each feature adds, and how you know"', most=BY_HAND
+    ),
+    RubricTest(
+        "data.3",
+        "No feature costs more than it is worth",
+        _ATTEST + 'what each feature costs to compute and keep"',
+        most=BY_HAND,
     ),
     RubricTest(
         "data.4", "Features adhere to meta-level requirements", "headrace data put FILE --name {dataset} --licence NAME"
     ),
     RubricTest(
-        "data.5", "The data pipeline has privacy controls", _ATTEST + 'who may read what, and where that is enforced"'
+        "data.5",
+        "The data pipeline has privacy controls",
+        _ATTEST + 'who may read what, and where that is enforced"',
+        most=BY_HAND,
     ),
     RubricTest(
-        "data.6", "New features can be added quickly", _ATTEST + 'how long the last one took, from idea to served"'
+        "data.6",
+        "New features can be added quickly",
+        _ATTEST + 'how long the last one took, from idea to served"',
+        most=BY_HAND,
     ),
-    RubricTest("data.7", "All input feature code is tested", _ATTEST + 'what pytest covers, and when it passed"'),
-    RubricTest("model.1", "Model specs are reviewed and submitted", _RUN, "git commit all changes"),
-    RubricTest("model.2", "Offline and online metrics correlate", _SHOW, "send requests, then their labels"),
+    RubricTest(
+        "data.7", "All input feature code is tested", _ATTEST + 'what pytest covers, and when it passed"', most=BY_HAND
+    ),
+    RubricTest("model.1", "Model specs are reviewed and submitted", _RUN, "git commit all changes", BY_HAND),
+    RubricTest("model.2", "Offline and online metrics correlate", _SHOW, "send requests, then their labels", BY_HAND),
     RubricTest("model.3", "All hyperparameters have been tuned", _RUN, "use hr.search in the pipeline"),
     RubricTest("model.4", "The impact of model staleness is known", _SHOW, "serve one model over two windows"),
     RubricTest("model.5", "A simpler model is not better", _RUN, "add a gate with 'baseline' in its name"),
     RubricTest("model.6", "Quality is sufficient on all data slices", _RUN, "add a gate with 'slice' in its name"),
     RubricTest(
-        "model.7", "The model is tested for inclusion", _ATTEST + 'which groups were compared, and what came out"'
+        "model.7",
+        "The model is tested for inclusion",
+        _ATTEST + 'which groups were compared, and what came out"',
+        most=BY_HAND,
     ),
-    RubricTest("infrastructure.1", "Training is reproducible", _ATTEST + 'trained twice, and what differed"'),
-    RubricTest("infrastructure.2", "Model specs are unit tested", _ATTEST + 'what pytest covers, and when it passed"'),
     RubricTest(
-        "infrastructure.3", "The pipeline is integration tested", _RUN, "let it begin at hr.dataset and register"
+        "infrastructure.1", "Training is reproducible", _ATTEST + 'trained twice, and what differed"', most=BY_HAND
+    ),
+    RubricTest(
+        "infrastructure.2",
+        "Model specs are unit tested",
+        _ATTEST + 'what pytest covers, and when it passed"',
+        most=BY_HAND,
+    ),
+    RubricTest(
+        "infrastructure.3",
+        "The pipeline is integration tested",
+        _RUN,
+        "let it begin at hr.dataset and register",
+        BY_HAND,
     ),
     RubricTest("infrastructure.4", "Quality is validated before serving", _RUN, "add a gate above hr.register"),
     RubricTest("infrastructure.5", "The model is debuggable", "headrace serving predict {endpoint}", "serve it"),
