@@ -9,7 +9,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from headrace.engines.sklearn.layout import Layout
+from headrace.engines.sklearn.layout import Layout, reorders
 from headrace.errors import UsageError
 
 OPSET = 18
@@ -25,16 +25,19 @@ def exported(model: Any, final: Any, layout: Layout) -> onnx.ModelProto:
     from skl2onnx import to_onnx
     from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 
+    # skl2onnx takes a transformer that reads as many columns as a matrix has to read them in the matrix's order. Where
+    # that is wrong, it is told of one column more, and picks columns one by one.
+    more = int(reorders(model, layout))
     types: list[tuple[str, Any]] = []
     if layout.numbers:
-        types.append(("numbers", FloatTensorType([None, len(layout.numbers)])))
+        types.append(("numbers", FloatTensorType([None, len(layout.numbers) + more])))
     if layout.strings:
-        types.append(("strings", StringTensorType([None, len(layout.strings)])))
+        types.append(("strings", StringTensorType([None, len(layout.strings) + more])))
     options = {id(final): {"zipmap": False}} if hasattr(final, "classes_") else None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # skl2onnx leans on what NumPy and onnx are about to drop
-            return to_onnx(model, name="model", initial_types=types, options=options, target_opset=OPSET)
+            made = to_onnx(model, name="model", initial_types=types, options=options, target_opset=OPSET)
     except Exception as error:  # skl2onnx raises whatever its per-class converters happen to meet
         raise UsageError(
             f"{type(final).__name__} cannot be exported to ONNX",
@@ -42,6 +45,9 @@ def exported(model: Any, final: Any, layout: Layout) -> onnx.ModelProto:
             fix="use an estimator and transformers that skl2onnx knows: HistGradientBoosting, RandomForest, "
             "LogisticRegression or Ridge after StandardScaler, SimpleImputer, OneHotEncoder or OrdinalEncoder",
         ) from error
+    for matrix in made.graph.input:
+        matrix.type.tensor_type.shape.dim[1].dim_value -= more
+    return made
 
 
 def cut(model: onnx.ModelProto, outputs: Sequence[str], *, columns: Sequence[int]) -> bytes:

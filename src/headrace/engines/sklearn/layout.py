@@ -41,8 +41,7 @@ def steps_of(model: Any) -> list[Any]:
 def layout_of(model: Any, columns: Mapping[str, str]) -> Layout:
     """The columns that ``model`` reads, numeric ones first, each group in the order in which the model reads them.
 
-    That order is the fitted model's own, whatever the order of ``columns``; and it must be: skl2onnx takes a transformer
-    that reads all of a matrix to read it in the matrix's order.
+    That order is the fitted model's own, whatever the order of ``columns``.
 
     Args:
         model: The fitted model.
@@ -95,6 +94,21 @@ def positional(model: Any, layout: Layout) -> Any:
     first._transformer_to_input_indices = {name: where for name, _, where in fitted}  # noqa: SLF001
     first.n_features_in_ = len(place)
     return moved
+
+
+def reorders(moved: Any, layout: Layout) -> bool:
+    """Whether some transformer of a ``positional`` model reads as many columns as a matrix has, in another order."""
+    first = steps_of(moved)[0]
+    if not isinstance(first, ColumnTransformer):
+        return False
+    edge, width = len(layout.numbers), len(layout.columns)
+    matrices = (list(range(edge)), list(range(edge, width)))
+    for _, _, where in first.transformers_:
+        for matrix in matrices:
+            read = [place for place in where if place in matrix]
+            if len(read) == len(matrix) and read != matrix:
+                return True
+    return False
 
 
 def learned_null(model: Any) -> bool:
