@@ -41,7 +41,7 @@ def parse(live: Live, body: bytes, how: Callable[[TableDecoder, bytes], Any]) ->
     """
     try:
         return how(live.decoder, body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         live.counters.refused += 1
         raise named(error, body, live.decoder) from None
     except UsageError:

@@ -169,7 +169,7 @@ def explain_fault(message: str, fields: Sequence[Column]) -> SignatureError:
         if path.endswith(f".{column.name}") or re.search(rf"\.{re.escape(column.name)}\[(\d+|\.\.\.)\]$", path):
             due = _SAID.get(column.dtype, "a whole number") + (" or null" if column.nullable else "")
             return SignatureError(f"column {column.name!r} is refused", where=row, why=f"{due} is due: {_plain(text)}")
-    if "got `array`" in text or ("got `object`" not in text and "Expected `object`" in text):
+    if "got `array`" in text or ("Expected `object`" in text and path):
         return SignatureError(
             "unnamed input is refused", where=row, why=f"this model takes the columns {names} by name, in any order"
         )
