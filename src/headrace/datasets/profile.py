@@ -15,6 +15,7 @@ Frame = nw.LazyFrame[Any] | nw.DataFrame[Any]
 Family = Literal["number", "boolean", "text", "time", "other"]
 TOP = 5
 _N = "_headrace_n"
+_HEAD_ROWS = 4096
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,10 @@ def _facts(frame: nw.LazyFrame[Any], schema: Mapping[str, Any]) -> dict[str, Any
     facts: dict[str, Any] = {_N: int(row[_N])}
     for i, name in enumerate(schema):
         facts[name] = {k: row[f"{k}{i}"] for k in ("nulls", "min", "max", "distinct") if f"{k}{i}" in row}
+    numbers = [name for name, dtype in schema.items() if family_of(dtype) == "number"]
+    head: Any = _collect(frame.select(*numbers).head(_HEAD_ROWS)) if numbers else {}
+    for name in numbers:
+        facts[name]["dense"] = len(head[name].unique()) * 2 > len(head[name])
     return facts
 
 
@@ -145,7 +150,7 @@ def _describe(
         distinct = int(known["distinct"]) - bool(nulls)  # null counts as a value there
         return replace(plain, distinct=distinct, minimum=_iso(known["min"]), maximum=_iso(known["max"]))
     if family == "number":
-        return _with_numbers(plain, *_value_counts(frame, name, dtype), bins=bins)
+        return _with_numbers(plain, *_value_counts(frame, name, dtype, dense=known["dense"]), bins=bins)
     if family == "boolean":
         bins = Bins("category", categories=("false", "true"))
     return _with_categories(plain, frame, name, rows=facts[_N], bins=bins)
@@ -163,11 +168,20 @@ def _with_numbers(plain: ColumnProfile, values: NDArray[Any], counts: Counts, *,
         floats = v.astype(np.float64)
         mean = float(np.average(floats, weights=c))
         std = float(np.sqrt(np.average((floats - mean) ** 2, weights=c)))
-        most = np.lexsort((v, -c))[:TOP]
-        top = tuple((v[i].item(), int(c[i])) for i in most)
+        top = tuple((v[i].item(), int(c[i])) for i in _most_frequent(c))
         facts = {"minimum": v[0].item(), "maximum": v[-1].item(), "mean": mean, "std": std, "top": top}
     nans, distinct = int(counts[missing].sum()), len(values) - int(missing.sum())
     return replace(plain, nans=nans, distinct=distinct, bins=bins, counts=tuple(binned.tolist()), **facts)
+
+
+def _most_frequent(counts: Counts) -> NDArray[np.int64]:
+    """Places of the ``TOP`` greatest counts, greatest first, equal ones in order; without sorting all of them."""
+    if len(counts) > TOP:
+        least = np.partition(counts, -TOP)[-TOP]
+        places = np.concatenate([np.flatnonzero(counts > least), np.flatnonzero(counts == least)[:TOP]])
+    else:
+        places = np.arange(len(counts))
+    return places[np.argsort(-counts[places], kind="stable")][:TOP]
 
 
 def _with_categories(
@@ -216,13 +230,22 @@ def _fill(bins: Bins, found: Mapping[str, int], present: int, nulls: int) -> Cou
     return np.array([*counts, present - sum(counts), nulls], dtype=np.int64)
 
 
-def _value_counts(frame: nw.LazyFrame[Any], name: str, dtype: Any) -> tuple[NDArray[Any], Counts]:
-    """Different values of a number column, ascending, and how often each occurs; nulls left out."""
+def _value_counts(
+    frame: nw.LazyFrame[Any], name: str, dtype: Any, *, dense: bool = False
+) -> tuple[NDArray[Any], Counts]:
+    """Different values of a number column, ascending, and how often each occurs; nulls left out.
+
+    Where nearly every value is another one (``dense``) sorting them is cheaper than grouping them.
+    """
     if dtype.is_decimal():
         frame = frame.with_columns(nw.col(name).cast(nw.Float64))
+    if dense:
+        present = _collect(frame.select(name).filter(~nw.col(name).is_null()))[name].to_numpy()
+        found, often = np.unique(present, return_counts=True)
+        return found, often.astype(np.int64)
     grouped = _collect(_grouped(frame, name))
     values, counts = grouped[name].to_numpy(), grouped[_N].to_numpy().astype(np.int64)
-    order = np.argsort(values, kind="stable")
+    order = np.argsort(values)
     return values[order], counts[order]
 
 
