@@ -164,15 +164,24 @@ def _reference(tree: Any) -> Reference:
 
 def _failure(error: BaseException, call: Call, log: TextIO, seconds: float) -> Outcome:
     """The outcome of a raising call; the whole traceback goes to the log."""
-    traceback.print_exception(error, file=log)
-    gate = call.kind == "gate"
-    if isinstance(error, AssertionError) and gate:
-        return Outcome("refused", seconds, error=explained(error), code=GateFailed.code)
+    _print_traceback(error, log)
+    if isinstance(error, AssertionError) and call.kind == "gate":
+        text = explained(error)
+        log.write(text + "\n")
+        return Outcome("refused", seconds, error=text, code=GateFailed.code)
     if isinstance(error, HeadraceError):
         state: Literal["failed", "refused"] = "refused" if isinstance(error, Refused) else "failed"
         return Outcome(state, seconds, error=str(error), code=error.code)
     where = _last_line(error)
     return Outcome("failed", seconds, error=f"{type(error).__name__}: {error}{where}", code="run-failed")
+
+
+def _print_traceback(error: BaseException, log: TextIO) -> None:
+    """The traceback from the user's first line on: how headrace got there is not news."""
+    first = error.__traceback__
+    while first is not None and first.tb_next is not None and first.tb_frame.f_code.co_filename.startswith(_HERE):
+        first = first.tb_next
+    traceback.print_exception(type(error), error, first, file=log)
 
 
 def _last_line(error: BaseException) -> str:

@@ -40,17 +40,16 @@ class Loader:
             IntegrityError: Its files are not the ones that were written.
             UsageError: It cannot be handed over so.
         """
-        wanted = plain(annotation)
-        if wanted is Reference:
+        if Reference in alternatives(annotation):
             return reference
-        return self._value(reference.tree, wanted, reference)
+        return self._value(reference.tree, annotation, reference)
 
     def _value(self, tree: Any, wanted: Any, owner: Reference) -> Any:
         if isinstance(tree, list):
             inner = _inner(wanted)
             return [self._value(part, inner, owner) for part in tree]
         if not isinstance(tree, dict):
-            return float(tree) if wanted is float and isinstance(tree, int) and not isinstance(tree, bool) else tree
+            return float(tree) if type(tree) is int and alternatives(wanted) == (float,) else tree
         mark = next(iter(tree), "")
         unpack = _UNPACKERS.get(mark)
         if unpack is not None:
@@ -59,29 +58,38 @@ class Loader:
         return {name: self._value(part, inner, owner) for name, part in tree.items()}
 
     def _item(self, tree: Mapping[str, Any], wanted: Any, owner: Reference) -> Any:
-        if wanted is Reference:
+        if Reference in alternatives(wanted):
             part = dict(tree)
             return Reference(part, tree_digest(part), owner.folder, owner.manifest)
         codec, annotation = self._codec_for(tree, wanted)
         return codec.load(self._folder(owner) / tree["$item"], annotation)
 
     def _codec_for(self, tree: Mapping[str, Any], wanted: Any) -> tuple[Codec, Any]:
-        """The annotation's codec when it loads this form; without one, the codec that saved it."""
-        module = getattr(wanted, "__module__", "").partition(".")[0]
-        asked = self._codecs(module) if module not in {"", "builtins", "typing"} else None
-        origin = typing.get_origin(wanted) or wanted
-        if asked is not None and asked.fits(origin):
-            if asked.form == tree["form"]:
+        """The first of the annotation's codecs that loads this form; when it names none, the codec that saved it."""
+        refused: list[tuple[str, str]] = []
+        for kind in alternatives(wanted):
+            origin = typing.get_origin(kind) or kind
+            asked = self._asked(origin)
+            if asked is not None and asked.form == tree["form"]:
                 return asked, origin
+            if asked is not None:
+                refused.append((origin.__qualname__, asked.form))
+        if refused:
+            name, form = refused[0]
             raise UsageError(
-                f"a {tree['type'].partition(':')[2]} cannot be handed over as {origin.__qualname__}",
-                why=f"it is stored as {tree['form']}, and {origin.__qualname__} is loaded from {asked.form}",
+                f"a {tree['type'].partition(':')[2]} cannot be handed over as {name}",
+                why=f"it is stored as {tree['form']}, and {name} is loaded from {form}",
                 fix="change the parameter's annotation, or return the other type",
             )
         saver = self._codecs(tree["codec"])
         if saver is None:
             raise UsageError(f"no codec named {tree['codec']!r} is installed", why="a stored value needs it")
         return saver, named_type(tree["type"])
+
+    def _asked(self, kind: Any) -> Codec | None:
+        module = getattr(kind, "__module__", "").partition(".")[0]
+        codec = self._codecs(module) if module not in {"", "builtins", "typing"} else None
+        return codec if codec is not None and codec.fits(kind) else None
 
     def _json(self, tree: Mapping[str, Any], wanted: Any, owner: Reference) -> Any:
         text = (self._folder(owner) / tree["$json"]).read_bytes()
@@ -93,7 +101,7 @@ class Loader:
 
     def _ref(self, tree: Mapping[str, Any], wanted: Any, owner: Reference) -> Any:  # noqa: ARG002 - one signature
         reference = Reference.from_json(tree["$ref"])
-        return reference if wanted is Reference else self._value(reference.tree, wanted, reference)
+        return reference if Reference in alternatives(wanted) else self._value(reference.tree, wanted, reference)
 
     def _tuple(self, tree: Mapping[str, Any], wanted: Any, owner: Reference) -> Any:
         parts = [self._value(part, _inner(wanted, i), owner) for i, part in enumerate(tree["$tuple"])]
@@ -104,7 +112,7 @@ class Loader:
         if not is_dataclass(kind):
             raise UsageError(f"{tree['$class']} is no longer a dataclass", fix="run the step again")
         hints = hints_of(kind)
-        values = {n: self._value(p, plain(hints.get(n, Any)), owner) for n, p in tree["fields"].items()}
+        values = {n: self._value(p, hints.get(n, Any), owner) for n, p in tree["fields"].items()}
         made: Any = object.__new__(typing.cast("type", kind))
         for name, value in values.items():
             object.__setattr__(made, name, value)
@@ -156,14 +164,18 @@ _UNPACKERS: dict[str, Callable[..., Any]] = {
 }
 
 
+def alternatives(annotation: Any) -> tuple[Any, ...]:
+    """The types of a union without ``None`` and ``Annotated``; of anything else, itself."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        return alternatives(annotation.__origin__)
+    if typing.get_origin(annotation) in {typing.Union, types.UnionType}:
+        return tuple(kind for a in typing.get_args(annotation) if a is not type(None) for kind in alternatives(a))
+    return (annotation,)
+
+
 def plain(annotation: Any) -> Any:
     """The annotation without ``Annotated`` and ``| None``; of several others, the first."""
-    if typing.get_origin(annotation) is typing.Annotated:
-        return plain(annotation.__origin__)
-    if typing.get_origin(annotation) in {typing.Union, types.UnionType}:
-        kinds = [a for a in typing.get_args(annotation) if a is not type(None)]
-        return plain(kinds[0]) if kinds else Any
-    return annotation
+    return next(iter(alternatives(annotation)), Any)
 
 
 def hints_of(target: Any) -> dict[str, Any]:
@@ -179,11 +191,10 @@ def hints_of(target: Any) -> dict[str, Any]:
 
 def _inner(wanted: Any, index: int = 0) -> Any:
     """What a container's annotation says about the part at ``index`` (-1: values of a mapping)."""
-    arguments = typing.get_args(wanted)
+    whole = next((kind for kind in alternatives(wanted) if typing.get_args(kind)), Any)
+    arguments = typing.get_args(whole)
     if not arguments:
         return Any
-    if typing.get_origin(wanted) is tuple and Ellipsis not in arguments:
-        return plain(arguments[index]) if index < len(arguments) else Any
-    if index == -1:
-        return plain(arguments[-1])
-    return plain(arguments[0])
+    if typing.get_origin(whole) is tuple and Ellipsis not in arguments:
+        return arguments[index] if index < len(arguments) else Any
+    return arguments[-1] if index == -1 else arguments[0]

@@ -39,7 +39,8 @@ class PlanWriter:
             parts=code_parts(spec),
             effect=spec.effect,
             cache=spec.cache,
-            main_process=spec.main_process,
+            # A worker never imports the script that was started, so that script's own steps stay here.
+            main_process=spec.main_process or spec.function.__module__ == "__main__",
         )
         return self._add(node, spec.outputs)
 
