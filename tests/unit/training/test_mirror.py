@@ -36,6 +36,7 @@ VERSION = {
 }
 
 
+@pytest.mark.filterwarnings("ignore")  # MLflow's own imports warn
 def test_mlflows_own_client_reads_all(ledger, tracking):
     from mlflow import MlflowClient
 
@@ -61,6 +62,7 @@ def test_only_what_is_new_is_written(ledger, tracking):
     assert [fact.body["number"] for fact in pending(ledger, tracking.address())] == [1]
 
 
+@pytest.mark.filterwarnings("ignore")  # MLflow's own imports warn
 def test_a_flush_that_died_before_remembering_writes_nothing_twice(ledger, tracking):
     from mlflow import MlflowClient
 
