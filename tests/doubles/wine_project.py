@@ -1,0 +1,49 @@
+"""A project with registered wine models, for tests that start a real gateway."""
+
+from pathlib import Path
+
+import polars as pl
+from served import onnx_artifact
+
+from headrace.assembly import open_platform
+from headrace.delivery.deploy import deploy
+from headrace.models.registry import Registration, register
+from headrace.serving.endpoint import Endpoint, Preference
+from headrace.settings import load_settings
+
+COLUMNS = {"alcohol": [9.5, 12.0], "density": [0.99, 1.0], "ph": [3.1, 3.4]}
+ROW = {name: values[0] for name, values in COLUMNS.items()}
+
+
+class WineProject:
+    """A project folder with the platform opened on it."""
+
+    def __init__(self, root: Path):
+        (root / "headrace.toml").write_text("")
+        self.root = root
+        self.platform = open_platform(load_settings(root))
+
+    def register(self, bias, *, claimed=0.0, name="wine"):
+        """Register the model ``alcohol + 10 density + 100 ph + bias``; ``claimed`` falsifies its recorded answers."""
+        artifact = onnx_artifact(COLUMNS, [1, 10, 100], bias, claimed=claimed)
+        asked = Registration(name=name, example=pl.DataFrame(COLUMNS), licence="CC0-1.0")
+        return register(self.platform.stores(), artifact, asked)
+
+    def deploy(self, *versions, endpoint="wine", **more):
+        """Deploy an endpoint with these versions as its schedule."""
+        schedule = tuple(Preference(str(v), 0.02 * (i + 1)) for i, v in enumerate(versions))
+        asked = Endpoint(endpoint, schedule, more.pop("deadline_s", 0.05), {"quality": 5.0}, **more)
+        return deploy(self.platform.ledger(), asked, who="test")
+
+    def answer(self, bias):
+        """What the model with this bias answers for ``ROW``."""
+        return ROW["alcohol"] + 10 * ROW["density"] + 100 * ROW["ph"] + bias
+
+    def model_file(self, version):
+        """The stored ONNX file of a version."""
+        from headrace.models.registry import fetch
+
+        return fetch(self.platform.files(), version) / "model.onnx"
+
+    def close(self):
+        self.platform.close()
