@@ -1,6 +1,6 @@
 """Labels that come after the prediction: what really happened, and since when that is known."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -10,6 +10,7 @@ import msgspec
 from headrace.monitoring.windows import instant
 from headrace.storage.stream import Record, Stream
 
+IN_MEMORY = 200_000
 _BATCH = 1000
 
 
@@ -63,9 +64,23 @@ def known(stream: Stream, endpoint: str, identifier: str, as_of: datetime | None
     return found
 
 
-def any_known(stream: Stream, endpoint: str) -> bool:
-    """Whether any label was ever kept."""
-    return bool(stream.read(topic(endpoint), limit=1))
+def reader(stream: Stream, endpoint: str, as_of: datetime | None = None) -> Callable[[str], Mapping[int, float]] | None:
+    """A way to look up what ``known`` says of many requests; None when no label was ever kept.
+
+    Up to ``IN_MEMORY`` labels are read at once; of more each is looked up in the stream.
+    """
+    found: dict[str, dict[int, float]] = {}
+    after, count = -1, 0
+    while records := stream.read(topic(endpoint), after=after, limit=_BATCH):
+        after, count = records[-1].offset, count + len(records)
+        if count > IN_MEMORY:
+            return lambda identifier: known(stream, endpoint, identifier, as_of)
+        for record in records:
+            body = _decoder.decode(record.value)
+            if as_of is None or instant(body.known_at) <= as_of:
+                found.setdefault(record.key, {})[body.row] = body.label
+    nothing: Mapping[int, float] = {}
+    return (lambda identifier: found.get(identifier, nothing)) if count else None
 
 
 def _record(label: Label) -> Record:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from headrace.datasets.bins import Counts
@@ -15,7 +16,7 @@ from headrace.errors import NotFound, UsageError
 from headrace.models.registry import find, profile_of
 from headrace.monitoring.calibration import Calibration
 from headrace.monitoring.drift import Distance, compare
-from headrace.monitoring.labels import any_known, known
+from headrace.monitoring.labels import reader
 from headrace.monitoring.observation import Observation, record
 from headrace.monitoring.windows import Every, instant, window
 from headrace.serving.deployment import current
@@ -61,17 +62,16 @@ def observe(
         UsageError: The model was registered without a training profile.
     """
     model, training = _training(stores, endpoint)
-    labelled = any_known(stream, endpoint)
-    until = None if as_of is None else instant(as_of)
+    labels = reader(stream, endpoint, None if as_of is None else instant(as_of))
     windows: defaultdict[str, Window] = defaultdict(Window)
     for page in _pages(stream, endpoint):
         _count_inputs(windows, page, training, every)
-        if labelled:
+        if labels is not None:
             for prediction in page:
-                _count_answers(windows, prediction, known(stream, endpoint, prediction.id, until), every)
+                _count_answers(windows, prediction, labels(prediction.id), every)
     named = sorted(windows)
     drift = {w: _distances(windows[w], training) for w in named}
-    calibration = {w: windows[w].calibration for w in named} if labelled else {}
+    calibration = {w: windows[w].calibration for w in named} if labels is not None else {}
     rows = {w: windows[w].rows for w in named}
     seen = Observation(endpoint, model, every, drift, calibration, rows, ())
     return record(stores.ledger, seen)
@@ -97,7 +97,7 @@ def _training(stores: Stores, endpoint: str) -> tuple[str, Profile]:
 
 def _pages(stream: Stream, endpoint: str) -> Iterator[list[Prediction]]:
     log, after = RequestLog(stream, endpoint), -1
-    while page := log.predictions(after, _PAGE):
+    while page := log.predictions(after, _PAGE, late=False):
         after = page[-1][0]
         yield [prediction for _, prediction in page]
 
@@ -139,6 +139,7 @@ def _windows(prediction: Prediction, every: Every) -> list[str]:
     return [window(datetime.fromtimestamp(prediction.at_ms / 1000, UTC), every)] * rows
 
 
+@lru_cache(maxsize=4096)
 def _window(moment: str, every: Every) -> str:
     try:
         return window(instant(moment), every)

@@ -82,6 +82,15 @@ def test_labels_are_used_once_they_are_known(endpoints, asked):
     assert [(f.body["window"], f.body["rows"]) for f in facts] == [("2024-03", ROWS), ("2024-07", 0), ("2024-07", ROWS)]
 
 
+def test_more_labels_than_memory_allows_are_looked_up(endpoints, asked, monkeypatch):
+    add(endpoints.stream, "wear", [Label(i, 1.0, "2024-07-06") for i in asked[MARCH] + asked[JULY]])
+    in_memory = watch(endpoints, as_of="2024-07-06").to_json()
+    monkeypatch.setattr("headrace.monitoring.labels.IN_MEMORY", 10)
+    looked_up = watch(endpoints, as_of="2024-07-06").to_json()
+    assert looked_up["calibration"] == in_memory["calibration"]
+    assert looked_up["calibration"]["2024-07"]["rows"] == ROWS
+
+
 def test_a_later_label_replaces_an_earlier_one(endpoints):
     add(
         endpoints.stream,
