@@ -12,6 +12,8 @@ Counts = NDArray[np.int64]
 
 QUANTILES = 10
 MAX_CATEGORIES = 50
+TRUTH = ("false", "true")
+"""The categories of a boolean column."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ class Bins:
 
     def _categories(self, cells: Sequence[Any] | NDArray[Any]) -> NDArray[np.int64]:
         place = {category: i for i, category in enumerate(self.categories)}
+        if self.categories == TRUTH:  # some callers send numbers
+            place |= {"0": 0, "0.0": 0, "1": 1, "1.0": 1}
         other, null = self.size - 2, self.size - 1
         return np.fromiter(
             (null if _is_null(c) else place.get(as_category(c), other) for c in cells), dtype=np.int64, count=len(cells)

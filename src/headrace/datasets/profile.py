@@ -9,7 +9,7 @@ import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.datasets.bins import MAX_CATEGORIES, Bins, Counts, as_category, quantile_edges
+from headrace.datasets.bins import MAX_CATEGORIES, TRUTH, Bins, Counts, as_category, quantile_edges
 
 Frame = nw.LazyFrame[Any] | nw.DataFrame[Any]
 Family = Literal["number", "boolean", "text", "time", "other"]
@@ -152,7 +152,7 @@ def _describe(
     if family == "number":
         return _with_numbers(plain, *_value_counts(frame, name, dtype, dense=known["dense"]), bins=bins)
     if family == "boolean":
-        bins = Bins("category", categories=("false", "true"))
+        bins = Bins("category", categories=TRUTH)
     return _with_categories(plain, frame, name, rows=facts[_N], bins=bins)
 
 

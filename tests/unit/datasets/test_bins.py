@@ -33,7 +33,12 @@ def test_categories_others_and_nulls():
     bins = Bins("category", categories=("a", "b"))
     assert bins.count(["a", "b", "a", "zebra", None, float("nan")]).tolist() == [2, 1, 1, 2]
     assert bins.labels == ("a", "b", "other", "null")
-    assert Bins("category", categories=("false", "true")).count([True, False, np.True_]).tolist() == [1, 2, 0, 0]
+    assert Bins("category", categories=("false", "true")).count([True, False, np.True_, 0, 1.0]).tolist() == [
+        2,
+        3,
+        0,
+        0,
+    ]
 
 
 @given(st.lists(st.integers(-5, 5), min_size=1, max_size=60), st.integers(2, 12))
