@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import duckdb
 import narwhals as nw
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -68,6 +69,9 @@ def test_backends_agree():
     data = pa.table({"x": rng.normal(size=500), "s": rng.choice([f"id{i}" for i in range(80)], 500)})
     seen = profile(nw.from_native(data))
     assert seen == profile(nw.from_native(connection.from_arrow(data)))
+    assert seen == profile(nw.from_native(pl.from_arrow(data))) == profile(nw.from_native(pl.from_arrow(data).lazy()))
+    in_pandas = profile(nw.from_native(data.to_pandas()))
+    assert [c.counts for c in in_pandas.columns.values()] == [c.counts for c in seen.columns.values()]
     assert seen.columns["s"].distinct == len(set(data["s"].to_pylist()))
     assert len(seen.bins["s"].categories) == 50
     assert seen.columns["s"].counts[-2] == 500 - sum(seen.columns["s"].counts[:50])
