@@ -19,6 +19,8 @@ LATE_MINUTES = 15
 LEAD = timedelta(hours=1)  # a prediction is made this long before the scheduled departure
 RECENT = timedelta(hours=2)  # how far back "congestion" looks
 
+MONTHS = (3, 4, 5, 6, 7)  # served live, after training on January and February
+
 KEY = ["time_hour", "carrier", "flight"]  # unique in the data
 WEATHER = ["temp", "dewp", "humid", "wind_speed", "precip", "pressure", "visib"]
 NUMBERS = ["hour", "minute", "weekday", "distance", *WEATHER, "recent_departures", "recent_delay"]
@@ -153,11 +155,11 @@ def late(trials: int = 6) -> hr.ModelVersion:
     hr.gates.no_bad_slice(boosted, rows=test, label="late", by=["carrier", "origin"], min_rows=500, floor=0.55)
     hr.gates.latency(boosted, champion="late", rows=test, at_most=1.5)
 
-    example = head(test)
-    given = {"example": example, "train": fit, "nullable": [*WEATHER, "recent_delay"]}
+    given = {"example": test, "train": fit, "nullable": [*WEATHER, "recent_delay"]}
     reference = hr.register(constant, name="late-constant", scores=constant_scores, **given)
     fallback = hr.register(linear, name="late-linear", scores=linear_scores, **given)
     model = hr.register(boosted, name="late", scores=boosted_scores, **given)
+    hr.promote(model)
     hr.deploy(
         "late",
         schedule=[(model, 20), (fallback, 40)],
@@ -170,25 +172,19 @@ def late(trials: int = 6) -> hr.ModelVersion:
 
 
 @hr.step
-def head(rows: pl.DataFrame) -> pl.DataFrame:
-    """A few rows of exactly the model's inputs: their schema becomes the signature."""
-    return rows.select(INPUTS).head(200)
-
-
-@hr.step
 def as_known(flights: nw.LazyFrame, month: int) -> nw.LazyFrame:
-    """A month of flights, and the day before it for context; nothing of what comes after."""
+    """The flights that are asked about in a month, and the day before for context; nothing that comes after."""
     start, end = datetime(2013, month, 1, tzinfo=UTC), datetime(2013, month + 1, 1, tzinfo=UTC)
-    context = nw.lit(start - timedelta(days=1))
-    return flights.filter(nw.col("time_hour") >= context, nw.col("time_hour") < nw.lit(end))
+    context, due = nw.lit(start - timedelta(days=1)), nw.lit(end + 2 * LEAD)  # due soon after: asked before the end
+    return flights.filter(nw.col("time_hour") >= context, nw.col("time_hour") < due)
 
 
 @hr.step
 def requests(rows: nw.LazyFrame, month: int, every: int) -> nw.LazyFrame:
     """One in ``every`` of the month's questions, in the order in which they were asked."""
-    start = nw.lit(datetime(2013, month, 1, tzinfo=UTC))
+    start, end = datetime(2013, month, 1, tzinfo=UTC), datetime(2013, month + 1, 1, tzinfo=UTC)
     return (
-        rows.filter(nw.col("time_hour") >= start)
+        rows.filter(nw.col("asked") >= nw.lit(start), nw.col("asked") < nw.lit(end))
         .with_row_index("number", order_by=["asked", *KEY])
         .filter(nw.col("number") % every == 0)
         .drop("number")
@@ -205,13 +201,13 @@ def in_order(
 
 @hr.pipeline
 def traffic(every: int = 6) -> pl.DataFrame:
-    """What the endpoint will be asked from March to July: the features of each month, computed without the next."""
+    """What the endpoint will be asked from March to July: each month's features, computed before the next began."""
     flights, weather = hr.dataset("flights"), hr.dataset("weather")
-    months = [requests(features(clean(as_known(flights, m)), weather), m, every) for m in (3, 4, 5, 6, 7)]
-    return in_order(*months)
+    return in_order(*[requests(features(clean(as_known(flights, m)), weather), m, every) for m in MONTHS])
 
 
 @hr.pipeline
-def offline() -> nw.LazyFrame:
-    """The same features for all flights at once, to hold the served ones against."""
-    return features(clean(hr.dataset("flights")), hr.dataset("weather"))
+def offline(every: int = 6) -> pl.DataFrame:
+    """The same rows out of the features of the whole year, to hold what was served against."""
+    rows = features(clean(hr.dataset("flights")), hr.dataset("weather"))
+    return in_order(*[requests(rows, m, every) for m in MONTHS])

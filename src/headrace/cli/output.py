@@ -2,7 +2,9 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from typing import Any, ClassVar
 
@@ -48,6 +50,10 @@ class Output:
         """Progress, for people; nothing under ``-q``."""
         if not self.quiet:
             click.echo(text, err=True)
+
+    def progress(self, label: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+        """A bar on a terminal, a line every few seconds elsewhere; call what the block gets with the number done."""
+        return _progress(label, total, quiet=self.quiet)
 
     def error(self, error: HeadraceError) -> None:
         """An error with its code; JSON on stderr under ``--json``."""
@@ -95,3 +101,28 @@ def options(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(Output(json=as_json, quiet=quiet), *args, **kwargs)
 
     return command
+
+
+_BAR = 30
+_LINE_EVERY_S = 5.0
+
+
+@contextmanager
+def _progress(label: str, total: int, *, quiet: bool) -> Iterator[Callable[[int], None]]:
+    started = said = time.monotonic()
+    alive = sys.stderr.isatty()
+
+    def to(done: int) -> None:
+        nonlocal said
+        now = time.monotonic()
+        if quiet or (not alive and now - said < _LINE_EVERY_S):
+            return
+        said = now
+        rate = done / max(now - started, 1e-9)
+        filled = "#" * (_BAR * done // max(total, 1))
+        text = f"  {label} {done:,} of {total:,}, {rate:,.0f} a second"
+        click.echo(f"\r{text} [{filled:<{_BAR}}]" if alive else text, err=True, nl=not alive)
+
+    yield to
+    if alive and not quiet:
+        click.echo("\r\x1b[2K", err=True, nl=False)
