@@ -119,7 +119,7 @@ class DataPlane:
             SignatureError: The models cannot share an endpoint.
         """
         endpoint = deployment.endpoint
-        signature = contract({str(m.version): m.version.signature for m in models.values()})
+        signature = contract({models[ref].name: models[ref].version.signature for ref in endpoint.models})
         counters = self.counters.setdefault(endpoint.name, EndpointCounters())
         counters.limit_s = endpoint.deadline_s + GRACE_S
         order = list(endpoint.models)
@@ -129,13 +129,9 @@ class DataPlane:
             decoder=TableDecoder(signature, endpoint.event_time),
             scorers=[
                 Scorer(
-                    str(models[ref].version),
-                    models[ref].loaded,
-                    outputs=[c.name for c in models[ref].version.signature.outputs],
+                    models[ref],
                     picks=projection(signature, models[ref].version.signature),
                     post=self._loop.call_soon_threadsafe,
-                    inline=models[ref].fast,
-                    measure=models[ref].still_fast if models[ref].fast else None,
                 )
                 for ref in order
             ],

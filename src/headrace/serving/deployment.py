@@ -73,9 +73,13 @@ def contract(signatures: Mapping[str, Signature]) -> Signature:
 
     Raises:
         SignatureError: A model takes an input, or gives an output, that the first does not, or with another type, or
-            without the nulls that the first allows.
+            without the nulls that the first allows; or it takes tensors, which endpoints do not serve yet.
     """
     (first, due), *rest = signatures.items()
+    if due.kind != "table":
+        raise SignatureError(
+            f"{first} takes tensors", why="endpoints take named columns", fix="register it with columns"
+        )
     for name, signature in rest:
         for part in ("inputs", "outputs"):
             allowed = {c.name: c for c in getattr(due, part)}

@@ -54,17 +54,36 @@ Post = Callable[..., Any]
 """Runs a callable on the event loop, from any thread (``loop.call_soon_threadsafe``)."""
 
 
+class Ready(Protocol):
+    """A loaded and proven model: ``versions.Model``."""
+
+    @property
+    def name(self) -> str:
+        """Model version (``late@3``)."""
+
+    @property
+    def loaded(self) -> Loaded:
+        """What scores."""
+
+    @property
+    def outputs(self) -> Sequence[str]:
+        """Names that it must give."""
+
+    @property
+    def fast(self) -> bool:
+        """Whether it may run on the event loop."""
+
+    def still_fast(self) -> bool:
+        """The same, measured now; takes some milliseconds."""
+
+
 class Scorer:
-    """One loaded model behind a bounded queue and a breaker.
+    """One model behind a bounded queue and a breaker.
 
     Args:
-        name: Model version (``late@3``).
-        model: Loaded and warmed up.
-        outputs: Names that it must give.
-        picks: Which columns of the endpoint's batch it takes; None for all.
-        inline: Whether it is fast enough to run on the event loop.
-        measure: Tells anew, in a thread, whether it is fast enough; None when it never is.
+        model: Loaded and warmed up; it belongs to whoever loaded it.
         post: How a thread reaches the event loop.
+        picks: Which columns of the endpoint's batch it takes; None for all.
         stuck_s: After so long in one call a model counts as hanging.
 
     Attributes:
@@ -72,22 +91,13 @@ class Scorer:
         inline: Whether it runs on the event loop; an overrun ends that until it is measured fast again.
     """
 
-    def __init__(  # noqa: PLR0913 - all keyword-only, and all needed
-        self,
-        name: str,
-        model: Loaded,
-        *,
-        outputs: Sequence[str],
-        post: Post,
-        picks: Mapping[str, Sequence[int]] | None = None,
-        inline: bool = False,
-        measure: Callable[[], bool] | None = None,
-        stuck_s: float = _STUCK_S,
+    def __init__(
+        self, model: Ready, *, post: Post, picks: Mapping[str, Sequence[int]] | None = None, stuck_s: float = _STUCK_S
     ) -> None:
-        self.name, self.inline = name, inline
-        self._model, self._outputs, self._picks = model, tuple(outputs), picks
+        self.name, self.inline = model.name, model.fast
+        self._ready, self._model = model, model.loaded
+        self._outputs, self._picks = tuple(model.outputs), picks
         self._post, self._stuck_s = post, stuck_s
-        self._measure = measure
         self._usual_s = 0.0
         self._retry_at, self._retry_s = math.inf, _RETRY_S
         self._lane: _Lane | None = None
@@ -112,7 +122,7 @@ class Scorer:
         """Open the breaker when the model hangs: its thread is abandoned, and what it holds or queues fails."""
         if now > self._retry_at:
             self._retry_at = math.inf
-            threading.Thread(target=self._promote, name=f"measure {self.name}", daemon=True).start()
+            threading.Thread(target=self._measure, name=f"measure {self.name}", daemon=True).start()
         self._abandoned = [lane for lane in self._abandoned if lane.alive]
         lane = self._lane
         if lane is None or not lane.busy_since or now - lane.busy_since < self._stuck_s:
@@ -154,13 +164,12 @@ class Scorer:
         if taken > _OVERRUN_S or self._usual_s > _DRIFT_S:
             # The model's doing or the machine's: the next requests do not wait to find out, a measurement does.
             self.inline, self._usual_s = False, 0.0
-            if self._measure is not None:
-                self._retry_at, self._retry_s = begun + self._retry_s, min(self._retry_s * 2, _RETRY_MAX_S)
+            self._retry_at, self._retry_s = begun + self._retry_s, min(self._retry_s * 2, _RETRY_MAX_S)
         return outcome
 
-    def _promote(self) -> None:
+    def _measure(self) -> None:
         with contextlib.suppress(Exception):  # a model that cannot be measured stays in its thread
-            self.inline = self._measure is not None and self._measure()
+            self.inline = self._ready.still_fast()
 
     def _score(self, batch: Batch, count: int) -> Outcome:
         try:

@@ -42,6 +42,16 @@ class Model:
     one: Batch
 
     @property
+    def name(self) -> str:
+        """``late@3``."""
+        return str(self.version)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of what it gives, per row."""
+        return tuple(column.name for column in self.version.signature.outputs)
+
+    @property
     def fast(self) -> bool:
         """Whether it may run on the event loop."""
         return self.p99_s < INLINE_P99_S

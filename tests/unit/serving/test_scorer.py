@@ -25,6 +25,15 @@ class Ticket:
         self.came.set()
 
 
+class Ready:
+    """A model that is as fast as it says."""
+
+    name, outputs = "wine@1", ("quality",)
+
+    def __init__(self, function, *, fast, still_fast):
+        self.loaded, self.fast, self.still_fast = Function(function), fast, still_fast
+
+
 def direct(call, *args):
     call(*args)
 
@@ -33,8 +42,9 @@ def direct(call, *args):
 def make():
     made = []
 
-    def make_scorer(function, **how):
-        made.append(Scorer("wine@1", Function(function), outputs=["quality"], post=direct, **how))
+    def make_scorer(function, inline=False, still_fast=lambda: True, **how):
+        ready = {"fast": inline, "still_fast": still_fast}
+        made.append(Scorer(Ready(function, **ready), post=direct, **how))
         return made[-1]
 
     yield make_scorer
@@ -86,7 +96,7 @@ def test_what_is_no_score_is_a_failure(make, function, said, inline):
 def test_an_overrun_leaves_the_event_loop_until_measured_fast_again(make, monkeypatch):
     monkeypatch.setattr(scorer_module, "_OVERRUN_S", 0.0005)
     slow = [0.002]
-    scorer = make(lambda batch: time.sleep(slow[0]) or linear(batch), inline=True, measure=lambda: not slow[0])
+    scorer = make(lambda batch: time.sleep(slow[0]) or linear(batch), inline=True, still_fast=lambda: not slow[0])
     assert scorer.submit(Ticket(), 0).error == ""
     assert scorer.state == "thread"
     assert scorer.submit(Ticket(), 0) is None
