@@ -1,6 +1,7 @@
 """Write docs/reference/cli.md from the commands themselves: ``python docs/generate_cli.py`` (``make reference``)."""
 
 import importlib
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def _sections(path: str, command: click.Command) -> Iterator[str]:
 
 
 def _help(command: click.Command) -> str:
-    text = (command.help or "").partition("\f")[0]
+    text = inspect.cleandoc((command.help or "").partition("\f")[0])
     return text.replace("``", "`").strip()
 
 

@@ -68,7 +68,13 @@ def _documents():
 @pytest.mark.parametrize(("name", "document"), _documents(), ids=lambda value: value if isinstance(value, str) else "")
 def test_every_example_runs(name: str, document: Document, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "NO_COLOR": "1"}
+    environment["HEADRACE_PORT"] = "0"  # examples that serve run side by side
     document.namespace.update(folder=tmp_path, environment=environment)
     monkeypatch.chdir(tmp_path)
-    for example in document.examples():
-        example.evaluate()
+    try:
+        for example in document.examples():
+            example.evaluate()
+    finally:  # an example that fails half-way must not leave its server behind
+        for services in tmp_path.glob("*/.headrace/services"):
+            stop = [sys.executable, "-m", "headrace", "serving", "run", "--stop"]
+            subprocess.run(stop, cwd=services.parents[1], check=False, capture_output=True)

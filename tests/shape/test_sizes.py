@@ -67,4 +67,5 @@ def _is_command(node):
 
 
 def _public_methods(node):
-    return sum(isinstance(child, Function) and not child.name.startswith("_") for child in node.body)
+    """Public methods but for the cases of a conformance suite."""
+    return sum(isinstance(child, Function) and not child.name.startswith(("_", "test_")) for child in node.body)
