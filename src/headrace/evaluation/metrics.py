@@ -123,4 +123,10 @@ def _pair(truth: Any, answers: Any) -> tuple[Floats, Floats]:
             why=f"their shapes are {true.shape} and {answered.shape}",
             fix="pass two columns of equal, positive length",
         )
+    for what, values in (("truth", true), ("answers", answered)):
+        holes = int(np.isnan(values).sum())
+        if holes:
+            raise UsageError(
+                f"the {what} cannot be measured", why=f"{holes} of {len(values)} rows have none", fix="leave them out"
+            )
     return true, answered

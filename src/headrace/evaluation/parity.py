@@ -110,6 +110,7 @@ def check(found: Parity, *, where: str = "", rows: Sequence[Mapping[str, Any]] =
 
 
 def _agreement(left: Any, right: Any) -> float:
-    if np.nanmin(left) < 0 or np.nanmax(left) > 1:
+    known = left[np.isfinite(left)]
+    if not len(known) or known.min() < 0 or known.max() > 1:
         return 1.0
     return float(np.mean((left >= LABEL_THRESHOLD) == (right >= LABEL_THRESHOLD)))

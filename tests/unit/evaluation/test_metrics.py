@@ -69,3 +69,10 @@ def test_unknown_names_and_shapes_are_refused(graded):
             auc(graded[0], wrong)
     with pytest.raises(UsageError):
         auc([], [])
+
+
+def test_rows_without_truth_or_answer_are_refused_not_ranked():
+    with pytest.raises(UsageError, match="truth cannot be measured - 1 of 3 rows have none"):
+        auc([0, 1, None], [0.1, 0.2, 0.3])
+    with pytest.raises(UsageError, match="answers cannot be measured - 2 of 3"):
+        log_loss([0, 1, 1], [0.1, math.nan, math.nan])

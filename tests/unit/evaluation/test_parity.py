@@ -26,6 +26,7 @@ def test_the_worst_rows_are_named_with_both_answers():
 
 def test_nan_on_one_side_only_never_holds():
     assert parity([math.nan, 0.5], [math.nan, 0.5], tolerance=0).holds
+    assert parity([math.nan], [math.nan], tolerance=0).holds
     assert parity([math.nan, 0.5], [0.5, 0.5], tolerance=1).max_difference == math.inf
 
 
