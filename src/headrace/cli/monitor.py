@@ -1,6 +1,7 @@
 """``headrace monitor``: drift, calibration and alerts of what is served."""
 
 import difflib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -25,10 +26,11 @@ def command() -> None:
 @click.argument("endpoint", required=False)
 @click.option("--every", default="month", show_default=True, help="Length of a window: month, day or hour.")
 @click.option("--as-of", help="Use only labels known by then, in event time (2024-07-01).")
+@click.option("--min-rows", type=int, help="Rows below which a window raises no alarm.  [default: 200]")
 @options
-def show(out: Output, endpoint: str | None, *, every: str, as_of: str | None) -> None:
+def show(out: Output, endpoint: str | None, **limits: Any) -> None:
     """What ENDPOINT was asked and answered, window by window."""
-    seen = _observe(endpoint, every=every, as_of=as_of)
+    seen = _observe(endpoint, **limits)
     rows = [_summary(seen, window) for window in seen.rows]
     lines = aligned(rows, ["window", "rows", "drifted", "labelled", "predicted", "actual", "calibration"])
     out.result(seen.to_json(), [f"{seen.endpoint}, inputs against the training data of {seen.model}", "", *lines])
@@ -38,10 +40,11 @@ def show(out: Output, endpoint: str | None, *, every: str, as_of: str | None) ->
 @command.command()
 @click.argument("endpoint", required=False)
 @click.option("--every", default="month", show_default=True, help="Length of a window: month, day or hour.")
+@click.option("--min-rows", type=int, help="Rows below which a window raises no alarm.  [default: 200]")
 @options
-def drift(out: Output, endpoint: str | None, *, every: str) -> None:
+def drift(out: Output, endpoint: str | None, **limits: Any) -> None:
     """PSI of every input column of ENDPOINT against the training data; * marks an alarm."""
-    seen = _observe(endpoint, every=every)
+    seen = _observe(endpoint, **limits)
     body = seen.to_json()
     windows = list(seen.drift)[-_WINDOWS:]
     columns = dict.fromkeys(column for window in windows for column in seen.drift[window])
@@ -52,6 +55,25 @@ def drift(out: Output, endpoint: str | None, *, every: str) -> None:
     lines = [head, "", *aligned(rows, ["column", *windows])]
     out.result({key: body[key] for key in ("endpoint", "model", "every", "rows", "drift")}, lines)
     _say(out, seen)
+
+
+@command.command()
+@click.argument("endpoint")
+@click.argument("file", type=click.Path(path_type=Path))
+@options
+def label(out: Output, endpoint: str, file: Path) -> None:
+    """Tell what really happened: FILE (CSV or JSON lines) has id, label and, where wanted, known_at and row."""
+    from headrace.monitoring.labels import add, read_file
+    from headrace.serving.log import topic
+
+    platform = _platform()
+    named, stream = _endpoint(platform, endpoint), platform.stream()
+    found = list(read_file(file))
+    unmatched = sum(not stream.find(topic(named), one.id) for one in found)
+    kept = add(stream, named, found)
+    out.result({"endpoint": named, "labels": kept, "unmatched": unmatched}, [f"kept {kept} labels of {named}"])
+    if unmatched:
+        out.say(f"{unmatched} of them name no logged request of {named}: is the id the one that the reply returned?")
 
 
 @command.command()
@@ -73,13 +95,16 @@ def _platform() -> "Platform":
     return open_platform()
 
 
-def _observe(endpoint: str | None, *, every: str, as_of: str | None = None) -> "Observation":
+def _observe(
+    endpoint: str | None, *, every: str, as_of: str | None = None, min_rows: int | None = None
+) -> "Observation":
     from headrace.monitoring.observe import observe
-    from headrace.monitoring.windows import checked_every
+    from headrace.monitoring.windows import MIN_ROWS, checked_every
 
     platform = _platform()
-    named = _endpoint(platform, endpoint)
-    return observe(platform.stores(), platform.stream(), named, every=checked_every(every), as_of=as_of)
+    named, length = _endpoint(platform, endpoint), checked_every(every)
+    least = MIN_ROWS if min_rows is None else min_rows
+    return observe(platform.stores(), platform.stream(), named, every=length, as_of=as_of, min_rows=least)
 
 
 def _endpoint(platform: "Platform", named: str | None) -> str:
@@ -104,11 +129,12 @@ def _endpoint(platform: "Platform", named: str | None) -> str:
 
 def _summary(seen: "Observation", window: str) -> dict[str, Any]:
     drifted = [column for column, distance in seen.drift[window].items() if distance.alarm]
-    row: dict[str, Any] = {"window": window, "rows": seen.rows[window], "drifted": ", ".join(drifted) or None}
+    moved = ", ".join(drifted) or ("too few rows" if seen.rows[window] < seen.min_rows else None)
+    row: dict[str, Any] = {"window": window, "rows": seen.rows[window], "drifted": moved}
     calibration = seen.calibration.get(window)
     if calibration is None or not calibration.rows:
         return row
-    verdict = "ALARM" if calibration.alarm else "ok"
+    verdict = "ALARM" if calibration.alarm else "ok" if calibration.rows >= seen.min_rows else "too few rows"
     means = {"predicted": calibration.predicted, "actual": calibration.actual}
     return {**row, "labelled": calibration.rows, **means, "calibration": verdict}
 

@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from headrace.monitoring.windows import MIN_ROWS
+
 GAP_ALARM = 0.1
 """In standard deviations of the labels."""
 _ERRORS = 3.0
@@ -21,6 +23,7 @@ class Calibration:
         actual_sum: Sum of their labels.
         actual_squares: Sum of the labels' squares.
         error_squares: Sum of squared differences of label and answer.
+        min_rows: Rows below which a gap does not alarm.
     """
 
     rows: int = 0
@@ -30,6 +33,7 @@ class Calibration:
     actual_sum: float = 0.0
     actual_squares: float = 0.0
     error_squares: float = 0.0
+    min_rows: int = MIN_ROWS
 
     def add(self, predicted: float, actual: float | None) -> None:
         """Count one row that a model answered; ``actual`` is None while its label is not known."""
@@ -63,7 +67,7 @@ class Calibration:
     @property
     def alarm(self) -> bool:
         """Whether the gap matters (a tenth of the labels' standard deviation) and is not chance (three errors)."""
-        if not self.rows:
+        if self.rows < max(1, self.min_rows):
             return False
         spread = math.sqrt(max(0.0, self.actual_squares / self.rows - self.actual**2))
         return abs(self.predicted - self.actual) > max(GAP_ALARM * spread, _ERRORS * self.error)

@@ -9,7 +9,8 @@ All three measures come from counts alone, so that windows can be added up over 
 - Jensen-Shannon divergence to base 2, from 0 (equal) to 1 (disjoint) (Lin 1991).
 
 A PSI of few rows is large by chance. So an alarm also needs Pearson's chi-square test of homogeneity, which does not
-mind empty bins, to say that one population would hardly give both counts: small windows do not cry wolf.
+mind empty bins, to say that one population would hardly give both counts; and a window of some size, for a few requests
+that come together are alike.
 """
 
 import math
@@ -18,6 +19,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from headrace.monitoring.windows import MIN_ROWS
 
 PSI_ALARM = 0.25
 FLOOR = 1e-4
@@ -34,7 +37,7 @@ class Distance:
         l_infinity: Greatest difference of a bin's share, 0 to 1.
         jensen_shannon: Divergence to base 2, 0 to 1.
         chance: Probability that one population gives counts at least as different (Pearson).
-        alarm: Whether the PSI is above its threshold, and not by chance.
+        alarm: Whether the PSI is above its threshold, not by chance, and of enough rows.
     """
 
     psi: float
@@ -48,8 +51,17 @@ class Distance:
         return {k: v if isinstance(v, bool) else round(v, 6) for k, v in asdict(self).items()}
 
 
-def compare(training: ArrayLike, window: ArrayLike, *, threshold: float = PSI_ALARM) -> Distance:
-    """All measures of the counts of a window against those in training, bin by bin."""
+def compare(
+    training: ArrayLike, window: ArrayLike, *, threshold: float = PSI_ALARM, min_rows: int = MIN_ROWS
+) -> Distance:
+    """All measures of the counts of a window against those in training, bin by bin.
+
+    Args:
+        training: Counts in training.
+        window: Counts in the window, of the same bins.
+        threshold: PSI above which to alarm.
+        min_rows: Rows below which a window does not alarm.
+    """
     p, q = np.asarray(training, dtype=np.float64), np.asarray(window, dtype=np.float64)
     distance, chance = psi(p, q), homogeneity(p, q)
     return Distance(
@@ -57,7 +69,7 @@ def compare(training: ArrayLike, window: ArrayLike, *, threshold: float = PSI_AL
         l_infinity=l_infinity(p, q),
         jensen_shannon=jensen_shannon(p, q),
         chance=chance,
-        alarm=distance > threshold and chance < CHANCE,
+        alarm=distance > threshold and chance < CHANCE and bool(q.sum() >= min_rows),
     )
 
 

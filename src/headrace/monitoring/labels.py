@@ -1,12 +1,15 @@
 """Labels that come after the prediction: what really happened, and since when that is known."""
 
-from collections.abc import Callable, Iterable, Mapping
+import csv
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
+from pathlib import Path
 
 import msgspec
 
+from headrace.errors import NotFound, UsageError
 from headrace.monitoring.windows import instant
 from headrace.storage.stream import Record, Stream
 
@@ -52,6 +55,41 @@ def add(stream: Stream, endpoint: str, labels: Iterable[Label]) -> int:
         stream.append(topic(endpoint), batch)
         kept += len(batch)
     return kept
+
+
+def read_file(path: Path) -> Iterator[Label]:
+    """Labels of a CSV file with a header, or of JSON lines: ``id``, ``label``, and if wanted ``known_at`` and ``row``.
+
+    A label without ``known_at`` is known now. Truth values count as 0 and 1.
+
+    Raises:
+        NotFound: There is no such file.
+        UsageError: A line is no label; nothing after it is read.
+    """
+    if not path.is_file():
+        raise NotFound("no such file", where=str(path), fix="name a CSV or JSON lines file")
+    now = datetime.now(UTC).isoformat()
+    with path.open(encoding="utf-8-sig", newline="") as lines:
+        first = lines.read(1)
+        lines.seek(0)
+        rows = map(msgspec.json.decode, lines) if first == "{" else csv.DictReader(lines)
+        try:
+            for row in rows:
+                known_at = str(row.get("known_at") or now)
+                instant(known_at)
+                yield Label(str(row["id"]), _number(row["label"]), known_at, int(row.get("row") or 0))
+        except KeyError as error:
+            raise UsageError(
+                f"no column {error} in the labels", where=path.name, fix="id, label, known_at, row"
+            ) from error
+        except (ValueError, TypeError, AttributeError, msgspec.DecodeError) as error:
+            raise UsageError("a line is no label", where=path.name, why=str(error)) from error
+
+
+def _number(value: object) -> float:
+    truth = {"true": 1.0, "false": 0.0}
+    text = str(value).strip()
+    return truth[text.lower()] if text.lower() in truth else float(text)
 
 
 def known(stream: Stream, endpoint: str, identifier: str, as_of: datetime | None = None) -> Mapping[int, float]:

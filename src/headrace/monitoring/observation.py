@@ -12,7 +12,7 @@ from headrace.monitoring.alerts import KIND as ALERT
 from headrace.monitoring.alerts import raise_once
 from headrace.monitoring.calibration import Calibration
 from headrace.monitoring.drift import PSI_ALARM, Distance
-from headrace.monitoring.windows import Every
+from headrace.monitoring.windows import MIN_ROWS, Every
 from headrace.storage.ledger import Fact, Ledger
 
 DRIFT, CALIBRATION = "monitor.drift", "monitor.calibration"
@@ -33,6 +33,7 @@ class Observation:
         calibration: Window to answers against labels; only windows of an endpoint that has labels.
         rows: Window to number of rows.
         alerts: Those raised now, for the first time.
+        min_rows: A window of fewer rows raises no alarm.
     """
 
     endpoint: str
@@ -41,7 +42,8 @@ class Observation:
     drift: Mapping[str, Mapping[str, Distance]]
     calibration: Mapping[str, Calibration]
     rows: Mapping[str, int]
-    alerts: Sequence[Fact]
+    alerts: Sequence[Fact] = ()
+    min_rows: int = MIN_ROWS
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -49,6 +51,7 @@ class Observation:
             "endpoint": self.endpoint,
             "model": self.model,
             "every": self.every,
+            "min_rows": self.min_rows,
             "rows": dict(self.rows),
             "drift": {w: {c: d.to_json() for c, d in columns.items()} for w, columns in self.drift.items()},
             "calibration": {w: c.to_json() for w, c in self.calibration.items()},

@@ -18,7 +18,7 @@ from headrace.monitoring.calibration import Calibration
 from headrace.monitoring.drift import Distance, compare
 from headrace.monitoring.labels import reader
 from headrace.monitoring.observation import Observation, record
-from headrace.monitoring.windows import Every, instant, window
+from headrace.monitoring.windows import MIN_ROWS, Every, instant, window
 from headrace.serving.deployment import current
 from headrace.serving.log import RequestLog
 from headrace.serving.records import DEFAULT, Prediction
@@ -46,7 +46,13 @@ class Window:
 
 
 def observe(
-    stores: Stores, stream: Stream, endpoint: str, *, every: Every = "month", as_of: datetime | str | None = None
+    stores: Stores,
+    stream: Stream,
+    endpoint: str,
+    *,
+    every: Every = "month",
+    as_of: datetime | str | None = None,
+    min_rows: int = MIN_ROWS,
 ) -> Observation:
     """Read an endpoint's log, compare each window with training, and record what was found.
 
@@ -56,6 +62,7 @@ def observe(
         endpoint: Its name.
         every: How long a window is.
         as_of: Labels known after this instant of event time are not used; None uses all.
+        min_rows: A window of fewer rows raises no alarm.
 
     Raises:
         NotFound: Nothing is deployed under this name.
@@ -63,17 +70,17 @@ def observe(
     """
     model, training = _training(stores, endpoint)
     labels = reader(stream, endpoint, None if as_of is None else instant(as_of))
-    windows: defaultdict[str, Window] = defaultdict(Window)
+    windows: defaultdict[str, Window] = defaultdict(lambda: Window(calibration=Calibration(min_rows=min_rows)))
     for page in _pages(stream, endpoint):
         _count_inputs(windows, page, training, every)
         if labels is not None:
             for prediction in page:
                 _count_answers(windows, prediction, labels(prediction.id), every)
     named = sorted(windows)
-    drift = {w: _distances(windows[w], training) for w in named}
+    drift = {w: _distances(windows[w], training, min_rows) for w in named}
     calibration = {w: windows[w].calibration for w in named} if labels is not None else {}
     rows = {w: windows[w].rows for w in named}
-    seen = Observation(endpoint, model, every, drift, calibration, rows, ())
+    seen = Observation(endpoint, model, every, drift, calibration, rows, min_rows=min_rows)
     return record(stores.ledger, seen)
 
 
@@ -147,5 +154,6 @@ def _window(moment: str, every: Every) -> str:
         return UNKNOWN
 
 
-def _distances(seen: Window, training: Profile) -> dict[str, Distance]:
-    return {name: compare(training.columns[name].counts, counts) for name, counts in seen.counts.items()}
+def _distances(seen: Window, training: Profile, min_rows: int) -> dict[str, Distance]:
+    columns = training.columns
+    return {name: compare(columns[name].counts, counts, min_rows=min_rows) for name, counts in seen.counts.items()}

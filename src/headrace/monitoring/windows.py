@@ -6,6 +6,8 @@ from typing import Literal
 from headrace.errors import UsageError
 
 Every = Literal["month", "day", "hour"]
+MIN_ROWS = 200
+"""A window of fewer rows raises no alarm: requests that come together are alike, whatever a test of chance says."""
 _FORMATS: dict[Every, str] = {"month": "%Y-%m", "day": "%Y-%m-%d", "hour": "%Y-%m-%dT%H"}
 _MILLISECONDS_FROM = 1e11
 """Numbers from here on are Unix milliseconds: as seconds they would lie past the year 5000."""

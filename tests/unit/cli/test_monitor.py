@@ -79,3 +79,28 @@ def test_before_anything_is_deployed(run):
     assert run("show")[0] == 5
     code, out, err = run("alerts", "--json")
     assert (code, json.loads(out), "no alerts" in err) == (0, [], True)
+
+
+def test_labels_come_from_a_file(run, endpoints, sensors_of, tmp_path):
+    endpoints.deploy()
+    ids = endpoints.ask(sensors_of(3), when=["2024-03-05"] * 3, answers=[0.2] * 3)
+    csv = tmp_path / "labels.csv"
+    csv.write_text("id,label,known_at\n" + f"{ids[0]},1,2024-03-06\n{ids[1]},true,2024-03-06\nunknown,0,2024-03-06\n")
+    code, out, err = run("label", "wear", str(csv), "--json")
+    assert (code, json.loads(out)) == (0, {"endpoint": "wear", "labels": 3, "unmatched": 1})
+    assert "1 of them name no logged request" in err
+    lines = tmp_path / "labels.jsonl"
+    lines.write_text(json.dumps({"id": ids[2], "label": False}) + "\n")
+    assert run("label", "wear", str(lines))[0] == 0
+    seen = json.loads(run("show", "--json")[1])["calibration"]["2024-03"]
+    assert (seen["rows"], seen["waiting"], seen["actual"], seen["alarm"]) == (3, 0, 0.666667, False)
+    assert "too few rows" in run("show")[1]
+
+
+@pytest.mark.parametrize(("text", "said"), [("id,value\na,1\n", "no column 'label'"), ("id,label\na,maybe\n", "maybe")])
+def test_what_is_no_label_is_named(run, endpoints, tmp_path, text, said):
+    endpoints.deploy()
+    (tmp_path / "labels.csv").write_text(text)
+    code, _, err = run("label", "wear", "labels.csv")
+    assert (code, said in err) == (2, True)
+    assert run("label", "wear", "absent.csv")[0] == 5

@@ -45,14 +45,15 @@ def test_resamples_of_one_population_do_not_alarm(rows):
     rng = np.random.default_rng(5)
     shares = np.array([0.02, 0.08, 0.1, 0.15, 0.15, 0.2, 0.2, 0.1])
     training = rng.multinomial(5000, shares)
-    alarms = sum(compare(training, rng.multinomial(rows, shares)).alarm for _ in range(1000))
+    alarms = sum(compare(training, rng.multinomial(rows, shares), min_rows=0).alarm for _ in range(1000))
     assert alarms <= 10
 
 
 def test_a_real_shift_alarms_even_in_a_small_window():
     training = [100] * 10
     shifted = [0] * 7 + [20, 20, 20]
-    assert compare(training, shifted).alarm
+    assert compare(training, shifted, min_rows=60).alarm
+    assert not compare(training, shifted, min_rows=61).alarm
     assert not compare(training, [12, 9, 11, 8, 10, 10, 10, 9, 11, 10]).alarm
 
 
@@ -67,3 +68,8 @@ def test_chance_is_pearsons(pair):
     assume(table.shape[1] > 1 and all(table.sum(axis=1) > 0))
     due = chi2_contingency(table, correction=False)[1]
     assert homogeneity(*pair) == pytest.approx(due, abs=0.06 if due > 0.01 else 0.0006)
+
+
+def test_a_few_equal_requests_do_not_alarm():
+    assert compare([100] * 10, [5] + [0] * 9).chance < 0.001
+    assert not compare([100] * 10, [5] + [0] * 9).alarm
