@@ -32,7 +32,9 @@ def _scored(test: RubricTest, finding: Finding, names: Mapping[str, str]) -> Sco
 def _names(evidence: Evidence) -> dict[str, str]:
     """What to fill into the fixes: this project's own names where it has them."""
     datasets = [reference.partition("@")[0] for reference in evidence.datasets]
-    runs = [str(fact.body["pipeline"]) for fact in evidence.facts("run.started") if fact.body.get("pipeline")]
+    runs = [
+        str(fact.body["pipeline"]) for m in evidence.models if m.run for fact in evidence.facts("run.started", m.run)
+    ]
     return {
         "dataset": next(iter(sorted(datasets)), "DATASET"),
         "endpoint": next(iter(evidence.live), "ENDPOINT"),
@@ -90,7 +92,7 @@ def _tuned(evidence: Evidence) -> Finding:
     settings = {str(sorted(f.body["params"].items())) for f in trials}
     if len(settings) < 2:  # noqa: PLR2004 - one setting is no search
         return Finding(0, "no search was run")
-    return Finding(AUTOMATIC, f"{len(settings)} settings tried in {len({f.subject for f in trials})} searches")
+    return Finding(AUTOMATIC, f"{len(settings)} settings tried")
 
 
 def _correlates(evidence: Evidence) -> Finding:
@@ -115,6 +117,19 @@ def _gate(word: str, what: str) -> Callable[[Evidence], Finding]:
         return Finding(AUTOMATIC, f"{what}: gate {', '.join(passed)}")
 
     return found
+
+
+def _timed(evidence: Evidence) -> Finding:
+    """The latency gate passes where there is no champion yet, so it proves something only where there was one."""
+    beside = [
+        str(m)
+        for m in evidence.models
+        if any("latency" in gate for gate in evidence.gates_of(m))
+        and any(f.body["alias"] == "champion" and f.at < m.at for f in evidence.facts("alias.moved", m.name))
+    ]
+    if not beside:
+        return Finding(0, "no served model was timed beside a champion before it was registered")
+    return Finding(AUTOMATIC, f"timed beside the champion: {', '.join(beside)}")
 
 
 def _integrated(evidence: Evidence) -> Finding:
@@ -236,7 +251,7 @@ JUDGES: Mapping[str, Callable[[Evidence], Finding]] = {
     "monitoring.3": _skew,
     "monitoring.4": _fresh,
     "monitoring.5": _stable,
-    "monitoring.6": _gate("latency", "timed beside the champion"),
+    "monitoring.6": _timed,
     "monitoring.7": _quality,
 }
 """Test to what finds its evidence. The others can only be done by hand and attested."""

@@ -158,7 +158,7 @@ RUBRIC: tuple[RubricTest, ...] = (
     RubricTest("monitoring.4", "Models are not too stale", _SHOW, "send requests, then their labels"),
     RubricTest("monitoring.5", "Models are numerically stable", "headrace serving predict {endpoint}", "serve it"),
     RubricTest(
-        "monitoring.6", "Computing performance has not regressed", _RUN, "add a gate with 'latency' in its name"
+        "monitoring.6", "Computing performance has not regressed", _RUN, "promote a champion and add hr.gates.latency"
     ),
     RubricTest("monitoring.7", "Prediction quality has not regressed", _SHOW, "send requests, then their labels"),
 )

@@ -73,7 +73,6 @@ def test_without_facts_there_are_no_points(platform):
         ("infrastructure.6", [deployed(1, shadows=("quality@2",)), version(2), deployed(2)], 1),
         ("infrastructure.7", [version(2), deployed(2), deployed(1)], 1),
         ("monitoring.1", [Fact("dataset.checked", "wine", {"version": n}) for n in (1, 2)], 1),
-        ("monitoring.6", [gate("latency")], 1),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
@@ -99,8 +98,27 @@ def test_a_gate_of_another_run_earns_nothing(platform):
 
 
 def test_a_gate_counts_when_it_held_now_or_before_and_not_when_it_failed(platform):
-    add(platform, version(), gate("slices", state="refused"), gate("latency", state="cached"))
-    assert [points(platform, test) for test in ("model.6", "monitoring.6")] == [0, 1]
+    add(platform, version(), gate("slices", state="refused"), gate("beats_baseline", state="cached"))
+    assert [points(platform, test) for test in ("model.6", "model.5")] == [0, 1]
+
+
+def test_a_latency_gate_proves_nothing_while_there_is_no_champion(platform):
+    add(platform, version(), gate("latency"))
+    assert points(platform, "monitoring.6") == 0
+    champion = {"alias": "champion", "version": 1, "hash": "", "previous": ""}
+    add(platform, Fact("alias.moved", "quality", champion), version(2, run="run-2", at=time.time() + 1))
+    assert points(platform, "monitoring.6") == 0
+    add(platform, gate("latency", run="run-2"))
+    assert points(platform, "monitoring.6") == 1
+
+
+def test_fixes_name_the_project_s_own_things(platform):
+    add(platform, version(), deployed(1), Fact("run.started", "run-1", {"pipeline": "train"}))
+    add(platform, Fact("run.started", "run-9", {"pipeline": "another"}))
+    fixes = {scored.test.id: scored.fix for scored in judge(platform).tests}
+    assert fixes["data.1"] == "headrace data check wine"
+    assert fixes["monitoring.2"] == "headrace monitor drift taste"
+    assert fixes["infrastructure.4"].endswith("headrace run train")
 
 
 def test_one_unchecked_dataset_costs_the_point(platform):
