@@ -23,11 +23,19 @@ VALIDATION_SHARE = 0.2
 
 
 class Goal(TypedDict, total=False):
-    """What a search is after: one of ``maximize`` and ``minimize``, the name of a score; and the sampler's seed."""
+    """What a search is after.
+
+    Attributes:
+        maximize: Name of a score; either this or ``minimize``.
+        minimize: Name of a score.
+        seed: Of the sampler.
+        refit: Whether the best settings are trained again on all rows when ``search`` set some aside itself.
+    """
 
     maximize: str
     minimize: str
     seed: int
+    refit: bool
 
 
 def log_uniform(low: float, high: float) -> Dimension:
@@ -69,13 +77,14 @@ def search(
 
     Args:
         train: A step; its first parameter takes the rows, the others the settings.
-        rows: What to train on. Without ``valid`` its last 20 % are set aside to score on and not trained on: as
-            ``hr.split`` sorts its parts, these are the latest.
+        rows: What to train on. Without ``valid`` the trials are scored on its last 20 %, which they are not trained
+            on: as ``hr.split`` sorts its parts, these are the latest. The best settings are then trained again on all
+            rows, and that model is returned; ``refit=False`` returns the trial's.
         score: A step that takes a model and rows and returns scores: a dataclass or a mapping of numbers.
         space: Parameter of ``train`` to where it is searched: ``hr.log_uniform(0.01, 0.3)``.
         trials: How many settings to try.
         valid: Rows to score on.
-        **goal: ``maximize=`` or ``minimize=`` the name of a score; ``seed=`` of the sampler.
+        **goal: ``maximize=`` or ``minimize=`` the name of a score; ``seed=`` of the sampler; ``refit=``.
 
     Raises:
         UsageError: The goal is missing, or ``train`` has no such parameter.
@@ -89,7 +98,8 @@ def search(
             f"step {training.name!r} has no parameter {unknown[0]!r}",
             fix=f"one of {', '.join(_parameters(training)[1:])}",
         )
-    fit, held = (rows, valid) if _given(valid) else _set_aside(rows)
+    aside = not _given(valid)
+    fit, held = _set_aside(rows) if aside else (rows, valid)
     models: list[Any] = []
 
     def run(settings: Sequence[Mapping[str, Any]]) -> "list[Outcome]":
@@ -104,7 +114,10 @@ def search(
     study = Study(space, maximize, goal.get("seed", 0))
     found = tuning.search(ambient.platform().sampler(), study, run, metric=metric, trials=trials)
     _record(found, metric, maximize=maximize)
-    return models[tuning.best(found, maximize=maximize).number]
+    best = tuning.best(found, maximize=maximize)
+    if aside and goal.get("refit", True):
+        return _called(training, [{data: rows, **best.params}])[0].value
+    return models[best.number]
 
 
 @step
