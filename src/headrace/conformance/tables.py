@@ -59,6 +59,7 @@ class TablesSuite:
             ("", "7", "Int64"),
             ("", "2024-01-01", "Date"),
             ("2024-01-01", "2024-01-02 10:30:00", "Datetime"),
+            ("2024-01-01 10:00:00", "2024-01-01 10:00:00+02:00", "String"),
             ("true", "maybe", "String"),
             ("x", '"a, b"', "String"),
         ],
@@ -72,7 +73,9 @@ class TablesSuite:
         value = self.rows(tables, path, "n")[-1]["v"]
         assert str(value) == last.strip('"')
 
-    @pytest.mark.parametrize("text", ["", "\n\n", "a,b\n1,2\n1,2,3\n", b"a,b\n\x00\x01,2\n", b"a,b\nf\xfcr,2\n"])
+    @pytest.mark.parametrize(
+        "text", ["", "\n\n", "a,b\n1,2\n1,2,3\n", b"a,b\n\x00\x01,2\n", b"a,b\nf\xfcr,2\n", "<html>gone</html>\n"]
+    )
     def test_what_is_no_table_is_refused(self, tables: Tables, tmp_path: Path, text: str | bytes) -> None:
         """Empty, ragged, binary and wrongly encoded files raise."""
         with pytest.raises(DataRefused):

@@ -74,7 +74,7 @@ def parse_csv(
             if not _untyped(connection, path):
                 return
     whole = sniff_csv(connection, source, nulls, sample=-1)
-    copy(f"SELECT * FROM {_reader(source, whole, whole.types)}")
+    copy(f"SELECT * FROM {_reader(source, whole, whole.types | _zoned(connection, source, whole))}")
 
 
 def sniff_csv(
@@ -115,6 +115,17 @@ def _cell(name: str, kind: str) -> str:
     if kind not in _LOSSLESS:
         return f"{cell}::{kind}"
     return f"CASE WHEN {cell} IS NULL OR {_LOSSLESS[kind](cell)} THEN {cell}::{kind} ELSE error({text(_UNFIT)}) END"
+
+
+def _zoned(connection: duckdb.DuckDBPyConnection, source: Path, dialect: Dialect) -> dict[str, str]:
+    """Columns of times that only sometimes name a zone, as text: DuckDB would drop the zones."""
+    stamps = [name for name, kind in dialect.types.items() if kind == "TIMESTAMP"]
+    if not stamps:
+        return {}
+    asked = ", ".join(f"bool_or(NOT {_LOSSLESS['TIMESTAMP'](quoted(name))})" for name in stamps)
+    cells = _reader(source, dialect, dict.fromkeys(dialect.types, "VARCHAR"))
+    answers = connection.execute(f"SELECT {asked} FROM {cells}").fetchall()[0]
+    return {name: "VARCHAR" for name, answer in zip(stamps, answers, strict=True) if answer}
 
 
 def _untyped(connection: duckdb.DuckDBPyConnection, parquet: Path) -> bool:

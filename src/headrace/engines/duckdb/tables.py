@@ -97,11 +97,11 @@ def _kind(source: Path) -> Literal["csv", "json", "parquet"]:
         return "parquet"
     if not head.strip():
         raise DataRefused("the file is empty", where=source.name)
-    if b"\0" in head:
+    if b"\0" in head or head.lstrip().startswith(b"<"):
         raise DataRefused(
             "the file is not a table",
             where=source.name,
-            why="neither Parquet nor text in UTF-8",
+            why="neither Parquet nor CSV nor JSON",
             fix="save it as CSV (UTF-8), JSON lines or Parquet",
         )
     return "json" if head.lstrip()[:1] in b"{[" else "csv"
