@@ -1,7 +1,6 @@
 """``headrace serving``: endpoints: deploy, run, predict, explain."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,10 +130,11 @@ def predict(out: Output, endpoint: str, *, rows: tuple[str, ...], version: int |
 @options
 def explain(out: Output, prediction: str) -> None:
     """Why PREDICTION (an id from x-headrace-id) is what it is: input, scores, winner, model, data, commit."""
+    from headrace.cli.explanation import lines
     from headrace.journey.explain import explain as explain_prediction
 
     told = explain_prediction(_platform(), prediction)
-    out.result(told, _lines(told))
+    out.result(told, lines(told))
 
 
 def _platform(**flags: Any) -> "Platform":
@@ -224,18 +224,3 @@ def _json(text: str, where: str) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise UsageError("the input is not JSON", where=where, why=str(error)) from error
-
-
-def _lines(told: Mapping[str, Any], indent: str = "") -> list[str]:
-    """Nested values as indented lines, for people."""
-    lines = []
-    for key, value in told.items():
-        if isinstance(value, Mapping):
-            lines += [f"{indent}{key}", *_lines(value, indent + "  ")]
-        elif isinstance(value, list) and value and isinstance(value[0], Mapping):
-            lines.append(f"{indent}{key}")
-            for item in value:
-                lines += [*_lines(item, indent + "  "), ""] if len(item) > 1 else _lines(item, indent + "  ")
-        else:
-            lines.append(f"{indent}{key}: {value}")
-    return lines
