@@ -120,8 +120,10 @@ def test_a_second_run_trains_nothing_and_registers_nothing(project, report):
 
 def test_a_longer_search_repeats_no_trial(project, report):
     longer = run(Request("wine_project:first", {"trials": 7}, only=["search"]))
+    known = {step.key for step in report.steps if step.name.startswith("search/train-")}
     trained = [step for step in longer.steps if step.name.startswith("search/train-")]
-    assert sorted(step.state for step in trained)[:6] == ["cached"] * 5 + ["done"]
+    assert all((step.state == "cached") == (step.key in known) for step in trained)
+    assert len({step.key for step in trained} - known) in {2, 3}  # two more trials, and their best one trained again
 
 
 def test_a_failing_gate_registers_nothing(project, report):
