@@ -30,7 +30,7 @@ def list_(out: Output, name: str | None) -> None:
 
     ledger = open_platform().ledger()
     if name:
-        find(ledger, name)
+        name = find(ledger, name).name
     rows = [_row(version, _aliases_of(ledger, version)) for version in versions(ledger, name)]
     out.table(rows, ["model", "aliases", "metrics", "registered", "digest"])
     if not rows:
