@@ -1,6 +1,7 @@
 """Hold a table against its contract: what is merely dirty, what is unusual, what is refused."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,11 +12,12 @@ from headrace.datasets.contents import contract_of, profile_of, table
 from headrace.datasets.contract import NOTHING, Column, Contract, Expectations
 from headrace.datasets.profile import ColumnProfile, Profile
 from headrace.datasets.report import Finding, Level, Report
-from headrace.errors import NotFound
-from headrace.storage.ledger import Fact
+from headrace.errors import Conflict, NotFound
+from headrace.storage.ledger import Fact, Ledger
 from headrace.storage.stores import Stores
 
 KIND = "dataset.checked"
+ALERT = "alert"
 _LEVELS: tuple[Level, ...] = ("broken", "anomaly", "dirt")
 
 
@@ -49,6 +51,7 @@ def check(stores: Stores, ref: str, expect: Expectations = NOTHING) -> Report:
     subject = Subject(version.name, table(stores, version), profile_of(stores.files, version))
     report = replace(examine(stores, subject, contract_of(stores.files, version), expect), version=version.version)
     stores.ledger.append([fact_of(report)])
+    _alert(stores.ledger, report)
     return report
 
 
@@ -56,6 +59,18 @@ def fact_of(report: Report) -> Fact:
     """The report as a fact; of very many findings the gravest."""
     body = report.to_json()
     return Fact(KIND, report.dataset, {**body, "findings": body["findings"][:100]})
+
+
+def _alert(ledger: Ledger, report: Report) -> None:
+    """Say once of each broken promise of a stored version that it needs a look."""
+    told = {fact.unique for fact in ledger.query(ALERT, report.dataset)}
+    for found in report.of("broken"):
+        mark = f"{report.dataset}@{report.version}/{found.rule}/{found.column}"
+        about = {"about": "contract", "window": "", "version": report.version, "column": found.column}
+        fact = Fact(ALERT, report.dataset, {**about, "value": found.count, "message": found.message}, unique=mark)
+        with suppress(Conflict):  # another check tells it at this moment
+            if mark not in told:
+                ledger.append([fact])
 
 
 def examine(stores: Stores, subject: Subject, contract: Contract, expect: Expectations) -> Report:
@@ -148,8 +163,9 @@ def _range_suspect(
         tests.append(nw.col(name) > high)
     if not tests:
         return None
-    ends = f"{'' if low is None else f'{low:g}'} to {'' if high is None else f'{high:g}'}"
-    return level, "range", nw.any_horizontal(*tests, ignore_nulls=True), f"outside {ends} (from {least:g} to {most:g})"
+    wrong = [f"below {low:g}" if low is not None else "", f"above {high:g}" if high is not None else ""]
+    ends = " or ".join(filter(None, wrong))
+    return level, "range", nw.any_horizontal(*tests, ignore_nulls=True), f"{ends} (from {least:g} to {most:g})"
 
 
 def _inferred_range(known: Column | None) -> tuple[float | None, float | None]:

@@ -15,7 +15,8 @@ from headrace.monitoring.drift import PSI_ALARM, Distance
 from headrace.monitoring.windows import MIN_ROWS, Every
 from headrace.storage.ledger import Fact, Ledger
 
-DRIFT, CALIBRATION = "monitor.drift", "monitor.calibration"
+DRIFT = "monitor.drift"
+CALIBRATION = "monitor.calibration"
 _MAX_COLUMNS = 400
 """In one fact; of wider tables those that moved most."""
 _TRIES = 20

@@ -83,6 +83,14 @@ def test_what_the_project_states_is_binding(stores, base, stated, due):
         report.enforce()
 
 
+def test_a_broken_promise_is_an_alert_once(stores, base):
+    stated = Expectations(required=("note",), range={"amount": {"max": 40}})
+    for _ in range(2):
+        check(stores, "orders", stated)
+    raised = [fact.body["message"] for fact in stores.ledger.query("alert", "orders")]
+    assert raised == ["100 nulls in 'note', which is required", "19 values of 'amount' above 40 (from 0 to 49.5)"]
+
+
 def test_columns_are_binding_and_new_ones_are_told(stores, base, csv):
     with pytest.raises(DataRefused, match="'id' is String instead of Int64") as refused:
         put(stores, "orders", csv("texts", orders(with_cell(0, "x1", lambda i: i == 3))))
