@@ -20,7 +20,7 @@ from headrace.settings import load_settings
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 # How long the writer thread may wait for the interpreter while the event loop computes.
-_SWITCH_S = 0.001
+_SWITCH_S = 0.0002
 _COLLECT_EVERY = 20_000
 
 

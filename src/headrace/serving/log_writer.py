@@ -13,6 +13,8 @@ from headrace.storage.stream import Record, Stream
 
 _GROUP = 2000
 _GATHER_S = 0.001
+_BUSY_PER_S = 4000
+_SMOOTHING = 0.1
 _BACKLOG = 100_000
 _CLOSE_S = 8.0
 
@@ -63,16 +65,18 @@ class LogWriter:
     def _run(self) -> None:
         with contextlib.suppress(HeadraceError):  # the first record will say what is wrong
             self._stream.append(self._topic, [])
-        # A commit costs as much as dozens of records: under load it is worth a moment to gather more of them.
-        size = 0
+        per_s, last = 0.0, time.monotonic()
         while not self._closing or self._pending:
             self._wake.wait()
             self._wake.clear()  # before looking: what is appended from here on sets it again
             while self._pending:
-                if size > 1 and not self._closing:
+                # A commit costs as much as dozens of records: under load it is worth a moment to gather more of them.
+                if per_s > _BUSY_PER_S and not self._closing:
                     time.sleep(_GATHER_S)
                 size = min(len(self._pending), _GROUP)
                 self._commit([self._pending.popleft() for _ in range(size)])
+                before, last = last, time.monotonic()
+                per_s += _SMOOTHING * (size / (last - before) - per_s)
 
     def _commit(self, group: Sequence[tuple[Record, Written | None]]) -> None:
         try:
