@@ -57,7 +57,7 @@ def code(tmp_path, monkeypatch):
     module, other = f"made_source_{number}", f"made_other_{number}"
 
     def tell(text=BASE, other_text=OTHER, name="target"):
-        (tmp_path / "OTHER_MODULE.py").write_text(other_text)
+        (tmp_path / f"{other}.py").write_text(other_text)
         (tmp_path / f"{module}.py").write_text(text.replace("OTHER_MODULE", other))
         importlib.invalidate_caches()
         found = reached(SimpleNamespace(__module__=module, __qualname__=name))
