@@ -1,7 +1,8 @@
 """Every example in the documents runs: Python blocks in order, console blocks with their output compared.
 
 A ``python`` block runs in the document's namespace. In a ``console`` block each line after ``$`` runs in the document's own
-folder; the lines below it must be what it prints, where ``...`` stands for anything. Blocks of other languages are text.
+folder; the lines below it must be what it prints, where ``...`` stands for anything. A ``toml`` block that begins with a
+file's name (``# headrace.toml``) is appended to that file. Other blocks are text.
 """
 
 import os
@@ -38,6 +39,14 @@ def run_console(example: Example) -> None:
         assert re.fullmatch(_pattern(written), done.stdout.strip()), f"{command} printed\n{done.stdout}\nnot\n{written}"
 
 
+def append_settings(example: Example) -> None:
+    """Append the block to the file that its first line names."""
+    name, _, settings = example.parsed.partition("\n")
+    if name.startswith("# "):
+        with (example.namespace["folder"] / name.removeprefix("# ")).open("a") as file:
+            file.write(f"\n{settings}")
+
+
 def _commands(text):
     commands = []
     for line in text.strip().splitlines():
@@ -56,7 +65,9 @@ def _pattern(written):
     return re.compile(r"\s*.*?\s*".join(parts), re.DOTALL)
 
 
-SYBIL = Sybil(parsers=[PythonCodeBlockParser(), CodeBlockParser("console", run_console)])
+SYBIL = Sybil(
+    parsers=[PythonCodeBlockParser(), CodeBlockParser("console", run_console), CodeBlockParser("toml", append_settings)]
+)
 
 
 def _documents():

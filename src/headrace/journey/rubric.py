@@ -82,7 +82,7 @@ _RUN, _DEPLOY, _DRIFT = (
     "headrace serving deploy {endpoint}",
     "headrace monitor drift {endpoint}",
 )
-_SHOW = "headrace monitor show {endpoint}"
+_SHOW = "headrace monitor label {endpoint} FILE && headrace monitor show {endpoint}"
 
 RUBRIC: tuple[RubricTest, ...] = (
     RubricTest("data.1", "Feature expectations are captured in a schema", "headrace data check {dataset}"),
@@ -114,7 +114,7 @@ RUBRIC: tuple[RubricTest, ...] = (
         "data.7", "All input feature code is tested", _ATTEST + 'what pytest covers, and when it passed"', most=BY_HAND
     ),
     RubricTest("model.1", "Model specs are reviewed and submitted", _RUN, "git commit all changes", BY_HAND),
-    RubricTest("model.2", "Offline and online metrics correlate", _SHOW, "send requests, then their labels", BY_HAND),
+    RubricTest("model.2", "Offline and online metrics correlate", _SHOW, "send requests", BY_HAND),
     RubricTest("model.3", "All hyperparameters have been tuned", _RUN, "use hr.search in the pipeline"),
     RubricTest("model.4", "The impact of model staleness is known", _SHOW, "serve one model over two windows"),
     RubricTest("model.5", "A simpler model is not better", _RUN, "add a gate with 'baseline' in its name"),
@@ -155,12 +155,12 @@ RUBRIC: tuple[RubricTest, ...] = (
     ),
     RubricTest("monitoring.2", "Data invariants hold for inputs", _DRIFT),
     RubricTest("monitoring.3", "Training and serving are not skewed", _DRIFT),
-    RubricTest("monitoring.4", "Models are not too stale", _SHOW, "send requests, then their labels"),
+    RubricTest("monitoring.4", "Models are not too stale", _SHOW, "send requests"),
     RubricTest("monitoring.5", "Models are numerically stable", "headrace serving predict {endpoint}", "serve it"),
     RubricTest(
         "monitoring.6", "Computing performance has not regressed", _RUN, "promote a champion and add hr.gates.latency"
     ),
-    RubricTest("monitoring.7", "Prediction quality has not regressed", _SHOW, "send requests, then their labels"),
+    RubricTest("monitoring.7", "Prediction quality has not regressed", _SHOW, "send requests"),
 )
 
 
