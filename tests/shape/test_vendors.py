@@ -18,7 +18,7 @@ VENDORS = {
     "conformance": {"pytest"},
 }
 WEB_AND_TERMINAL = {"curses", "http.server", "socketserver", "wsgiref", "xmlrpc"}
-EDGES = {"cli", "console", "gateway", "__main__"}
+EDGES = {"cli", "console", "gateway", "conformance", "__main__"}
 
 
 def test_every_import_is_allowed_where_it_is(modules):
