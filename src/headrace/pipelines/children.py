@@ -36,7 +36,7 @@ def make_children(
     found: dict[int, StepResult] = {}
     missing = []
     for i, (call, _) in enumerate(prepared):
-        known = run.look_up(call, use_cache=spec.cache)
+        known = run.look_up(call.context.name, call.kind, call.context.key, use_cache=spec.cache)
         if known is None:
             missing.append(i)
         else:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 from headrace.errors import UsageError
@@ -34,7 +35,7 @@ class Node:
     main_process: bool = False
     value: Reference | None = None
 
-    @property
+    @cached_property
     def inputs(self) -> list[int]:
         """Indices of the nodes whose outputs it takes, ascending."""
         return sorted({mark["$node"] for mark in node_marks(dict(self.arguments))})

@@ -99,21 +99,19 @@ class Run:
             Whether anything is left to do.
         """
         mine = self._distribute(self._settle_known(), here=here)
-        if mine is not None:
-            self._make_here(mine)
-        elif self._futures or until:
+        for launch in mine:
+            self._make_here(launch)
+        if mine:
+            return True
+        if self._futures or until:
             self._wait([*self._futures, *until])
-        return bool(self._futures) or "waiting" in self._schedule.states.values()
+        return bool(self._futures) or self._schedule.waiting
 
-    def look_up(self, call: Call, *, use_cache: bool = True) -> StepResult | None:
+    def look_up(self, name: str, kind: str, key: str, *, use_cache: bool = True) -> StepResult | None:
         """The cached result of a call, reported; None when it has to be made."""
-        context = call.context
-        known = cache.lookup(context.key, self.workspace) if use_cache else None
+        known = cache.lookup(key, self.workspace) if use_cache else None
         if known is not None:
-            report = StepReport(
-                context.name, call.kind, "cached", context.key, known.seconds, reference=known.reference
-            )
-            self.record.report(report)
+            self.record.report(StepReport(name, kind, "cached", key, known.seconds, reference=known.reference))
         return known
 
     def submit(self, call: Call) -> "Future[Outcome]":
@@ -147,50 +145,49 @@ class Run:
             fresh = [i for i in self._schedule.ready() if i not in launches]
             for index in fresh:
                 launch = self._launch(index)
-                node = self.plan.nodes[index]
-                known = self.look_up(launch.call, use_cache=node.cache)
-                if known is None:
+                if launch is not None:
                     launches[index] = launch
-                else:
-                    self._schedule.settle(index, "cached", known.reference)
             if not fresh and not stopped:
                 return list(launches.values())
 
-    def _launch(self, index: int) -> Launch:
+    def _launch(self, index: int) -> Launch | None:
+        """The call that a node needs made; None when the cache had it."""
         node = self.plan.nodes[index]
         arguments = {n: resolved(tree, self._schedule.outputs) for n, tree in node.arguments.items()}
         parts = keys.call_parts(node.parts, arguments)
-        call = Call(
-            node.function,
-            "gate" if node.kind == "gate" else "step",
-            arguments,
-            self._context(index, keys.key_of(parts)),
-        )
+        key = keys.key_of(parts)
+        known = self.look_up(node.name, node.kind, key, use_cache=node.cache)
+        if known is not None:
+            self._schedule.settle(index, "cached", known.reference)
+            return None
+        call = Call(node.function, "gate" if node.kind == "gate" else "step", arguments, self._context(index, key))
         return Launch(index, call, parts, node.main_process)
 
-    def _distribute(self, launches: Sequence[Launch], *, here: bool) -> Launch | None:
-        """Give workers what they may take; the launch to make in this process, if any."""
+    def _distribute(self, launches: Sequence[Launch], *, here: bool) -> list[Launch]:
+        """Give workers what they may take; the launches to make in this process, in order."""
         if here and len(launches) == 1 and not self._futures:
-            return launches[0]
-        mine = [x for x in launches if x.main_process or (here and self.is_short(x.call.context.name))]
+            return list(launches)
+        short = [x for x in launches if here and not x.main_process and self.is_short(x.call.context.name)]
+        bound = [x for x in launches if x.main_process]
+        kept = {launch.index for launch in (*short, *bound)}
         for launch in launches:
-            if launch not in mine:
+            if launch.index not in kept:
                 self._schedule.settle(launch.index, "running")
                 self._futures[self.submit(launch.call)] = launch
         if not here:
-            return None
-        return mine[0] if mine else self._taken_back()
+            return []
+        return [*short, *bound[:1]] or self._taken_back()
 
-    def _taken_back(self) -> Launch | None:
+    def _taken_back(self) -> list[Launch]:
         """A call that no worker has begun, while none is at work: short steps do not wait for a process to start."""
         if any(future.running() or future.done() for future in self._futures):
-            return None
+            return []
         for future, launch in self._futures.items():
             long = (self.record.past_seconds(launch.call.context.name) or 0.0) >= _SHORT_S
             if not long and future.cancel():
                 del self._futures[future]
-                return launch
-        return None
+                return [launch]
+        return []
 
     def _make_here(self, launch: Launch) -> None:
         self._schedule.settle(launch.index, "running")
