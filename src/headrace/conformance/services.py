@@ -1,8 +1,11 @@
 """What every Services engine must do. Subclass ``ServicesSuite`` and return the engine from ``services``."""
 
+import http.server
 import os
 import signal
+import socketserver
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +26,15 @@ class Hello(http.server.BaseHTTPRequestHandler):
 print("begins", flush=True)
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Hello).serve_forever()
 """
+
+
+class _Hello(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Stay silent."""
 
 
 def server(name: str, *, restart: bool = False, said: str = "") -> ServiceSpec:
@@ -64,6 +76,18 @@ class ServicesSuite:
         """The running one is returned."""
         first = services.start(server("web"))
         assert services.start(server("web")) == first
+
+    def test_an_address_that_is_taken_is_refused(self, services: Services) -> None:
+        """Another server's answer is not taken for the service's."""
+        spec = server("web")
+        with socketserver.TCPServer(("127.0.0.1", int(spec.command[-1])), _Hello) as taken:
+            threading.Thread(target=taken.serve_forever, daemon=True).start()
+            try:
+                with pytest.raises(Unavailable, match="answers there already"):
+                    services.start(spec)
+            finally:
+                taken.shutdown()
+        assert services.state("web").state == "stopped"
 
     def test_what_was_never_started_is_stopped(self, services: Services) -> None:
         """And stopping it is no error."""

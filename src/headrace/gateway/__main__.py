@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace.assembly import open_platform
-from headrace.errors import HeadraceError, UsageError
+from headrace.errors import HeadraceError, Unavailable, UsageError
 from headrace.gateway.app import Gateway
 from headrace.gateway.http import Server
 from headrace.journey.platform import Platform
@@ -40,7 +40,12 @@ async def serve(platform: Platform, names: Sequence[str], host: str, port: int) 
         names=names,
     )
     server = Server(Gateway(plane), loop)
-    bound = await server.listen(host, port)
+    try:
+        bound = await server.listen(host, port)
+    except OSError as error:
+        raise Unavailable(
+            "the gateway cannot listen", where=f"{host}:{port}", why=error.strerror or str(error), fix="--port 0"
+        ) from error
     follower.start()
     sys.stdout.write(f"gateway listens on http://{host}:{bound}\n")
     sys.stdout.flush()

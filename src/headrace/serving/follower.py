@@ -1,5 +1,6 @@
 """Follows the ledger: a newer deployment is loaded beside the one that serves, and takes over once it is proven."""
 
+import itertools
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -8,11 +9,11 @@ from concurrent.futures import Future
 from headrace.errors import HeadraceError
 from headrace.models.runtime import Runtime
 from headrace.serving.dataplane import DataPlane
-from headrace.serving.deployment import KIND, Deployment, history
+from headrace.serving.deployment import KIND, Deployment
 from headrace.serving.scorer import Post
 from headrace.serving.versions import Model, load_model
 from headrace.storage.files import Files
-from headrace.storage.ledger import Ledger
+from headrace.storage.ledger import Fact, Ledger
 
 POLL_S = 0.1
 _HISTORY = 20
@@ -44,6 +45,7 @@ class Follower:
         self._plane, self._ledger, self._files, self._runtime = plane, ledger, files, runtime
         self._post, self._names = post, frozenset(names)
         self._models: dict[str, Model] = {}
+        self._again: dict[str, Fact] = {}
         self._seen = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="deployments", daemon=True)
@@ -57,51 +59,49 @@ class Follower:
         self._stop.set()
 
     def _run(self) -> None:
-        self._first()
-        while not self._stop.wait(POLL_S):
+        step = self._first
+        while True:
             try:
-                self._poll()
-            except HeadraceError as error:  # the ledger is busy or away: what serves goes on, the next poll sees
+                step()
+                self._unload()
+            except Exception as error:  # noqa: BLE001 - whatever the ledger holds, what serves goes on
                 _report(error)
-            self._unload()
+            step = self._poll
+            if self._stop.wait(POLL_S):
+                return
 
     def _first(self) -> None:
-        """Load the newest deployment of each endpoint that works, going back in time where the newest does not."""
-        try:
-            known = [d for d in history(self._ledger) if self._wanted(d)]
-        except HeadraceError as error:
-            _report(error)
-            return
-        self._seen = known[-1].seq if known else 0
-        for name in dict.fromkeys(d.endpoint.name for d in known):
-            self._serve_newest([d for d in known if d.endpoint.name == name][-_HISTORY:])
-
-    def _serve_newest(self, deployments: Sequence[Deployment]) -> None:
-        first_refusal = ""
-        for deployment in reversed(deployments):
-            refusal = self._serve(deployment)
-            first_refusal = first_refusal or refusal
-            if not refusal:
-                break
-        if first_refusal:
-            self._post(self._plane.refuse, deployments[-1].endpoint.name, first_refusal)
+        """Serve the newest deployment of each endpoint that works, going back in time where the newest does not."""
+        facts = self._ledger.query(KIND)
+        self._seen = facts[-1].seq if facts else 0
+        own: dict[str, list[Fact]] = {}
+        for fact in facts:
+            if self._wanted(fact):
+                own.setdefault(fact.subject, []).append(fact)
+        for name, found in own.items():
+            refusals = list(itertools.takewhile(bool, map(self._serve, reversed(found[-_HISTORY:]))))
+            if refusals:
+                self._post(self._plane.refuse, name, refusals[0])
 
     def _poll(self) -> None:
         facts = self._ledger.query(KIND, after=self._seen)
-        newest = {d.endpoint.name: d for d in map(Deployment.from_fact, facts) if self._wanted(d)}
         self._seen = facts[-1].seq if facts else self._seen
-        for deployment in newest.values():
-            if refusal := self._serve(deployment):
-                self._post(self._plane.refuse, deployment.endpoint.name, refusal)
+        newest = self._again | {fact.subject: fact for fact in facts if self._wanted(fact)}
+        self._again = {}
+        for name, fact in newest.items():
+            if refusal := self._serve(fact):
+                self._post(self._plane.refuse, name, refusal)
 
-    def _serve(self, deployment: Deployment) -> str:
-        """Load what the deployment needs and make it serve; return why not, or nothing."""
+    def _serve(self, fact: Fact) -> str:
+        """Load what a deployment needs and make it serve; return why not, or nothing."""
         try:
-            models = {ref: self._model(version) for ref, version in deployment.models.items()}
-            self._flip(deployment, models)
-        except HeadraceError as error:
+            deployment = Deployment.from_fact(fact)
+            self._flip(deployment, {ref: self._model(version) for ref, version in deployment.models.items()})
+        except Exception as error:  # noqa: BLE001 - a model may fail in ways of its own; it must not serve
+            if isinstance(error, HeadraceError) and error.retryable:
+                self._again[fact.subject] = fact
             _report(error)
-            return f"deployment {deployment.seq}: {error}"
+            return f"deployment {fact.seq}: {error or type(error).__name__}"
         return ""
 
     def _model(self, version: str) -> Model:
@@ -116,14 +116,14 @@ class Follower:
             try:
                 self._plane.flip(deployment, models)
                 done.set_result(None)
-            except HeadraceError as error:
+            except Exception as error:  # noqa: BLE001 - told to the thread that asked
                 done.set_exception(error)
 
         self._post(flip)
         done.result(_FLIP_S)
 
-    def _wanted(self, deployment: Deployment) -> bool:
-        return not self._names or deployment.endpoint.name in self._names
+    def _wanted(self, fact: Fact) -> bool:
+        return not self._names or fact.subject in self._names
 
     def _unload(self) -> None:
         """Release models that no request can meet any more."""
@@ -133,5 +133,5 @@ class Follower:
                 self._models.pop(version).loaded.close()
 
 
-def _report(error: HeadraceError) -> None:
-    sys.stderr.write(f"serving: {error}\n")
+def _report(error: Exception) -> None:
+    sys.stderr.write(f"serving: {error or type(error).__name__}\n")

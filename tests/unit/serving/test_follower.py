@@ -5,7 +5,9 @@ import pytest
 from served import Gated
 from wine_project import ROW, WineProject
 
+from headrace.serving.deployment import KIND, current
 from headrace.serving.follower import Follower
+from headrace.storage.ledger import Fact
 
 
 @pytest.fixture
@@ -81,7 +83,7 @@ def test_only_the_named_endpoints_are_served(project, follow):
     assert gate.plane.names == ("other",)
 
 
-@pytest.mark.parametrize("broken", ["flipped", "parity", "signature"])
+@pytest.mark.parametrize("broken", ["flipped", "parity", "missing", "incomplete", "malformed"])
 def test_a_broken_version_never_displaces_a_good_one(project, follow, broken):
     good = project.register(0.5)
     project.deploy(good)
@@ -94,18 +96,23 @@ def test_a_broken_version_never_displaces_a_good_one(project, follow, broken):
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 1
         path.write_bytes(bytes(content))
-    if broken == "signature":  # as if the ledger named a version that is not there
-        from headrace.serving.deployment import KIND, current
-        from headrace.storage.ledger import Fact
-
-        deployment = current(project.platform.ledger(), "wine")
-        body = deployment.to_json() | {"models": {"wine@1": "wine@99"}}
-        project.platform.ledger().append([Fact(KIND, "wine", body)])
+    ledger = project.platform.ledger()
+    body = current(ledger, "wine").to_json()
+    written = {
+        "missing": body | {"models": {"wine@1": "wine@99"}},
+        "incomplete": body | {"models": {}},
+        "malformed": {},
+    }
+    if broken in written:  # as no command of ours writes it
+        ledger.append([Fact(KIND, "wine", written[broken])])
     else:
         project.deploy(bad)
     until(lambda: gate.plane.status("wine").refused)
     assert serves(gate) == "wine@1"
     assert gate.plane.status("wine").state == "serving"
+    better = str(project.register(2.5))
+    ledger.append([Fact(KIND, "wine", body | {"models": {"wine@1": better}})])
+    until(lambda: serves(gate) == better)
 
 
 def test_a_restart_on_a_broken_deployment_serves_the_one_before(project, follow):

@@ -46,6 +46,13 @@ class LocalServices:
         running = self.state(spec.name)
         if running.state == "running":
             return running
+        if spec.ready_url and _answers(spec.ready_url):  # it would be taken for the service that is to come
+            raise Unavailable(
+                f"service {spec.name!r} cannot start",
+                where=spec.ready_url,
+                why="something answers there already",
+                fix="choose another port; 0 means a free one",
+            )
         self._folder.mkdir(parents=True, exist_ok=True)
         self._file(spec.name, "pid").unlink(missing_ok=True)
         pid = self._spawn(spec)
