@@ -127,9 +127,8 @@ def score(model: Pipeline | hr.Artifact, rows: pl.DataFrame) -> Scores:
 
 
 @hr.gate
-def learns(new: Scores, constant: Scores) -> None:
-    """A model that does not beat the constant has learnt nothing."""
-    assert new.log_loss < constant.log_loss
+def good_enough(new: Scores) -> None:
+    """A failing gate prints the values, registers nothing and deploys nothing."""
     assert new.auc > 0.65
 
 
@@ -151,7 +150,8 @@ def late(trials: int = 6) -> hr.ModelVersion:
     constant = hr.optimize(train_constant(fit), to="onnx", on=test, output="late")
 
     boosted_scores, linear_scores, constant_scores = score(boosted, test), score(linear, test), score(constant, test)
-    learns(boosted_scores, constant_scores)
+    good_enough(boosted_scores)
+    hr.gates.beats_baseline(boosted_scores, constant_scores, metric="log_loss")
     hr.gates.no_bad_slice(boosted, rows=test, label="late", by=["carrier", "origin"], min_rows=500, floor=0.55)
     hr.gates.latency(boosted, champion="late", rows=test, at_most=1.5)
 

@@ -1,13 +1,13 @@
 """``headrace demo``: the main job on real data, start to finish; each chapter says what it did and how long it took."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
 import click
 
+from headrace.cli.demo_story import Story
 from headrace.cli.output import Output, aligned, options
 
 Report = dict[str, Any]
@@ -44,64 +44,36 @@ def _told(out: Output, root: Path, every: int, *, keep: bool) -> Report:
     with chdir(root):
         platform = ambient.platform()
         try:
-            return _Story(out, platform, every).tell(keep=keep)
+            return _Telling(out, platform, every).tell(keep=keep)
         finally:
             platform.close()
 
 
-class _Story:
+class _Telling(Story):
     """The chapters in order; each adds its part to the report."""
-
-    def __init__(self, out: Output, platform: Any, every: int) -> None:
-        self.out, self.platform, self.every = out, platform, every
-        self.begun = time.perf_counter()
-        self.report: Report = {"steps": []}
 
     def tell(self, *, keep: bool) -> Report:
         """All chapters; the endpoint is stopped at the end unless ``keep``."""
         from headrace.cli.demo_watch import explained, labelled, observed, skew
         from headrace.placement.gateway import GATEWAY
 
-        self._chapter("Datasets: put as versions", self._datasets)
-        self._chapter("Data checks: what is in them", self._dirt)
-        self._chapter("Pipeline: clean, features, split, search, export, gates, register, deploy", self._pipeline)
+        self.chapter("Datasets: put as versions", self._datasets)
+        self.chapter("Data checks: what is in them", self._dirt)
+        self.chapter("Pipeline: clean, features, split, search, export, gates, register, deploy", self._pipeline)
         rows, same = self._requests()
         try:
-            self._chapter("Serving: HTTP on 127.0.0.1, deadline 50 ms", self._serve)
-            ids = self._chapter(
+            self.chapter("Serving: HTTP on 127.0.0.1, deadline 50 ms", self._serve)
+            ids = self.chapter(
                 f"Traffic: {len(rows):,} flights from March to July, as they were asked", self._traffic, rows
             )
             labelled(self.platform, rows, ids)
-            self._chapter("Skew: what was served against the features of the whole year", skew, self, same, ids)
-            self._chapter("Monitoring: by month of the flights", observed, self, rows[-1]["asked"])
-            self._chapter("Explain: why one of these answers", explained, self, ids)
+            self.chapter("Skew: what was served against the features of the whole year", skew, self, same, ids)
+            self.chapter("Monitoring: by month of the flights", observed, self, rows[-1]["asked"])
+            self.chapter("Explain: why one of these answers", explained, self, ids)
         finally:
             if not keep:
                 self.platform.services().stop(GATEWAY)
         return self.report
-
-    def say(self, text: str) -> None:
-        """A line below the chapter's heading."""
-        self.out.say(f"  {text}")
-
-    def table(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-        """Rows below the chapter's heading."""
-        for line in aligned(rows, columns):
-            self.say(line)
-
-    def _chapter(self, title: str, tell: Callable[..., Any], *args: Any) -> Any:
-        self.out.say()
-        self.out.say(click.style(title, bold=True) if self._styled else title)
-        begun = time.perf_counter()
-        value = tell(*args)
-        self.say(f"({time.perf_counter() - begun:.1f} s)")
-        return value
-
-    @property
-    def _styled(self) -> bool:
-        from headrace.cli.output import colourful
-
-        return colourful()
 
     def _datasets(self) -> None:
         from headrace.cli.demo_project import put_all

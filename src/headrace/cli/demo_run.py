@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from headrace.cli.demo_story import Story
 from headrace.cli.progress import Progress
 from headrace.errors import GateFailed, RunFailed
 from headrace.models.registry import find
@@ -15,13 +16,12 @@ from headrace.sdk.children import value
 from headrace.sdk.running import Request, run
 
 if TYPE_CHECKING:
-    from headrace.cli.demo import _Story
     from headrace.journey.platform import Platform
 
 MODELS = ("late", "late-linear", "late-constant")
 
 
-def run_pipeline(story: "_Story", name: str, params: Mapping[str, Any]) -> RunReport:
+def run_pipeline(story: Story, name: str, params: Mapping[str, Any]) -> RunReport:
     """Run a pipeline of the project; its steps go into the report.
 
     Raises:
@@ -40,7 +40,7 @@ def run_pipeline(story: "_Story", name: str, params: Mapping[str, Any]) -> RunRe
     return done
 
 
-def judged(story: "_Story", done: RunReport) -> None:
+def judged(story: Story, done: RunReport) -> None:
     """Tell what the search found, how the models compare, and which gates let them through."""
     ledger = story.platform.ledger()
     found = {name: find(ledger, name) for name in MODELS}
@@ -56,7 +56,14 @@ def judged(story: "_Story", done: RunReport) -> None:
     columns = [c for c in rows[0] if c != "model"]
     story.table(rows, ["model", *columns])
     for gate in story.report["gates"]:
-        story.say(f"gate {gate['gate']}: passed")
+        judged_on = ", ".join(f"{k} {_shown(v)}" for k, v in (gate.get("values") or {}).items())
+        story.say(f"gate {gate['gate']}: passed{' - ' if judged_on else ''}{judged_on}")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "(" + ", ".join(f"{k} {_shown(v)}" for k, v in value.items()) + ")"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _short(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,7 +78,7 @@ def _gates(platform: "Platform", done: RunReport) -> list[dict[str, Any]]:
     return [{"state": "passed", **body} for body in newest.values()]
 
 
-def mirrored(story: "_Story") -> "Popen[bytes] | None":
+def mirrored(story: Story) -> "Popen[bytes] | None":
     """Begin to mirror the trials to MLflow, when it is installed; a process of its own."""
     tracking = story.platform.tracking()
     story.report["tracking"] = tracking.address() if tracking is not None else None

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from headrace.cli.demo_story import Story
 from headrace.errors import RunFailed
 from headrace.journey.explain import explain
 from headrace.models.signature import is_null
@@ -13,7 +14,6 @@ from headrace.monitoring.observe import observe
 from headrace.serving.log import RequestLog
 
 if TYPE_CHECKING:
-    from headrace.cli.demo import _Story
     from headrace.journey.platform import Platform
 
 LABEL_DELAY = timedelta(days=1)
@@ -31,7 +31,7 @@ def labelled(platform: "Platform", rows: Sequence[Row], ids: Sequence[str]) -> N
     add(platform.stream(), "late", known)
 
 
-def skew(story: "_Story", rows: Sequence[Row], ids: Sequence[str]) -> None:
+def skew(story: Story, rows: Sequence[Row], ids: Sequence[str]) -> None:
     """Hold every logged request against the same row of the features computed for the whole year at once.
 
     Raises:
@@ -68,7 +68,7 @@ def _same(left: Any, right: Any) -> bool:
     return bool(left == right) or (is_null(left) and is_null(right))
 
 
-def observed(story: "_Story", until: Any) -> None:
+def observed(story: Story, until: Any) -> None:
     """Drift of each input and calibration of the answers, by month of the flights."""
     seen = observe(story.platform.stores(), story.platform.stream(), "late", every="month", as_of=until)
     story.report["drift"] = {
@@ -104,7 +104,7 @@ def _drift_rows(drift: Mapping[str, Mapping[str, Any]]) -> list[Mapping[str, Any
     ]
 
 
-def explained(story: "_Story", ids: Sequence[str]) -> None:
+def explained(story: Story, ids: Sequence[str]) -> None:
     """One answer in the middle of the traffic, from its input back to the data and the commit."""
     one = [identifier for identifier in ids if identifier][len(ids) // 2]
     story.report["explanation"] = told = explain(story.platform, one)

@@ -8,7 +8,7 @@ class Files(Protocol):
     """Port: immutable objects by key (``artifacts/ab/abcd…/manifest.json``)."""
 
     def put(self, source: Path, key: str) -> None:
-        """Store a copy of the file ``source`` under ``key``: all of it, durably, or nothing. The same key may be put again."""
+        """Store a copy of the file ``source`` under ``key``, durably: all of it or nothing; a key may be put again."""
 
     def get(self, key: str) -> Path:
         """A local path that holds the object; read it, never write it. Raise ``NotFound`` if there is none."""
