@@ -45,7 +45,7 @@ def test_the_same_content_is_the_same_version(project):
     name = project.job.main
     path = str(project.job.files[name])
     again = project.json("data", "put", path, "--name", name, "--null", "NA", "--licence", "CC0-1.0")
-    assert [row["dataset"] for row in again] == [f"{name}@1"]
+    assert [(row["dataset"], row["version"]) for row in again] == [(name, 1)]
     assert project.json("data", "show", name)["digest"].startswith(again[0]["digest"])
 
 

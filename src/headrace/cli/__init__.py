@@ -6,6 +6,7 @@ failed, 2 usage, 3 a gate or check refused, 4 auth or service unreachable, 5 not
 
 import difflib
 import importlib
+import os
 import sys
 from typing import Any
 
@@ -69,6 +70,9 @@ def cli() -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Entry point of the ``headrace`` command: run, render errors, exit with the code their type carries."""
+    # OpenMP threads that spin while they wait turn a second of tree training into fifteen when other work shares the
+    # cores; it reads this when it is loaded, so it is set before anything else, for this process and those it starts.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         result: Any = cli.main(args=args, prog_name="headrace", standalone_mode=False)
         code = result if isinstance(result, int) else 0
