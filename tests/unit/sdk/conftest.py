@@ -10,7 +10,7 @@ from headrace.datasets.put import put
 from headrace.sdk import ambient
 from headrace.settings import Settings
 
-PROJECT = Path(__file__).with_name("wine_project.py").read_text()
+PROJECT = Path(__file__).with_name("searched_wine.py").read_text()
 
 
 def wine():
@@ -36,7 +36,7 @@ def bottles():
 def project(tmp_path_factory):
     """A project folder with the wine pipeline on its path, its platform the ambient one."""
     root = tmp_path_factory.mktemp("wine")
-    (root / "wine_project.py").write_text(PROJECT)
+    (root / "searched_wine.py").write_text(PROJECT)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(root))
         platform = open_platform(Settings(root=root, workers=2, tracking="off"))

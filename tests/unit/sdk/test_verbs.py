@@ -19,7 +19,7 @@ from headrace.serving.deployment import history
 
 @pytest.fixture(scope="module")
 def report(project):
-    return run(Request("wine_project:first"))
+    return run(Request("searched_wine:first"))
 
 
 @pytest.fixture(scope="module")
@@ -28,15 +28,15 @@ def steps(report):
 
 
 @pytest.fixture(scope="module")
-def wine_project(project):
-    import wine_project
+def searched_wine(project):
+    import searched_wine
 
-    return wine_project
+    return searched_wine
 
 
 @pytest.fixture(scope="module")
-def trained(wine_project, bottles):
-    return wine_project.train(bottles)
+def trained(searched_wine, bottles):
+    return searched_wine.train(bottles)
 
 
 @pytest.fixture(scope="module")
@@ -98,19 +98,19 @@ def test_the_best_settings_are_trained_again_on_all_rows(project, report, steps)
     assert model[-1].learning_rate == trial[-1].learning_rate == best.body["params"]["learning_rate"]
 
 
-def test_without_refit_the_best_trial_is_returned(wine_project, bottles):
+def test_without_refit_the_best_trial_is_returned(searched_wine, bottles):
     space = {"learning_rate": hr.choice(0.05, 0.4)}
-    given = {"score": wine_project.score, "space": space, "trials": 2, "minimize": "log_loss"}
-    plain = hr.search(wine_project.train, bottles, refit=False, **given)
-    again = hr.search(wine_project.train, bottles, **given)
+    given = {"score": searched_wine.score, "space": space, "trials": 2, "minimize": "log_loss"}
+    plain = hr.search(searched_wine.train, bottles, refit=False, **given)
+    again = hr.search(searched_wine.train, bottles, **given)
     assert (
-        hr.predict(plain, bottles).tolist() == hr.predict(wine_project.train(bottles.head(142), 0.4), bottles).tolist()
+        hr.predict(plain, bottles).tolist() == hr.predict(searched_wine.train(bottles.head(142), 0.4), bottles).tolist()
     )
-    assert hr.predict(again, bottles).tolist() == hr.predict(wine_project.train(bottles, 0.4), bottles).tolist()
+    assert hr.predict(again, bottles).tolist() == hr.predict(searched_wine.train(bottles, 0.4), bottles).tolist()
 
 
 def test_a_second_run_trains_nothing_and_registers_nothing(project, report):
-    again = run(Request("wine_project:first"))
+    again = run(Request("searched_wine:first"))
     ran = {step.name for step in again.steps if step.state == "done"}
     assert again.exit_code == 0
     assert ran <= {"promote", "deploy", "latency", "no_worse"}
@@ -119,7 +119,7 @@ def test_a_second_run_trains_nothing_and_registers_nothing(project, report):
 
 
 def test_a_longer_search_repeats_no_trial(project, report):
-    longer = run(Request("wine_project:first", {"trials": 7}, only=["search"]))
+    longer = run(Request("searched_wine:first", {"trials": 7}, only=["search"]))
     known = {step.key for step in report.steps if step.name.startswith("search/train-")}
     trained = [step for step in longer.steps if step.name.startswith("search/train-")]
     assert all((step.state == "cached") == (step.key in known) for step in trained)
@@ -128,7 +128,7 @@ def test_a_longer_search_repeats_no_trial(project, report):
 
 def test_a_failing_gate_registers_nothing(project, report):
     before = len(versions(project.ledger())), len(history(project.ledger()))
-    refused = run(Request("wine_project:first", {"floor": 0.9999999, "trials": 2}))
+    refused = run(Request("searched_wine:first", {"floor": 0.9999999, "trials": 2}))
     by_name = {step.name: step for step in refused.steps}
     assert refused.exit_code == 3
     assert by_name["auc_above"].state == "refused"
@@ -143,7 +143,7 @@ def test_a_dataset_without_a_licence_is_refused(project, report):
     changed = pl.read_parquet(project.settings.root / "wine.parquet").head(170)
     changed.write_parquet(project.settings.root / "other.parquet")
     put(project.stores(), "wine", project.settings.root / "other.parquet", licence="")
-    refused = run(Request("wine_project:first"))
+    refused = run(Request("searched_wine:first"))
     by_name = {step.name: step for step in refused.steps}
     assert refused.exit_code == 3
     assert "dataset wine@2 has no licence" in by_name["register"].error
@@ -172,11 +172,11 @@ class TestEagerly:
             np.testing.assert_allclose(hr.predict(model, shuffled), due, atol=1e-6)
             np.testing.assert_allclose(hr.predict(model, bottles.to_pandas()), due, atol=1e-6)
 
-    def test_search_returns_a_model(self, wine_project, bottles):
+    def test_search_returns_a_model(self, searched_wine, bottles):
         space = {"learning_rate": hr.choice(0.05, 0.4)}
-        options = {"score": wine_project.score, "space": space, "minimize": "log_loss"}
-        model = hr.search(wine_project.train, bottles, trials=3, **options)
-        held = hr.search(wine_project.train, bottles, trials=3, valid=bottles.tail(30), **options)
+        options = {"score": searched_wine.score, "space": space, "minimize": "log_loss"}
+        model = hr.search(searched_wine.train, bottles, trials=3, **options)
+        held = hr.search(searched_wine.train, bottles, trials=3, valid=bottles.tail(30), **options)
         assert model[-1].learning_rate == held[-1].learning_rate == 0.4
 
     @pytest.mark.parametrize(
@@ -192,10 +192,10 @@ class TestEagerly:
             ({"maximize": "gini"}, "no 'gini' - they have auc, log_loss"),
         ],
     )
-    def test_a_search_that_cannot_be_is_refused(self, wine_project, bottles, wrong, says):
-        given = {"score": wine_project.score, "space": {"learning_rate": hr.uniform(0.1, 0.2)}, "trials": 1, **wrong}
+    def test_a_search_that_cannot_be_is_refused(self, searched_wine, bottles, wrong, says):
+        given = {"score": searched_wine.score, "space": {"learning_rate": hr.uniform(0.1, 0.2)}, "trials": 1, **wrong}
         with pytest.raises(UsageError, match=says):
-            hr.search(wine_project.train, bottles, **given)
+            hr.search(searched_wine.train, bottles, **given)
 
     def test_register_and_deploy_leave_nothing_behind(self, project, artifact, bottles):
         before = [fact.seq for fact in project.ledger().query("*")]
@@ -217,10 +217,10 @@ class TestEagerly:
         due = trained.predict_proba(pl.DataFrame(recorded["columns"]))[:, 1]
         np.testing.assert_allclose(recorded["outputs"]["first"], due, atol=1e-12)
 
-    def test_champion_scores(self, project, report, wine_project):
-        scores = hr.champion_scores("first", wine_project.Scores)
+    def test_champion_scores(self, project, report, searched_wine):
+        scores = hr.champion_scores("first", searched_wine.Scores)
         assert scores.auc == find(project.ledger(), "first@champion").metrics["auc"]
-        assert hr.champion_scores("nobody", wine_project.Scores) is None
+        assert hr.champion_scores("nobody", searched_wine.Scores) is None
         with pytest.raises(UsageError, match="no dataclass"):
             hr.champion_scores("first", dict)
 
