@@ -1,6 +1,6 @@
 """Finished calls: looked up by key before anything is launched, recorded when done."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,20 @@ def _unchanged(opened: Mapping[str, str], root: Path) -> bool:
 
 
 def _kept(reference: Reference, workspace: Workspace) -> bool:
-    return not reference.folder or _there(workspace.files(), reference.folder)
+    folders = {reference.folder, *_folders(reference.tree)} - {""}
+    return all(_there(workspace.files(), folder) for folder in folders)
+
+
+def _folders(tree: Any) -> Iterator[str]:
+    """Folders of the other stored values that a packed value refers to."""
+    if isinstance(tree, dict):
+        if "$ref" in tree:
+            yield tree["$ref"]["folder"]
+            tree = tree["$ref"]["tree"]
+        tree = list(tree.values()) if isinstance(tree, dict) else tree
+    if isinstance(tree, list):
+        for part in tree:
+            yield from _folders(part)
 
 
 def _there(files: Files, folder: str) -> bool:

@@ -61,6 +61,9 @@ def owner(module: str) -> Owner:
 @cache
 def file_of(module: str) -> Path | None:
     """The file of a module, packages being their ``__init__.py``; None for namespaces and what is not there."""
+    if module == "__main__":  # the script that was started has no spec
+        script = getattr(sys.modules[module], "__file__", None)
+        return Path(script).resolve() if script else None
     spec = _spec(module)
     return Path(spec.origin) if spec is not None and spec.origin and os.sep in spec.origin else None
 

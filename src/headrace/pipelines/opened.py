@@ -1,7 +1,7 @@
-"""Project files that a step opened: an audit hook sees every ``open`` of Python itself.
+"""Project files that a step read: an audit hook sees every ``open`` of Python itself.
 
-Native readers (DuckDB, Arrow) open files unseen: pass what they read as a parameter of type ``pathlib.Path``, or as a
-dataset.
+Source code, hidden folders, installed packages, and files that the step wrote before it read them do not count. Native
+readers (DuckDB, Arrow) open files unseen: put what they read into a dataset.
 """
 
 import os
@@ -13,9 +13,26 @@ from pathlib import Path
 from headrace.storage.manifest import file_digest
 
 _CODE = (".py", ".pyc")
-_WRITING = os.O_WRONLY
-_recording: list[set[str]] = []
+_WRITING = os.O_WRONLY | os.O_TRUNC
+_INSTALLED = {"site-packages", "dist-packages"}
 _hooked = False
+
+
+class _Recording:
+    """Files by what was done to them first."""
+
+    def __init__(self) -> None:
+        self.read: set[str] = set()
+        self._written: set[str] = set()
+
+    def note(self, path: str, *, writing: bool) -> None:
+        if writing and path not in self.read:
+            self._written.add(path)
+        elif not writing and path not in self._written:
+            self.read.add(path)
+
+
+_recordings: list[_Recording] = []
 
 
 @contextmanager
@@ -27,14 +44,14 @@ def recorded(root: Path, *, besides: Path) -> Iterator[dict[str, str]]:
         besides: The state folder: files inside it are not followed.
     """
     _hook()
-    paths: set[str] = set()
+    recording = _Recording()
     found: dict[str, str] = {}
-    _recording.append(paths)
+    _recordings.append(recording)
     try:
         yield found
     finally:
-        _recording.remove(paths)
-        found.update(digests(root, _within(paths, root, besides)))
+        _recordings.remove(recording)
+        found.update(digests(root, _within(recording.read, root, besides)))
 
 
 def digests(root: Path, names: Iterator[str] | list[str]) -> dict[str, str]:
@@ -45,8 +62,15 @@ def digests(root: Path, names: Iterator[str] | list[str]) -> dict[str, str]:
 def _within(paths: set[str], root: Path, besides: Path) -> Iterator[str]:
     top, state = os.path.realpath(root) + os.sep, os.path.realpath(besides) + os.sep
     for path in sorted({os.path.realpath(p) for p in paths}):
-        if path.startswith(top) and not path.startswith(state) and os.path.isfile(path):  # noqa: PTH113 - hot
-            yield path[len(top) :]
+        if path.startswith(top) and not path.startswith(state):
+            name = path[len(top) :]
+            if not _apart(Path(name).parts[:-1]) and os.path.isfile(path):  # noqa: PTH113 - hot
+                yield name
+
+
+def _apart(folders: tuple[str, ...]) -> bool:
+    """Whether a path leads through a hidden folder (``.venv``, ``.git``) or installed packages."""
+    return any(folder.startswith(".") or folder in _INSTALLED for folder in folders)
 
 
 def _hook() -> None:
@@ -57,13 +81,12 @@ def _hook() -> None:
 
 
 def _on_audit(event: str, arguments: tuple[object, ...]) -> None:
-    if event != "open" or not _recording:
+    if event != "open" or not _recordings:
         return
     path, _, flags = arguments
-    if isinstance(flags, int) and flags & _WRITING:
-        return
     if isinstance(path, bytes):
         path = os.fsdecode(path)
     if isinstance(path, str) and not path.endswith(_CODE):
-        for paths in _recording:
-            paths.add(path if path.startswith("/") else os.path.abspath(path))  # noqa: PTH100 - hot
+        writing = isinstance(flags, int) and bool(flags & _WRITING)
+        for recording in _recordings:
+            recording.note(os.path.abspath(path), writing=writing)  # noqa: PTH100 - hot

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ class PlanCache:
     folder: Path
     root: Path
 
-    def find(self, request: Any, ledger: Ledger) -> Plan | None:
+    def find(self, request: Any, ledger: Callable[[], Ledger]) -> Plan | None:
         """The plan kept for a request (JSON values), if nothing that it depended on has changed."""
         try:
             data = json.loads(self._path(request).read_bytes())
@@ -42,7 +42,7 @@ class PlanCache:
         if data["made_by"] != _made_by() or not self._holds(data):
             return None
         plan = Plan.from_json(data["plan"])
-        seqs = [(fact.seq if (fact := latest(ledger, r.kind, r.subject)) else 0) for r in plan.reads]
+        seqs = [(fact.seq if (fact := latest(ledger(), r.kind, r.subject)) else 0) for r in plan.reads]
         return plan if seqs == [r.seq for r in plan.reads] else None
 
     def keep(self, request: Any, plan: Plan, *, sources: Iterable[Path], opened: Mapping[str, str]) -> None:

@@ -31,14 +31,16 @@ class PlanWriter:
     def call(self, spec: StepSpec, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Handle:
         """Add a call of a step; its handle."""
         spec, arguments = overridden(spec, spec.bind(args, kwargs), self._overrides.get(spec.name, {}))
+        parts = code_parts(spec)
         node = Node(
             spec.name,
             spec.kind,
             function=spec.reference,
             arguments={name: _packed(value, f"{spec.name}({name})") for name, value in arguments.items()},
-            parts=code_parts(spec),
+            parts=parts,
             effect=spec.effect,
-            cache=spec.cache,
+            # Code that is in no file (a notebook's) has no key, so what it gave is never taken for what it would give.
+            cache=spec.cache and bool(parts["code"]),
             # A worker never imports the script that was started, so that script's own steps stay here.
             main_process=spec.main_process or spec.function.__module__ == "__main__",
         )

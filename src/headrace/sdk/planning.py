@@ -40,7 +40,7 @@ def planned(
         sys.path.insert(0, str(root))
     kept = PlanCache(platform.home / "cache" / "plans", root)
     request = [pipeline, dict(params), {name: dict(given) for name, given in overrides.items()}, platform.settings.env]
-    plan = kept.find(request, platform.ledger())
+    plan = kept.find(request, platform.ledger)
     if plan is None:
         with recorded(root, besides=platform.home) as opened:
             plan = _planned(find_pipeline(pipeline), params, overrides)

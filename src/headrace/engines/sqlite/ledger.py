@@ -1,10 +1,12 @@
 """Ledger on SQLite: one table of facts, one file, any number of processes."""
 
 import json
+import os
 import sqlite3
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from headrace.settings import Settings
 from headrace.storage.ledger import INLINE_LIMIT_BYTES, Fact
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS facts(
+CREATE TABLE facts(
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     kind TEXT NOT NULL,
     subject TEXT NOT NULL,
@@ -21,8 +23,8 @@ CREATE TABLE IF NOT EXISTS facts(
     mark TEXT,
     at REAL NOT NULL
 );
-CREATE INDEX IF NOT EXISTS facts_by_subject ON facts(kind, subject, seq);
-CREATE UNIQUE INDEX IF NOT EXISTS facts_by_mark ON facts(kind, mark) WHERE mark IS NOT NULL;
+CREATE INDEX facts_by_subject ON facts(kind, subject, seq);
+CREATE UNIQUE INDEX facts_by_mark ON facts(kind, mark) WHERE mark IS NOT NULL;
 """
 # Computed again when lost, so a commit waits for the system but not for the disk. Every other fact is fsynced.
 _RECOMPUTABLE = ("run.", "step.", "trial.", "gate.")
@@ -40,12 +42,18 @@ class SqliteLedger:
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self._lock = threading.Lock()
-        self._connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
         self._level = ""
-        self._prepare()
+        try:
+            if not path.exists():
+                _make(path)
+            self._connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+            self._connection.execute("SELECT 1 FROM facts LIMIT 1")
+        except sqlite3.DatabaseError as error:
+            raise Unavailable(
+                "the ledger cannot be opened", where=str(path), why=str(error), fix="move the file away"
+            ) from error
 
     def append(self, facts: Sequence[Fact]) -> list[Fact]:
         """Write all of ``facts`` in one commit, or none; see ``Ledger.append``."""
@@ -85,18 +93,6 @@ class SqliteLedger:
         with self._lock:
             self._connection.close()
 
-    def _prepare(self) -> None:
-        try:
-            self._connection.execute(f"PRAGMA busy_timeout = {int(_BUSY_S * 1000)}")
-            if self._connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-                self._connection.execute("PRAGMA journal_mode = WAL")
-            if not self._connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'facts_by_mark'").fetchone():
-                self._connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
-        except sqlite3.DatabaseError as error:
-            raise Unavailable(
-                "the ledger cannot be opened", where=str(self._path), why=str(error), fix="move the file away"
-            ) from error
-
     def _synchronous(self, level: str) -> None:
         if level != self._level:
             self._connection.execute(f"PRAGMA synchronous = {level}")
@@ -126,6 +122,32 @@ def open_ledger(settings: Settings, uri: str) -> SqliteLedger:
     """Factory ``ledger.sqlite``: ``<home>/ledger.db``, or the file of ``sqlite:<path>``."""
     _, _, path = uri.partition(":")
     return SqliteLedger(settings.root / path if path else settings.home_path / "ledger.db")
+
+
+def _make(path: Path) -> None:
+    """An empty ledger, whole before it has its name; when two processes make it at once, the first one's stays."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_name(f"{path.name}.half-{os.urandom(4).hex()}")
+    connection = sqlite3.connect(half, isolation_level=None)
+    try:
+        connection.executescript(f"PRAGMA synchronous = OFF; PRAGMA journal_mode = WAL; BEGIN; {_SCHEMA} COMMIT;")
+    finally:
+        connection.close()
+    try:
+        _sync(half)
+        with suppress(FileExistsError):
+            os.link(half, path)
+    finally:
+        half.unlink()
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _encoded(fact: Fact) -> str:

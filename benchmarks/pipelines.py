@@ -1,0 +1,134 @@
+"""How fast a run starts and a step goes: cold processes, beside the peers that are installed.
+
+``make bench`` prints the rows and writes ``benchmarks/out/pipelines.json``. Times are medians; CPU is user + system of
+the process and its children. Compare on an idle machine.
+"""
+
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import peers
+
+OUT = Path(__file__).parent / "out" / "pipelines.json"
+REPEATS = 7
+FURTHER = 100
+PROJECT = """
+import headrace as hr
+@hr.step
+def a(x: int) -> int:
+    return x + 1
+@hr.step
+def b(x: int) -> int:
+    return x + 1
+@hr.step
+def c(x: int) -> int:
+    return x + 1
+@hr.step
+def d(x: int) -> int:
+    return x + 1
+@hr.step
+def e(x: int) -> int:
+    return x + 1
+@hr.pipeline
+def five(n: int = 1):
+    return e(d(c(b(a(n)))))
+@hr.pipeline
+def more(n: int = 1):
+    for _ in range(COUNT):
+        n = e(d(c(b(a(n)))))
+    return n
+""".replace("COUNT", str((FURTHER + 5) // 5))
+
+Cost = tuple[float, float]
+"""Wall and CPU seconds."""
+
+
+def cost(command: Sequence[str | Path], folder: Path) -> Cost:
+    """What one process costs; its output is shown when it fails."""
+    environment = {**os.environ, "NO_COLOR": "1", "METAFLOW_USER": "bench", "DAGSTER_DISABLE_TELEMETRY": "yes"}
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def median(measure: Callable[[], Cost], repeats: int = REPEATS) -> Cost:
+    """Medians of wall and CPU, after one unmeasured call that warms the disk's cache."""
+    measure()
+    costs = [measure() for _ in range(repeats)]
+    return statistics.median(c[0] for c in costs), statistics.median(c[1] for c in costs)
+
+
+def ours(folder: Path) -> dict[str, Cost]:
+    """Our costs by what was measured."""
+    (folder / "pipeline.py").write_text(PROJECT)
+    headrace = Path(sys.executable).with_name("headrace")
+
+    def run(pipeline: str, *, cold: bool) -> Cost:
+        if cold:
+            shutil.rmtree(folder / ".headrace", ignore_errors=True)
+        return cost([headrace, "run", pipeline, "-q"], folder)
+
+    return {
+        "five": median(lambda: run("five", cold=True)),
+        "again": median(lambda: run("five", cold=False)),
+        "more": median(lambda: run("more", cold=True)),
+        "bare": median(lambda: cost([sys.executable, "-c", ""], folder)),
+        "import": median(lambda: cost([sys.executable, "-c", "import headrace"], folder)),
+        "help": median(lambda: cost([headrace, "--help"], folder)),
+    }
+
+
+def beside(folder: Path) -> dict[str, float]:
+    """Wall seconds of five steps by peer, of those that are installed."""
+    found = {}
+    for name, python in peers.installed().items():
+        program = folder / f"{name}_five.py"
+        program.write_text(peers.PROGRAMS[name])
+        command = [python, program, *peers.ARGUMENTS.get(name, [])]
+        found[name] = round(median(lambda c=command: cost(c, folder), 3)[0], 3)
+    return found
+
+
+def figures(costs: dict[str, Cost], others: dict[str, float]) -> list[dict[str, Any]]:
+    """The rows, with the ids that the bars go by."""
+    wall, cpu = {n: c[0] for n, c in costs.items()}, {n: c[1] for n, c in costs.items()}
+    rows = [
+        ("pipelines.cold5_wall_s", wall["five"], "s", others),
+        ("pipelines.cpu_ms_per_step", (cpu["more"] - cpu["five"]) / FURTHER * 1000, "ms", {}),
+        ("pipelines.unchanged_rerun_wall_s", wall["again"], "s", {}),
+        ("shape.import_cpu_s", cpu["import"] - cpu["bare"], "s", {}),
+        ("shape.help_cpu_s", cpu["help"] - cpu["bare"], "s", {}),
+    ]
+    if others:
+        rows.insert(1, ("pipelines.cold5_vs_best_peer", wall["five"] / min(others.values()), "ratio", {}))
+    return [{"id": i, "value": round(value, 4), "unit": unit, "beside": peer} for i, value, unit, peer in rows]
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        rows = figures(ours(Path(folder)), beside(Path(folder)))
+    OUT.parent.mkdir(parents=True, exist_ok=True)
+    OUT.write_text(json.dumps(rows, indent=2) + "\n")
+    for row in rows:
+        others = "  ".join(f"{name} {value}" for name, value in row["beside"].items())
+        print(f"{row['id']:<36} {row['value']:>8} {row['unit']:<6} {others}".rstrip())
+    missing = sorted(set(peers.PACKAGES) - set(peers.installed()))
+    if missing:
+        print(f"not installed, so not compared: {', '.join(missing)} (make bench-peers)")
+
+
+if __name__ == "__main__":
+    main()
