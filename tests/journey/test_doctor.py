@@ -15,7 +15,7 @@ from headrace.delivery.deploy import deploy
 from headrace.journey.probes import ADDS_TWO_COLUMNS
 from headrace.models.artifact import Artifact
 from headrace.models.registry import Registration, register
-from headrace.placement.services import ServiceSpec, free_port
+from headrace.placement.gateway import gateway_spec
 from headrace.serving.endpoint import Endpoint, Preference
 from headrace.settings import Settings
 
@@ -46,14 +46,11 @@ def platform(tmp_path):
 def test_a_gateway_in_all_its_states(platform):
     project, services = platform.settings.root, platform.services()
     assert _doctor(project)[1]["state"] == "off"
-    port = free_port()
-    command = [sys.executable, "-m", "headrace.gateway", "--root", str(project), "--port", str(port)]
-    ready = f"http://127.0.0.1:{port}/v2/health/ready"
-    running = services.start(ServiceSpec("gateway", command, ready_url=ready, restart=False))
+    running = services.start(gateway_spec(project, restart=False))
     try:
         code, gateway = _doctor(project)
         assert (code, gateway["state"]) == (0, "ok"), gateway
-        assert str(port) in gateway["detail"]
+        assert running.address in gateway["detail"]
 
         os.kill(running.pid, signal.SIGSTOP)
         code, gateway = _doctor(project)
