@@ -21,7 +21,7 @@ setup: $(READY) ## make .venv with headrace and all that demo, test and check ne
 # Made anew only when the package's metadata or the lock changes.
 $(READY): pyproject.toml constraints.txt .ci/python
 	@python=$$(sh .ci/python) || exit 1; \
-	echo "make: setting up $(VENV) with $$python: 370 MB to download, 1.4 GB in the end, 2 minutes or so, once"; \
+	echo "make: setting up $(VENV) with $$python: 370 MB to download, 1.4 GB in the end, 3 minutes or so, once"; \
 	test -x $(BIN)/python || "$$python" -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --use-pep517 -c constraints.txt -e '.[dev]'
 	@touch $@
