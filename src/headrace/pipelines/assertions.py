@@ -22,6 +22,16 @@ def explained(error: AssertionError) -> str:
     return "\n  ".join([source, *([message] if message else []), *with_values])
 
 
+def judged(error: AssertionError) -> dict[str, Any]:
+    """The values behind the assertion's names as JSON values, for the record; what is not one as people see it."""
+    frame, line = _innermost(error.__traceback__)
+    statement = _statement(frame, line) if frame is not None else None
+    if frame is None or statement is None:
+        return {}
+    found = dict(_values(statement.test, frame))
+    return {text: v if isinstance(v, bool | int | float | str | None) else _repr(v) for text, v in found.items()}
+
+
 def _innermost(traceback: TracebackType | None) -> tuple[FrameType | None, int]:
     if traceback is None:
         return None, 0
@@ -50,10 +60,15 @@ def _described(test: ast.expr, frame: FrameType) -> Iterator[str]:
         shown = _shown(part, frame)
         if shown != ast.unparse(part):
             yield shown
+    for text, value in _values(test, frame):
+        yield f"{text} = {_repr(value)}"
+
+
+def _values(test: ast.expr, frame: FrameType) -> Iterator[tuple[str, Any]]:
     for text in dict.fromkeys(ast.unparse(node) for node in _leaves(test)):
         value = _value(ast.parse(text, mode="eval").body, frame)
         if value is not _UNKNOWN:
-            yield f"{text} = {_repr(value)}"
+            yield text, value
 
 
 def _failing(test: ast.expr, frame: FrameType) -> Iterator[ast.expr]:

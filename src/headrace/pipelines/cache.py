@@ -6,13 +6,15 @@ from typing import Any
 
 from headrace.errors import NotFound
 from headrace.pipelines.opened import digests
+from headrace.pipelines.plan import Node
 from headrace.pipelines.references import Reference, StepResult
 from headrace.pipelines.workspace import Workspace
 from headrace.storage import manifest
 from headrace.storage.files import Files
-from headrace.storage.ledger import Fact
+from headrace.storage.ledger import Fact, latest
 
 FINISHED = "step.finished"
+EFFECT = "effect.finished"
 
 
 def lookup(key: str, workspace: Workspace) -> StepResult | None:
@@ -22,6 +24,27 @@ def lookup(key: str, workspace: Workspace) -> StepResult | None:
         if _unchanged(result.opened, workspace.root) and _kept(result.reference, workspace):
             return result
     return None
+
+
+def find(node: Node, key: str, pipeline: str, workspace: Workspace) -> StepResult | None:
+    """What a node's call with this key left, if it need not be made.
+
+    A step's result stands for ever. An effect's stands while it is the newest of its step in its pipeline: after A and
+    then B were published, publishing A is work again, and publishing it once more is not. (A run also makes an effect
+    again when it has made one above it.)
+    """
+    if not node.cache:
+        return None
+    if node.effect:
+        newest = latest(workspace.ledger(), EFFECT, f"{pipeline}/{node.name}")
+        if newest is None or newest.body["key"] != key:
+            return None
+    return lookup(key, workspace)
+
+
+def took_effect(key: str, name: str, pipeline: str) -> Fact:
+    """The fact that an effect happened."""
+    return Fact(EFFECT, f"{pipeline}/{name}", {"key": key})
 
 
 def finished(result: StepResult) -> Fact:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import RunFailed
-from headrace.pipelines import keys
+from headrace.pipelines import cache, keys
 from headrace.pipelines.execution import Call, Outcome, StepContext
 from headrace.pipelines.references import StepResult
 from headrace.pipelines.run import Run, outcome_of
@@ -36,10 +36,11 @@ def make_children(
     found: dict[int, StepResult] = {}
     missing = []
     for i, (call, _) in enumerate(prepared):
-        known = run.look_up(call.context.name, call.kind, call.context.key, use_cache=spec.cache)
+        known = cache.lookup(call.context.key, run.workspace) if spec.cache else None
         if known is None:
             missing.append(i)
         else:
+            run.record.cached(call.context.name, call.kind, known)
             found[i] = known
     failures = []
     for i, outcome in _outcomes(run, {i: prepared[i][0] for i in missing}):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, TextIO
 
 from headrace.errors import GateFailed, HeadraceError, Refused, RunFailed
-from headrace.pipelines.assertions import explained
+from headrace.pipelines.assertions import explained, judged
 from headrace.pipelines.capture import captured
 from headrace.pipelines.handover import Loader, hints_of
 from headrace.pipelines.opened import recorded
@@ -75,6 +75,7 @@ class Outcome:
         opened: Project files it read.
         error: What it raised, for people; the traceback is in the log.
         code: The error's stable code.
+        values: What a failed assertion saw, by the text of each name.
     """
 
     state: Literal["done", "failed", "refused"]
@@ -83,6 +84,7 @@ class Outcome:
     opened: Mapping[str, str] = field(default_factory=dict)
     error: str = ""
     code: str = ""
+    values: Mapping[str, Any] = field(default_factory=dict)
 
 
 _HERE = str(Path(__file__).parents[1])
@@ -168,7 +170,7 @@ def _failure(error: BaseException, call: Call, log: TextIO, seconds: float) -> O
     if isinstance(error, AssertionError) and call.kind == "gate":
         text = explained(error)
         log.write(text + "\n")
-        return Outcome("refused", seconds, error=text, code=GateFailed.code)
+        return Outcome("refused", seconds, error=text, code=GateFailed.code, values=judged(error))
     if isinstance(error, HeadraceError):
         state: Literal["failed", "refused"] = "refused" if isinstance(error, Refused) else "failed"
         return Outcome(state, seconds, error=str(error), code=error.code)

@@ -1,7 +1,7 @@
 """Before a run: what would be taken from the cache, what would run, and why."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from headrace.pipelines import cache, keys
@@ -42,11 +42,15 @@ def forecast(plan: Plan, workspace: Workspace, only: Sequence[str] = ()) -> list
     outputs: dict[int, Reference] = {}
     found = []
     needed = plan.needed(only)
+    effect_made = False
     for index, node in enumerate(plan.nodes):
         if node.value is not None:
             outputs[index] = node.value
         elif index in needed:
             entry, output = _foreseen(node, plan, outputs, workspace)
+            if node.effect and effect_made and entry.state == "cached":
+                entry, output = replace(entry, state="run", why=["an effect above it happens again"]), None
+            effect_made = effect_made or (node.effect and entry.state != "cached")
             found.append(entry)
             if output is not None:
                 outputs[index] = output
@@ -65,7 +69,7 @@ def _foreseen(
         return Forecast(node.name, node.kind, "unknown", why=[*changed, *first]), None
     parts = keys.call_parts(node.parts, {n: resolved(tree, outputs) for n, tree in node.arguments.items()})
     key = keys.key_of(parts)
-    result = cache.lookup(key, workspace) if node.cache else None
+    result = cache.find(node, key, plan.pipeline, workspace)
     if result is not None:
         return Forecast(node.name, node.kind, "cached", key, [_made(result)]), result.reference
     return Forecast(node.name, node.kind, "run", key, _reasons(node, key, parts, last, workspace)), None
@@ -77,6 +81,8 @@ def _reasons(
     if not node.cache:
         return ["it is never taken from the cache (cache=False)"]
     same = workspace.ledger().query(cache.FINISHED, key, newest=1)
+    if same and node.effect and cache.lookup(key, workspace) is not None:
+        return ["another effect of this step came after it"]
     if same:
         opened: Mapping[str, str] = same[0].body["opened"]
         now = digests(workspace.root, list(opened))

@@ -1,5 +1,6 @@
 """The record of one run: its facts on the ledger, its reports, and the listeners that hear of it."""
 
+import json
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -8,13 +9,14 @@ from typing import Any
 from headrace.pipelines import cache
 from headrace.pipelines.execution import Call, Outcome
 from headrace.pipelines.ports import RunListener
-from headrace.pipelines.references import StepResult
+from headrace.pipelines.references import Reference, StepResult
 from headrace.pipelines.report import StepReport
 from headrace.pipelines.schedule import GOOD
 from headrace.pipelines.workspace import Workspace
 from headrace.storage.ledger import Fact
 
 _HISTORY = 500
+_LONGEST_VALUES = 8000
 
 
 class Record:
@@ -58,7 +60,15 @@ class Record:
         """A call begins."""
         self._tell("step.started", {"name": call.context.name, "key": call.context.key})
 
-    def ended(self, call: Call, parts: Mapping[str, Any], outcome: Outcome) -> StepResult | None:
+    def cached(self, name: str, kind: str, known: StepResult) -> None:
+        """A call need not be made."""
+        if kind == "gate":
+            self._judged("gate.passed", name, known.key, _returned(known.reference))
+        self.report(StepReport(name, kind, "cached", known.key, known.seconds, reference=known.reference))
+
+    def ended(
+        self, call: Call, parts: Mapping[str, Any], outcome: Outcome, *, effect: bool = False
+    ) -> StepResult | None:
         """A call that was made has ended: its result, its gate's verdict and its report become durable together."""
         context, result = call.context, None
         if outcome.reference is not None:
@@ -66,10 +76,12 @@ class Record:
                 context.key, context.name, outcome.reference, outcome.seconds, self.run, parts, outcome.opened
             )
             self._facts.append(cache.finished(result))
-        if call.kind == "gate" and outcome.state != "failed":
-            verdict = "gate.passed" if outcome.state == "done" else "gate.failed"
-            body = {"gate": context.name, "key": context.key, "why": outcome.error}
-            self._facts.append(Fact(verdict, self.run, body))
+            if effect:
+                self._facts.append(cache.took_effect(context.key, context.name, self.pipeline))
+        if call.kind == "gate" and outcome.reference is not None:
+            self._judged("gate.passed", context.name, context.key, _returned(outcome.reference))
+        elif call.kind == "gate" and outcome.state == "refused":
+            self._judged("gate.failed", context.name, context.key, outcome.values, why=outcome.error)
         self.report(
             StepReport(
                 context.name,
@@ -115,6 +127,17 @@ class Record:
             self._past = {f.body["name"]: f.body["seconds"] for f in facts if f.body["state"] == "done"}
         return self._past.get(name)
 
+    def _judged(self, kind: str, name: str, key: str, values: Mapping[str, Any], why: str = "") -> None:
+        shown = dict(values) if len(json.dumps(values)) <= _LONGEST_VALUES else {}
+        self._facts.append(
+            Fact(kind, self.run, {"gate": name, "key": key, "values": shown, "why": why[:_LONGEST_VALUES]})
+        )
+
     def _tell(self, event: str, facts: Mapping[str, Any]) -> None:
         for listener in self._listeners:
             listener.on(event, {"run": self.run, **facts})
+
+
+def _returned(reference: Reference) -> Mapping[str, Any]:
+    """The values that a passed gate returned for the record, if any."""
+    return reference.tree if isinstance(reference.tree, dict) else {}

@@ -11,7 +11,7 @@ from headrace.pipelines.execution import Call, Outcome, StepContext, perform
 from headrace.pipelines.plan import Plan, resolved
 from headrace.pipelines.ports import RunListener
 from headrace.pipelines.record import Record
-from headrace.pipelines.references import Reference, StepResult, tree_digest
+from headrace.pipelines.references import Reference, tree_digest
 from headrace.pipelines.report import RunReport, StepReport
 from headrace.pipelines.schedule import Schedule
 from headrace.pipelines.workspace import Workspace
@@ -67,6 +67,7 @@ class Run:
         self.record = Record(self.id, self.plan.pipeline, self.workspace, self.listeners)
         self._schedule = Schedule(self.plan, self.only)
         self._futures: dict[Future[Outcome], Launch] = {}
+        self._effect_made = False
 
     def execute(self) -> RunReport:
         """Run all that can be run; what failed is in the report."""
@@ -106,13 +107,6 @@ class Run:
         if self._futures or until:
             self._wait([*self._futures, *until])
         return bool(self._futures) or self._schedule.waiting
-
-    def look_up(self, name: str, kind: str, key: str, *, use_cache: bool = True) -> StepResult | None:
-        """The cached result of a call, reported; None when it has to be made."""
-        known = cache.lookup(key, self.workspace) if use_cache else None
-        if known is not None:
-            self.record.report(StepReport(name, kind, "cached", key, known.seconds, reference=known.reference))
-        return known
 
     def submit(self, call: Call) -> "Future[Outcome]":
         """Give a call to a worker process."""
@@ -156,8 +150,10 @@ class Run:
         arguments = {n: resolved(tree, self._schedule.outputs) for n, tree in node.arguments.items()}
         parts = keys.call_parts(node.parts, arguments)
         key = keys.key_of(parts)
-        known = self.look_up(node.name, node.kind, key, use_cache=node.cache)
+        again = node.effect and self._effect_made
+        known = None if again else cache.find(node, key, self.plan.pipeline, self.workspace)
         if known is not None:
+            self.record.cached(node.name, node.kind, known)
             self._schedule.settle(index, "cached", known.reference)
             return None
         call = Call(node.function, "gate" if node.kind == "gate" else "step", arguments, self._context(index, key))
@@ -204,7 +200,10 @@ class Run:
 
     def _settle(self, launch: Launch, outcome: Outcome) -> None:
         self._schedule.settle(launch.index, outcome.state, outcome.reference)
-        self.record.ended(launch.call, launch.parts, outcome)
+        effect = self.plan.nodes[launch.index].effect
+        # What one effect changes (an alias), the next may read without being told: it is made again too.
+        self._effect_made = self._effect_made or effect
+        self.record.ended(launch.call, launch.parts, outcome, effect=effect)
 
     def _skip(self, index: int, by: str) -> None:
         node = self.plan.nodes[index]

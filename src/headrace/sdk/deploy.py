@@ -27,7 +27,7 @@ class Options(TypedDict, total=False):
     why: str
 
 
-@step(effect=True, cache=False)
+@step(effect=True)
 def deploy(
     name: str,
     *,

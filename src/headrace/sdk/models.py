@@ -128,7 +128,7 @@ def register(
     return registry.register(platform.stores(), model, asked)
 
 
-@step(effect=True, cache=False)
+@step(effect=True)
 def promote(version: ModelVersion | str, alias: str = CHAMPION, why: str = "") -> ModelVersion:
     """Point an alias at a version: ``late@champion`` means it from now on.
 

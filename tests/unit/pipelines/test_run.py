@@ -143,6 +143,92 @@ def test_a_failed_gate_stops_the_effects_below_and_nothing_else(project):
     assert "1 > 2" in fact.body["why"]
 
 
+EFFECTS = (
+    NOTE
+    + """
+@hr.step
+def model(n: int) -> str:
+    return f"model-{n}"
+@hr.step(effect=True)
+def promote(m: str) -> str:
+    note(m)
+    return m
+@hr.step(effect=True)
+def deploy(alias: str) -> None:
+    note("deployed")
+@hr.step(effect=True)
+def announce(alias: str) -> None:
+    note("announced")
+@hr.pipeline
+def main(n: int = 1, text: str = "x"):
+    promote(model(n))
+    deploy("champion")
+    announce(text)
+"""
+)
+
+
+def test_an_unchanged_run_repeats_no_effect(project):
+    project.write(EFFECTS)
+    project.run()
+    assert set(states(project.run()).values()) == {"cached"}
+    assert project.marks() == ["model-1", "deployed", "announced"]
+
+
+def test_going_back_is_an_effect_again(project):
+    """A, then B, then A: the third run promotes A again, and a fourth, unchanged one does nothing."""
+    project.write(EFFECTS)
+    for n in (1, 2, 1, 1):
+        project.run(n=n)
+    assert [m for m in project.marks() if m.startswith("model")] == ["model-1", "model-2", "model-1"]
+
+
+def test_an_effect_is_made_again_below_one_that_was(project):
+    """``deploy("champion")`` reads what ``promote`` changed, without being told."""
+    project.write(EFFECTS)
+    project.run(n=1)
+    assert states(project.run(n=2)) == {"model": "done", "promote": "done", "deploy": "done", "announce": "done"}
+    assert states(project.run(n=2, text="y")) == {
+        "model": "cached", "promote": "cached", "deploy": "cached", "announce": "done",
+    }  # fmt: skip
+
+
+def test_a_resumed_run_repeats_no_effect(project):
+    project.write(
+        EFFECTS.replace(
+            '    note("announced")\n', '    note("tried")\n    assert (Path(__file__).parent / "up").exists()\n'
+        )
+    )
+    assert project.run().exit_code == 1
+    (project.root / "up").touch()
+    assert states(project.run()) == {"model": "cached", "promote": "cached", "deploy": "cached", "announce": "done"}
+    assert project.marks() == ["model-1", "deployed", "tried", "tried"]
+
+
+def test_effects_of_another_pipeline_do_not_count(project):
+    project.write(EFFECTS + "@hr.pipeline\ndef other(n: int = 1):\n    promote(model(n))\n")
+    project.run()
+    project.run("other", n=2)
+    assert set(states(project.run()).values()) == {"cached"}
+
+
+def test_the_record_has_what_gates_saw(project):
+    project.write(
+        "@hr.step\ndef measure(x: float) -> float:\n    return x\n"
+        "@hr.gate\ndef above(x: float, floor: float) -> dict:\n    assert x > floor\n    return {'x': x, 'floor': floor}\n"
+        "@hr.pipeline\ndef main(x: float):\n    above(measure(x), 0.5)\n"
+    )
+    ledger = project.platform.ledger()
+    for _ in range(2):
+        report = project.run(x=0.75)
+        (fact,) = ledger.query("gate.passed", report.run)
+        assert (fact.body["gate"], fact.body["values"]) == ("above", {"x": 0.75, "floor": 0.5})
+    report = project.run(x=0.25)
+    (fact,) = ledger.query("gate.failed", report.run)
+    assert fact.body["values"] == {"x": 0.25, "floor": 0.5}
+    assert fact.body["why"].startswith("assert x > floor")
+
+
 def test_a_failed_gate_is_judged_again_and_a_passed_one_is_not(project):
     project.write(GATED)
     assert states(project.run(bound=2.0))["good"] == "refused"
