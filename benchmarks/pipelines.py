@@ -4,6 +4,7 @@
 the process and its children. Compare on an idle machine.
 """
 
+import functools
 import json
 import os
 import resource
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,15 +65,19 @@ def cost(command: Sequence[str | Path], folder: Path) -> Cost:
     return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def median(measure: Callable[[], Cost], repeats: int = REPEATS) -> Cost:
-    """Medians of wall and CPU, after one unmeasured call that warms the disk's cache."""
-    measure()
-    costs = [measure() for _ in range(repeats)]
-    return statistics.median(c[0] for c in costs), statistics.median(c[1] for c in costs)
+def medians(measures: Mapping[str, Callable[[], Cost]]) -> dict[str, Cost]:
+    """Medians by name, measured in turns, so that other load meets all alike; the first turn warms up."""
+    found: dict[str, list[Cost]] = {name: [] for name in measures}
+    for turn in range(REPEATS + 1):
+        for name, measure in measures.items():
+            value = measure()
+            if turn:
+                found[name].append(value)
+    return {n: (statistics.median(c[0] for c in x), statistics.median(c[1] for c in x)) for n, x in found.items()}
 
 
-def ours(folder: Path) -> dict[str, Cost]:
-    """Our costs by what was measured."""
+def ours(folder: Path) -> dict[str, Callable[[], Cost]]:
+    """What is measured of ours."""
     (folder / "pipeline.py").write_text(PROJECT)
     headrace = Path(sys.executable).with_name("headrace")
 
@@ -82,23 +87,23 @@ def ours(folder: Path) -> dict[str, Cost]:
         return cost([headrace, "run", pipeline, "-q"], folder)
 
     return {
-        "five": median(lambda: run("five", cold=True)),
-        "again": median(lambda: run("five", cold=False)),
-        "more": median(lambda: run("more", cold=True)),
-        "bare": median(lambda: cost([sys.executable, "-c", ""], folder)),
-        "import": median(lambda: cost([sys.executable, "-c", "import headrace"], folder)),
-        "help": median(lambda: cost([headrace, "--help"], folder)),
+        "five": lambda: run("five", cold=True),
+        "again": lambda: run("five", cold=False),
+        "more": lambda: run("more", cold=True),
+        "bare": lambda: cost([sys.executable, "-c", ""], folder),
+        "import": lambda: cost([sys.executable, "-c", "import headrace"], folder),
+        "help": lambda: cost([headrace, "--help"], folder),
     }
 
 
-def beside(folder: Path) -> dict[str, float]:
-    """Wall seconds of five steps by peer, of those that are installed."""
+def theirs(folder: Path) -> dict[str, Callable[[], Cost]]:
+    """Five steps by peer, of those that are installed."""
     found = {}
     for name, python in peers.installed().items():
         program = folder / f"{name}_five.py"
         program.write_text(peers.PROGRAMS[name])
         command = [python, program, *peers.ARGUMENTS.get(name, [])]
-        found[name] = round(median(lambda c=command: cost(c, folder), 3)[0], 3)
+        found[name] = functools.partial(cost, command, folder)
     return found
 
 
@@ -119,7 +124,9 @@ def figures(costs: dict[str, Cost], others: dict[str, float]) -> list[dict[str, 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        rows = figures(ours(Path(folder)), beside(Path(folder)))
+        mine, others = ours(Path(folder)), theirs(Path(folder))
+        costs = medians({**mine, **others})
+    rows = figures(costs, {name: round(costs[name][0], 3) for name in others})
     OUT.parent.mkdir(parents=True, exist_ok=True)
     OUT.write_text(json.dumps(rows, indent=2) + "\n")
     for row in rows:

@@ -4,9 +4,7 @@
 ``[env.<name>]`` hold for that environment only; the same keys at the top of the file hold for all of them.
 """
 
-import difflib
 import os
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -123,10 +121,16 @@ def _config_files() -> list[Path]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
     except FileNotFoundError:
         return {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise SettingsError("settings cannot be read", where=str(path), why=str(error)) from error
+    import tomllib  # most folders have no such file
+
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise SettingsError("settings cannot be read", where=str(path), why=str(error)) from error
 
 
@@ -145,6 +149,8 @@ def _from_environment() -> dict[str, str]:
 
 def _typed(name: str, value: Any, origin: str) -> Any:
     if name not in NAMES:
+        import difflib  # only a typo needs it
+
         near = difflib.get_close_matches(name, NAMES, 1)
         fix = f"did you mean {near[0]!r}?" if near else f"one of {', '.join(NAMES)}"
         raise SettingsError(f"unknown setting {name!r}", where=origin, fix=fix)

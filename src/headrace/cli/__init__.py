@@ -4,7 +4,6 @@ Results go to stdout, progress and errors to stderr; ``--json`` and ``-q`` on ev
 failed, 2 usage, 3 a gate or check refused, 4 auth or service unreachable, 5 not found, 130 Ctrl-C.
 """
 
-import difflib
 import importlib
 import os
 import sys
@@ -51,6 +50,8 @@ class LazyGroup(click.Group):
         """Say what was probably meant when a command is unknown."""
         name = args[0] if args else ""
         if name and not name.startswith("-") and name not in COMMANDS:
+            import difflib  # only a typo needs it
+
             near = difflib.get_close_matches(name, COMMANDS, 1)
             hint = f" Did you mean {near[0]!r}?" if near else " headrace --help lists them."
             ctx.fail(f"No such command {name!r}.{hint}")

@@ -1,10 +1,8 @@
 """Running one call: hand its inputs over, run it with its output captured, keep what it returns."""
 
 import os
-import shutil
 import sys
 import time
-import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -13,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal, TextIO
 
 from headrace.errors import GateFailed, HeadraceError, Refused, RunFailed
-from headrace.pipelines.assertions import explained, judged
 from headrace.pipelines.capture import captured
 from headrace.pipelines.handover import Loader, hints_of
 from headrace.pipelines.opened import recorded
@@ -140,6 +137,8 @@ def keep(value: Any, key: str, workspace: Workspace) -> Reference:
         return Reference(tree, digest, prefix, manifest.store(workspace.files(), scratch, prefix).digest)
     finally:
         if scratch.exists():
+            import shutil  # small JSON results never come here
+
             shutil.rmtree(scratch, ignore_errors=True)
 
 
@@ -168,6 +167,8 @@ def _failure(error: BaseException, call: Call, log: TextIO, seconds: float) -> O
     """The outcome of a raising call; the whole traceback goes to the log."""
     _print_traceback(error, log)
     if isinstance(error, AssertionError) and call.kind == "gate":
+        from headrace.pipelines.assertions import explained, judged  # only failures need it
+
         text = explained(error)
         log.write(text + "\n")
         return Outcome("refused", seconds, error=text, code=GateFailed.code, values=judged(error))
@@ -180,6 +181,8 @@ def _failure(error: BaseException, call: Call, log: TextIO, seconds: float) -> O
 
 def _print_traceback(error: BaseException, log: TextIO) -> None:
     """The traceback from the user's first line on: how headrace got there is not news."""
+    import traceback  # only failures need it
+
     first = error.__traceback__
     while first is not None and first.tb_next is not None and first.tb_frame.f_code.co_filename.startswith(_HERE):
         first = first.tb_next
@@ -188,6 +191,8 @@ def _print_traceback(error: BaseException, log: TextIO) -> None:
 
 def _last_line(error: BaseException) -> str:
     """``(pipeline.py:12)``: the deepest line outside headrace and installed packages."""
+    import traceback  # only failures need it
+
     lines = [
         f" ({Path(frame.filename).name}:{frame.lineno})"
         for frame in traceback.extract_tb(error.__traceback__)

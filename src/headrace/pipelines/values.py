@@ -8,7 +8,6 @@ import base64
 import hashlib
 import importlib
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -113,6 +112,8 @@ class Packer:
         name = self._next()
         target = self._folder() / name / value.name
         target.parent.mkdir()
+        import shutil  # few steps return paths
+
         if value.is_dir():
             shutil.copytree(value, target)
         else:
