@@ -79,7 +79,8 @@ def _documents():
 @pytest.mark.parametrize(("name", "document"), _documents(), ids=lambda value: value if isinstance(value, str) else "")
 def test_every_example_runs(name: str, document: Document, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "NO_COLOR": "1"}
-    environment["HEADRACE_PORT"] = "0"  # examples that serve run side by side
+    # Examples that serve run side by side; and what is said comes in the order in which a terminal shows it.
+    environment |= {"HEADRACE_PORT": "0", "PYTHONUNBUFFERED": "1"}
     document.namespace.update(folder=tmp_path, environment=environment)
     monkeypatch.chdir(tmp_path)
     try:
