@@ -76,6 +76,7 @@ def _documents():
     ]
 
 
+@pytest.mark.timeout(300)  # the tutorial alone trains, serves and monitors
 @pytest.mark.parametrize(("name", "document"), _documents(), ids=lambda value: value if isinstance(value, str) else "")
 def test_every_example_runs(name: str, document: Document, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "NO_COLOR": "1"}
