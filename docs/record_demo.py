@@ -1,8 +1,10 @@
 """Record a real run as the picture in the README: ``make picture``, or ``record_demo.py PICTURE COMMAND...``.
 
-The command runs in an empty folder; what it prints, nothing added, becomes an SVG of a terminal.
+The command runs in an empty folder; what it prints, nothing added, becomes an SVG of a terminal. A long output is cut
+in the middle, and the picture says by how many lines.
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -13,7 +15,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-WIDTH = 118
+WIDTH = 112
+FIRST_LINES, LAST_LINES = 26, 44
 FOLDER = Path(__file__).parent
 
 
@@ -23,14 +26,22 @@ def record(command: list[str]) -> str:
     Raises:
         CalledProcessError: The command failed; what it printed is in the error.
     """
+    unbuffered = {**os.environ, "PYTHONUNBUFFERED": "1"}  # so that both outputs come in the order of a terminal
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
-            command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True
+            command, cwd=folder, env=unbuffered, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True
         )
-        said = done.stdout.replace(folder, ".")
+        lines = done.stdout.replace(folder, "~").rstrip().splitlines()
     console = Console(record=True, width=WIDTH, file=StringIO())
     console.print(Text.assemble(("$ ", "bold green"), (" ".join(command), "bold")))
-    console.print(Text.from_ansi(said.rstrip()))
+    more = len(lines) - FIRST_LINES - LAST_LINES
+    shown = lines if more <= 0 else lines[:FIRST_LINES]
+    for line in shown:
+        console.print(Text(line, no_wrap=True, overflow="ellipsis"))
+    if more > 0:
+        console.print(Text(f"… {more} lines more …", style="dim italic"))
+        for line in lines[-LAST_LINES:]:
+            console.print(Text(line, no_wrap=True, overflow="ellipsis"))
     return _without_fonts(console.export_svg(title=" ".join(command)))
 
 
