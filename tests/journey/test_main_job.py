@@ -57,7 +57,8 @@ def test_the_check_counts_the_dirt(project):
 
 def test_nothing_runs_twice(project):
     steps = project.json("run", project.job.pipeline)["steps"]
-    assert {step["state"] for step in steps} == {"cached"}
+    # Only the race with the champion is new: the first run had none.
+    assert {step["name"] for step in steps if step["state"] != "cached"} <= {"latency"}
 
 
 def test_an_answer_is_explained_back_to_the_data(project):
