@@ -47,7 +47,8 @@ def record(command: list[str]) -> str:
 
 def _without_fonts(picture: str) -> str:
     """The picture without the fonts that rich would load from elsewhere: the reader's own monospace will do."""
-    return re.sub(r"@font-face \{.*?\}", "", picture, flags=re.DOTALL)
+    plain = re.sub(r"@font-face \{.*?\}", "", picture, flags=re.DOTALL)
+    return plain.replace("Fira Code", "DejaVu Sans Mono, Menlo, Consolas")
 
 
 if __name__ == "__main__":
