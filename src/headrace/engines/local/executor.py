@@ -36,8 +36,9 @@ class _Worker:
     def end(self) -> None:
         self.process.kill()
         self.process.wait()
-        self.calls.close()
-        self.answers.close()
+        for pipe in (self.calls, self.answers):
+            with suppress(OSError):  # what was written and never read cannot be flushed any more
+                pipe.close()
 
 
 class LocalExecutor:
