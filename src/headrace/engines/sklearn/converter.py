@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.dummy import DummyClassifier, DummyRegressor
 
-from headrace.engines.sklearn import graph
+from headrace.engines.sklearn import graph, trees
 from headrace.engines.sklearn.layout import Layout, layout_of, learned_null, positional, steps_of
 from headrace.errors import UsageError
 from headrace.models.artifact import Artifact
@@ -44,7 +44,7 @@ class SklearnConverter:
         if isinstance(final, DummyClassifier | DummyRegressor):
             content = graph.constant(layout, names, _constant_answer(final))
         else:
-            content = _exported(model, layout, names)
+            content = _exported(model, layout, columns, names)
         return Artifact("onnx", {"model.onnx": content}, layout.columns, names)
 
     def predict(self, model: Any, rows: Any, columns: Sequence[str]) -> NDArray[np.float64]:
@@ -77,11 +77,14 @@ def open_converter(settings: Settings, uri: str) -> SklearnConverter:  # noqa: A
     return SklearnConverter()
 
 
-def _exported(model: Any, layout: Layout, names: tuple[str, ...]) -> bytes:
+def _exported(model: Any, layout: Layout, columns: Mapping[str, str], names: tuple[str, ...]) -> bytes:
     moved = positional(model, layout)
-    whole = graph.exported(moved, steps_of(moved)[-1], layout)
-    columns = [1] if is_classifier(model) and len(names) == 1 else list(range(len(names)))
-    return graph.cut(whole, names, columns=columns)
+    final = steps_of(moved)[-1]
+    trees.round_down(moved, layout, columns)
+    whole = graph.exported(moved, final, layout)
+    trees.track_missing(whole.graph, final)
+    places = [1] if is_classifier(model) and len(names) == 1 else list(range(len(names)))
+    return graph.cut(whole, names, columns=places)
 
 
 def _check_served(model: Any, fits: bool) -> None:
