@@ -5,6 +5,7 @@ this one reads what headrace servers send (always a content length) and nothing 
 """
 
 import socket
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from headrace.errors import Unavailable
@@ -35,6 +36,9 @@ class Reply(NamedTuple):
         return ""
 
 
+_JSON = b"content-type: application/json\r\n"
+
+
 class Connection:
     """Sends one request at a time; not for several threads at once.
 
@@ -50,16 +54,23 @@ class Connection:
         self._socket: socket.socket | None = None
         self._rest = b""
 
-    def request(self, method: str, path: str, body: bytes = b"") -> Reply:
+    def request(self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Reply:
         """Send and read the reply; a connection that the server had closed meanwhile is opened anew, once.
+
+        Args:
+            method: ``GET``.
+            path: With its query.
+            body: What to send.
+            headers: By lower-case name, besides ``content-type: application/json``, which they may replace.
 
         Raises:
             Unavailable: Nobody listens, the reply did not come in time, or it broke off.
         """
-        head = b"%b %b HTTP/1.1\r\nhost: %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % (
+        head = b"%b %b HTTP/1.1\r\nhost: %b\r\n%bcontent-length: %d\r\n\r\n" % (
             method.encode(),
             path.encode(),
             self._host,
+            _lines(headers) if headers else _JSON,
             len(body),
         )
         reused = self._socket is not None
@@ -119,6 +130,11 @@ class Connection:
         if not data:
             raise ConnectionResetError("the connection broke off")
         return data
+
+
+def _lines(headers: Mapping[str, str]) -> bytes:
+    said = {"content-type": "application/json", **headers}
+    return "".join(f"{name}: {value}\r\n" for name, value in said.items()).encode("latin-1")
 
 
 def _length(head: bytes) -> int:

@@ -111,13 +111,13 @@ class Client:
                 raise Unavailable("the gateway is not ready", where=f"{self._target}", why=f"after {within_s:g} s")
             time.sleep(0.01)
 
-    def request(self, method: str, path: str, body: bytes = b"") -> Reply:
-        """Any request on this thread's connection."""
+    def request(self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Reply:
+        """Any request on this thread's connection; ``content-type: application/json`` unless ``headers`` say."""
         connection: Connection | None = getattr(self._own, "connection", None)
         if connection is None:
             connection = self._own.connection = Connection(*self._target, self._timeout_s)
             self._all.append(connection)
-        return connection.request(method, path, body)
+        return connection.request(method, path, body, headers)
 
     def close(self) -> None:
         """Close every thread's connection; call it when no thread sends any more."""

@@ -4,19 +4,23 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from headrace.errors import HeadraceError, Unavailable, UsageError
 from headrace.gateway.faults import named, status_of
 from headrace.gateway.http import Response, Send
+from headrace.models.tensors import to_cells
 from headrace.serving.dataplane import DataPlane
+from headrace.serving.outputs import plain
 from headrace.serving.records import DEFAULT
 from headrace.serving.rendezvous import Answer, Live
-from headrace.serving.request import Input, TableDecoder
+from headrace.serving.request import Input
+from headrace.serving.tensors import Decoder
 
-encode = msgspec.json.encode
+encode = msgspec.json.Encoder(enc_hook=plain).encode
 
-Parse = Callable[[TableDecoder, bytes], Input]
-Render = Callable[[Live, Answer], bytes]
+Parse = Callable[[Decoder, bytes], Input]
+Render = Callable[[Live, Answer], Response]
 Fail = Callable[[HeadraceError], Response]
 
 
@@ -27,12 +31,13 @@ def respond(plane: DataPlane, live: Live, parsed: Input, *, render: Render, send
         if answer.winner == DEFAULT and not answer.outputs:
             send(fail(Unavailable(f"no model answered request {answer.id}", why="the endpoint has no default")))
             return
-        send(Response(200, render(live, answer), headers=_headers(answer)))
+        made = render(live, answer)
+        send(Response(made.status, made.body, made.content_type, made.headers + _headers(answer)))
 
     plane.predict(live, parsed, reply)
 
 
-def parse(live: Live, body: bytes, how: Callable[[TableDecoder, bytes], Any]) -> Any:
+def parse(live: Live, body: bytes, how: Callable[[Decoder, bytes], Any]) -> Any:
     """``how(decoder, body)``, its complaints named and counted.
 
     Raises:
@@ -54,7 +59,14 @@ def error_body(error: HeadraceError) -> Response:
     return Response(status_of(error), encode({"error": str(error)}))
 
 
-def single(outputs: Mapping[str, Sequence[Any]]) -> Sequence[Any] | None:
+def by_rows(answer: Answer) -> Sequence[Mapping[str, Any]]:
+    """The outputs, one object a row."""
+    columns = [to_cells(v) if isinstance(v, np.ndarray) else v for v in answer.outputs.values()]
+    names = tuple(answer.outputs)
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def single(outputs: Mapping[str, Any]) -> Any:
     """The values of the only output, or None when there are several."""
     return next(iter(outputs.values())) if len(outputs) == 1 else None
 

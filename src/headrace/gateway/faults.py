@@ -17,7 +17,7 @@ from headrace.errors import (
     Unavailable,
     UsageError,
 )
-from headrace.serving.request import TableDecoder
+from headrace.serving.tensors import Decoder
 
 DEPTH_LIMIT = 64
 _SEARCHED_BYTES = 1024 * 1024
@@ -36,7 +36,7 @@ def status_of(error: HeadraceError) -> int:
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
 
 
-def named(error: Exception, body: bytes, decoder: TableDecoder) -> HeadraceError:
+def named(error: Exception, body: bytes, decoder: Decoder) -> HeadraceError:
     """The fault in ``body`` that a parser met, in words for its sender.
 
     Args:

@@ -12,12 +12,13 @@ from msgspec import UNSET, UnsetType
 
 from headrace import __version__
 from headrace.errors import HeadraceError, SignatureError, Unavailable, UsageError
-from headrace.gateway.answers import encode, parse, respond, single
+from headrace.gateway.answers import by_rows, encode, parse, respond, single
 from headrace.gateway.faults import status_of
 from headrace.gateway.http import TEXT, Request, Response, Send
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.rendezvous import Answer, Live
-from headrace.serving.request import Input, TableDecoder
+from headrace.serving.request import Input
+from headrace.serving.tensors import Decoder
 
 Cell = float | int | str | bool | None
 _FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
@@ -77,7 +78,7 @@ def _foreign_type(said: bytes) -> str:
     return ""
 
 
-def _parse(decoder: TableDecoder, body: bytes) -> Input:
+def _parse(decoder: Decoder, body: bytes) -> Input:
     parser = decoder.parsers.get("mlflow")
     if parser is None:
         parser = decoder.parsers["mlflow"] = _compiled(decoder)
@@ -93,7 +94,7 @@ def _parse(decoder: TableDecoder, body: bytes) -> Input:
     return decoder.of_columns(value) if forms[0] == "inputs" else decoder.of_rows(value)
 
 
-def _compiled(decoder: TableDecoder) -> Any:
+def _compiled(decoder: Decoder) -> Any:
     rows = list[decoder.row] | UnsetType  # type: ignore[name-defined]
     fields: list[Any] = [
         ("dataframe_split", _Split | UnsetType, UNSET),
@@ -104,7 +105,7 @@ def _compiled(decoder: TableDecoder) -> Any:
     return msgspec.json.Decoder(msgspec.defstruct("Invocation", fields))
 
 
-def _of_split(decoder: TableDecoder, split: _Split) -> Input:
+def _of_split(decoder: Decoder, split: _Split) -> Input:
     if split.columns is UNSET:
         raise SignatureError(
             "unnamed input is refused", why=f"this model takes the columns {', '.join(decoder.names)} by name"
@@ -119,12 +120,9 @@ def _of_split(decoder: TableDecoder, split: _Split) -> Input:
     return decoder.of_mapping(dict(zip(names, map(list, columns), strict=True)))
 
 
-def _render(_live: Live, answer: Answer) -> bytes:
+def _render(_live: Live, answer: Answer) -> Response:
     values = single(answer.outputs)
-    if values is None:
-        names = list(answer.outputs)
-        values = [dict(zip(names, row, strict=True)) for row in zip(*answer.outputs.values(), strict=True)]
-    return encode({"predictions": values})
+    return Response(200, encode({"predictions": by_rows(answer) if values is None else values}))
 
 
 def _error(error: HeadraceError) -> Response:

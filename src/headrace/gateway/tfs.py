@@ -3,6 +3,7 @@
 Shapes follow tensorflow/serving@9d981c5c (docs/reference/protocols.md); errors are ``{"error": text}``.
 """
 
+import base64
 import re
 from typing import Any
 from urllib.parse import unquote
@@ -11,21 +12,28 @@ import msgspec
 from msgspec import UNSET
 
 from headrace.errors import HeadraceError, NotFound, UsageError
-from headrace.gateway.answers import encode, error_body, parse, respond, single
+from headrace.gateway.answers import by_rows, encode, error_body, parse, respond, single
 from headrace.gateway.http import Request, Response, Send
 from headrace.models.signature import Column, Dtype, Tensor
 from headrace.refs import Ref
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.rendezvous import Answer, Live
-from headrace.serving.request import Input, TableDecoder
+from headrace.serving.request import Input
+from headrace.serving.tensors import Decoder
 
 _PREDICT = re.compile(r"/v1/models/([^/:]+)(?:/versions/([^/:]+))?:predict")
 _READ = re.compile(r"/v1/models/([^/:]+)(?:/versions/([^/:]+))?(/metadata)?")
 _DTYPES: dict[Dtype, str] = {
     "bool": "DT_BOOL",
-    "int64": "DT_INT64",
-    "int32": "DT_INT32",
     "uint8": "DT_UINT8",
+    "uint16": "DT_UINT16",
+    "uint32": "DT_UINT32",
+    "uint64": "DT_UINT64",
+    "int8": "DT_INT8",
+    "int16": "DT_INT16",
+    "int32": "DT_INT32",
+    "int64": "DT_INT64",
+    "float16": "DT_HALF",
     "float32": "DT_FLOAT",
     "float64": "DT_DOUBLE",
     "string": "DT_STRING",
@@ -89,7 +97,7 @@ class TensorFlowServing:
         return Response(200, encode(body))
 
 
-def _parse(decoder: TableDecoder, body: bytes) -> tuple[Input, bool]:
+def _parse(decoder: Decoder, body: bytes) -> tuple[Input, bool]:
     """The request's rows, and whether they came row by row."""
     parser = decoder.parsers.get("tfs")
     if parser is None:
@@ -104,7 +112,7 @@ def _parse(decoder: TableDecoder, body: bytes) -> tuple[Input, bool]:
     raise UsageError("'inputs' and 'instances' exclude each other")
 
 
-def _compiled(decoder: TableDecoder) -> Any:
+def _compiled(decoder: Decoder) -> Any:
     fields: list[Any] = [
         ("instances", list[decoder.row] | msgspec.UnsetType, UNSET),  # type: ignore[name-defined]
         ("inputs", decoder.columns | msgspec.UnsetType, UNSET),
@@ -113,17 +121,30 @@ def _compiled(decoder: TableDecoder) -> Any:
     return msgspec.json.Decoder(msgspec.defstruct("Predict", fields))
 
 
-def _rows_reply(_live: Live, answer: Answer) -> bytes:
+def _rows_reply(_live: Live, answer: Answer) -> Response:
+    answer = _with_bytes(answer)
     values = single(answer.outputs)
-    if values is None:
-        names = list(answer.outputs)
-        values = [dict(zip(names, row, strict=True)) for row in zip(*answer.outputs.values(), strict=True)]
-    return encode({"predictions": values})
+    return Response(200, encode({"predictions": by_rows(answer) if values is None else values}))
 
 
-def _columns_reply(_live: Live, answer: Answer) -> bytes:
+def _columns_reply(_live: Live, answer: Answer) -> Response:
+    answer = _with_bytes(answer)
     values = single(answer.outputs)
-    return encode({"outputs": answer.outputs if values is None else values})
+    return Response(200, encode({"outputs": answer.outputs if values is None else values}))
+
+
+def _with_bytes(answer: Answer) -> Answer:
+    """Text of outputs whose name ends in ``_bytes`` is written as base64."""
+    texts = [name for name, v in answer.outputs.items() if name.endswith("_bytes") and getattr(v, "dtype", "") == "O"]
+    if not texts:
+        return answer
+    return answer._replace(outputs={**answer.outputs, **{name: _b64(answer.outputs[name]) for name in texts}})
+
+
+def _b64(cells: Any) -> Any:
+    if not isinstance(cells, str | bytes):
+        return [_b64(cell) for cell in cells]
+    return {"b64": base64.b64encode(cells if isinstance(cells, bytes) else cells.encode()).decode()}
 
 
 def refuse_foreign_type(request: Request) -> None:

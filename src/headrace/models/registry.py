@@ -17,6 +17,7 @@ from headrace.models.aliases import aliases
 from headrace.models.artifact import Artifact
 from headrace.models.infer import cells_of, examples_frame, signature_of
 from headrace.models.signature import Signature
+from headrace.models.tensors import is_arrays, tensor_examples, tensor_signature
 from headrace.models.version import Lineage, ModelVersion
 from headrace.refs import Ref, checked_name
 from headrace.storage import manifest
@@ -37,12 +38,15 @@ class Registration:
 
     Attributes:
         name: The model (``late``).
-        example: Rows with at least the model's inputs; their schema is the signature.
+        example: Rows with at least the model's inputs; their schema is the signature. For a model of tensors a mapping
+            of arrays, batch first.
         licence: Of the training data (``CC0-1.0``).
         nullable: Inputs that may be null, besides those with a null in the example.
         metrics: As measured before.
         lineage: Datasets, steps, run and commit.
         profile: Profile of the training inputs as JSON values, which monitoring compares against.
+        answers: For a model of tensors: what the trained model answered the example, one array per output.
+        signature: Said outright where the example cannot show it, as a tensor with several extents that vary.
     """
 
     name: str
@@ -52,6 +56,8 @@ class Registration:
     metrics: Mapping[str, float] = field(default_factory=dict)
     lineage: Lineage = field(default_factory=Lineage)
     profile: Mapping[str, Any] | None = None
+    answers: Mapping[str, Any] = field(default_factory=dict)
+    signature: Signature | None = None
 
 
 def register(stores: Stores, artifact: Artifact, asked: Registration) -> ModelVersion:
@@ -68,7 +74,7 @@ def register(stores: Stores, artifact: Artifact, asked: Registration) -> ModelVe
             why="what may be done with it follows from its training data",
             fix="headrace data put <dataset> --licence CC0-1.0, or register(..., licence=...)",
         )
-    signature = signature_of(artifact, asked.example, nullable=asked.nullable)
+    signature = asked.signature or _signature(artifact, asked)
     contents = _contents(artifact, asked, signature)
     # Other examples or another profile of the same model do not make it another model.
     digest = _digest({name: contents[name] for name in contents if name not in {EXAMPLES, PROFILE}})
@@ -140,9 +146,17 @@ def profile_of(files: Files, version: ModelVersion) -> dict[str, Any] | None:
     return json.loads(path.read_bytes()) if path.exists() else None
 
 
+def _signature(artifact: Artifact, asked: Registration) -> Signature:
+    if is_arrays(asked.example):
+        return tensor_signature(artifact, asked.example, asked.answers)
+    return signature_of(artifact, asked.example, nullable=asked.nullable)
+
+
 def _contents(artifact: Artifact, asked: Registration, signature: Signature) -> dict[str, bytes]:
     contents = {**artifact.files, SIGNATURE: _json(signature.to_json())}
-    if EXAMPLES not in contents:
+    if EXAMPLES not in contents and signature.kind == "tensor":
+        contents[EXAMPLES] = _json(tensor_examples(signature, asked.example, asked.answers))
+    elif EXAMPLES not in contents:
         cells = cells_of(examples_frame(artifact, asked.example))
         contents[EXAMPLES] = _json({"columns": cells, "outputs": {}})
     if asked.profile is not None:

@@ -4,7 +4,22 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Dtype = Literal["bool", "int64", "float32", "float64", "string", "uint8", "int32"]
+Dtype = Literal[
+    "bool",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "float16",
+    "float32",
+    "float64",
+    "string",
+]
+"""Types on the wire; columns of tables are bool, int64, float32, float64 or string."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +64,11 @@ class Signature:
     def columns(self) -> tuple[Column, ...]:
         """The input columns of a table signature (empty for tensors)."""
         return tuple(c for c in self.inputs if isinstance(c, Column))
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The input tensors of a tensor signature (empty for tables)."""
+        return tuple(t for t in self.inputs if isinstance(t, Tensor))
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values, for the ledger and for metadata replies."""

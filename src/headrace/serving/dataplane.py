@@ -6,14 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from headrace.errors import NotFound, Unavailable
+from headrace.models.signature import Signature
 from headrace.refs import Ref, new_id
 from headrace.serving.counters import EndpointCounters
 from headrace.serving.deployment import Deployment, contract
 from headrace.serving.log import topic
 from headrace.serving.log_writer import LogWriter
+from headrace.serving.outputs import check_default
 from headrace.serving.rendezvous import Live, Rendezvous, Reply
 from headrace.serving.request import Input, TableDecoder, projection
 from headrace.serving.scorer import Scorer
+from headrace.serving.tensors import Decoder, TensorDecoder
 from headrace.serving.versions import Model
 from headrace.storage.stream import Stream
 
@@ -120,17 +123,18 @@ class DataPlane:
         """
         endpoint = deployment.endpoint
         signature = contract({models[ref].name: models[ref].version.signature for ref in endpoint.models})
+        check_default(signature, endpoint.default)
         counters = self.counters.setdefault(endpoint.name, EndpointCounters())
         counters.limit_s = endpoint.deadline_s + GRACE_S
         order = list(endpoint.models)
         live = Live(
             deployment=deployment,
             signature=signature,
-            decoder=TableDecoder(signature, endpoint.event_time),
+            decoder=_decoder(signature, endpoint.event_time),
             scorers=[
                 Scorer(
                     models[ref],
-                    picks=projection(signature, models[ref].version.signature),
+                    project=projection(signature, models[ref].version.signature),
                     post=self._loop.call_soon_threadsafe,
                 )
                 for ref in order
@@ -205,6 +209,10 @@ class DataPlane:
             for scorer in live.scorers:
                 scorer.close()
         self._ticker = self._loop.call_later(_TICK_S, self._tick)
+
+
+def _decoder(signature: Signature, event_time: str) -> Decoder:
+    return TableDecoder(signature, event_time) if signature.kind == "table" else TensorDecoder(signature)
 
 
 async def _until(done: Callable[[], bool], within_s: float) -> None:

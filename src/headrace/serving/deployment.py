@@ -73,16 +73,12 @@ def contract(signatures: Mapping[str, Signature]) -> Signature:
 
     Raises:
         SignatureError: A model takes an input, or gives an output, that the first does not, or with another type, or
-            without the nulls that the first allows; or it takes tensors, which endpoints do not serve yet.
+            without the nulls that the first allows.
     """
     (first, due), *rest = signatures.items()
-    if due.kind != "table":
-        raise SignatureError(
-            f"{first} takes tensors", why="endpoints take named columns", fix="register it with columns"
-        )
     for name, signature in rest:
         for part in ("inputs", "outputs"):
-            allowed = {c.name: c for c in getattr(due, part)}
+            allowed: dict[str, Column | Tensor] = {c.name: c for c in getattr(due, part)}
             for column in getattr(signature, part):
                 if not _fits(column, allowed.get(column.name)):
                     raise SignatureError(

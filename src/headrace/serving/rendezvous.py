@@ -18,12 +18,14 @@ from headrace.serving.counters import EndpointCounters
 from headrace.serving.deployment import Deployment
 from headrace.serving.log import Answered, Late
 from headrace.serving.log_writer import LogWriter
+from headrace.serving.outputs import filled, plain
 from headrace.serving.records import DEFAULT
-from headrace.serving.request import Input, TableDecoder
+from headrace.serving.request import Input
 from headrace.serving.scorer import Outcome, Scorer
+from headrace.serving.tensors import Decoder
 
 _TICK_S = 0.001
-_encode = msgspec.msgpack.Encoder().encode
+_encode = msgspec.msgpack.Encoder(enc_hook=plain).encode
 
 
 class Answer(NamedTuple):
@@ -31,14 +33,14 @@ class Answer(NamedTuple):
 
     Attributes:
         id: Of the request.
-        outputs: Output name to one value per row.
+        outputs: Output name to one value per row (tables) or to an array (tensors).
         winner: Model version that answered, or ``default``.
         elapsed_s: From arrival until now.
         logged: False when the log could not be written although the endpoint promises it.
     """
 
     id: str
-    outputs: Mapping[str, Sequence[Any]]
+    outputs: Mapping[str, Any]
     winner: str
     elapsed_s: float
     logged: bool
@@ -68,7 +70,7 @@ class Live:
 
     deployment: Deployment
     signature: Signature
-    decoder: TableDecoder
+    decoder: Decoder
     scorers: Sequence[Scorer]
     schedule: Sequence[tuple[int, float]]
     default: Mapping[str, float]
@@ -155,7 +157,7 @@ class Rendezvous:
         if waiting and live.clock() < deadline:
             self._wake_at(deadline)
             return
-        self._choose(DEFAULT, {name: [value] * self.input.count for name, value in live.default.items()})
+        self._choose(DEFAULT, filled(live.signature, live.default, self.input.count))
 
     def _wake_at(self, moment: float) -> None:
         if self._timer is not None:

@@ -4,9 +4,9 @@ A request is held by rows: a tuple of cells each, numeric columns first, then te
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import msgspec
 import numpy as np
@@ -34,10 +34,27 @@ _TYPES: Mapping[str, Any] = {
 _SAID = {"float32": "a number", "float64": "a number", "bool": "true or false", "string": "text"}
 
 Row = tuple[Any, ...]
+Projection = Callable[[Batch], Batch]
+
+
+class Input(Protocol):
+    """One request, as the log keeps it and as models take it."""
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """Cells by row, in the order of the decoder's names."""
+
+    @property
+    def batch(self) -> Batch:
+        """As ``models.runtime.Batch`` says."""
+
+    @property
+    def count(self) -> int:
+        """Number of rows."""
 
 
 @dataclass(frozen=True, slots=True)
-class Input:
+class TableInput:
     """One request's rows, and the same as the matrices that models take.
 
     Attributes:
@@ -52,7 +69,7 @@ class Input:
 
 
 class TableDecoder:
-    """Turns named columns into an ``Input``, or says which column is at fault.
+    """Turns named columns into a ``TableInput``, or says which column is at fault.
 
     Args:
         signature: Of kind ``table``.
@@ -78,11 +95,11 @@ class TableDecoder:
         self.parsers: dict[str, Any] = {}
         self._null_text = any(c.nullable for c in self._fields if c.dtype == "string")
 
-    def of_rows(self, rows: Sequence[Any]) -> Input:
+    def of_rows(self, rows: Sequence[Any]) -> TableInput:
         """From instances of ``row``, already checked by parsing."""
         return self._input([astuple(row) for row in rows])
 
-    def of_columns(self, columns: Any) -> Input:
+    def of_columns(self, columns: Any) -> TableInput:
         """From an instance of ``columns``; raise ``SignatureError`` when the columns differ in length."""
         values = astuple(columns)
         if self.event_time and values[-1] is None:
@@ -94,14 +111,14 @@ class TableDecoder:
                 )
         return self._input(list(zip(*values, strict=True)))
 
-    def of_mapping(self, columns: Mapping[str, Sequence[Any]]) -> Input:
+    def of_mapping(self, columns: Mapping[str, Sequence[Any]]) -> TableInput:
         """From plain lists by name, checked here; raise ``SignatureError`` naming the column at fault."""
         try:
             return self.of_columns(msgspec.convert(columns, self.columns, strict=True))
         except msgspec.ValidationError as error:
             raise self.fault(error) from None
 
-    def of_records(self, records: Sequence[Mapping[str, Any]]) -> Input:
+    def of_records(self, records: Sequence[Mapping[str, Any]]) -> TableInput:
         """From plain rows by name, checked here; raise ``SignatureError`` naming the column at fault."""
         try:
             return self.of_rows(msgspec.convert(records, list[self.row], strict=True))  # type: ignore[name-defined]
@@ -125,7 +142,7 @@ class TableDecoder:
             fields.append((f"f{len(fields)}", *kind))
         return msgspec.defstruct(name, fields, rename=rename, forbid_unknown_fields=True, gc=False)
 
-    def _input(self, rows: list[Row]) -> Input:
+    def _input(self, rows: list[Row]) -> TableInput:
         if not rows:
             raise SignatureError("the request has no rows", fix="send at least one")
         n, m = len(self._numbers), len(self._fields)
@@ -137,21 +154,23 @@ class TableDecoder:
             if self._null_text:
                 texts = [tuple("" if v is None else v for v in t) for t in texts]
             batch["strings"] = np.array(texts, dtype=object)
-        return Input(rows, batch, len(rows))
+        return TableInput(rows, batch, len(rows))
 
 
-def projection(contract: Signature, signature: Signature) -> Mapping[str, Sequence[int]] | None:
-    """Which matrix columns of the endpoint's batch a model takes, or None when it takes them as they are."""
-    picks = {}
-    for part, names in (("numbers", numeric), ("strings", textual)):
-        have, due = names(contract), names(signature)
+def projection(contract: Signature, signature: Signature) -> Projection | None:
+    """Takes of an endpoint's batch what a model takes; None when it takes the batch as it is."""
+    if signature.kind == "tensor":
+        names = [t.name for t in signature.tensors]
+        return None if len(names) == len(contract.tensors) else lambda batch: {name: batch[name] for name in names}
+    picks: dict[str, Sequence[int]] = {}
+    for part, of in (("numbers", numeric), ("strings", textual)):
+        have, due = of(contract), of(signature)
         if have != due:
             picks[part] = [have.index(n) for n in due]
-    return picks or None
+    return (lambda batch: _picked(batch, picks)) if picks else None
 
 
-def project(batch: Batch, picks: Mapping[str, Sequence[int]]) -> Batch:
-    """The columns of ``batch`` that ``projection`` picked."""
+def _picked(batch: Batch, picks: Mapping[str, Sequence[int]]) -> Batch:
     chosen = {part: matrix[:, picks[part]] if part in picks else matrix for part, matrix in batch.items()}
     return {part: matrix for part, matrix in chosen.items() if matrix.shape[1]}
 
@@ -168,13 +187,16 @@ def explain_fault(message: str, fields: Sequence[Column]) -> SignatureError:
     for column in sorted(fields, key=lambda c: -len(c.name)):
         if path.endswith(f".{column.name}") or re.search(rf"\.{re.escape(column.name)}\[(\d+|\.\.\.)\]$", path):
             due = _SAID.get(column.dtype, "a whole number") + (" or null" if column.nullable else "")
-            return SignatureError(f"column {column.name!r} is refused", where=row, why=f"{due} is due: {_plain(text)}")
+            return SignatureError(
+                f"column {column.name!r} is refused", where=row, why=f"{due} is due: {plain_words(text)}"
+            )
     if "got `array`" in text or ("Expected `object`" in text and path):
         return SignatureError(
             "unnamed input is refused", where=row, why=f"this model takes the columns {names} by name, in any order"
         )
-    return SignatureError("the request does not fit the model", where=path, why=_plain(text))
+    return SignatureError("the request does not fit the model", where=path, why=plain_words(text))
 
 
-def _plain(text: str) -> str:
+def plain_words(text: str) -> str:
+    """A parser's words without its quotes."""
     return text[:1].lower() + text[1:].replace("`", "")

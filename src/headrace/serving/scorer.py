@@ -14,7 +14,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from headrace.models.runtime import Batch, Loaded
-from headrace.serving.request import Input, project
+from headrace.models.signature import Signature
+from headrace.serving.outputs import by_rows, checker
+from headrace.serving.request import Input, Projection
 
 INLINE_P99_S = 0.0002
 """A model whose warm-up p99 is under this runs on the event loop: a hop to a thread costs more than its score."""
@@ -66,8 +68,8 @@ class Ready(Protocol):
         """What scores."""
 
     @property
-    def outputs(self) -> Sequence[str]:
-        """Names that it must give."""
+    def signature(self) -> Signature:
+        """What it takes and gives."""
 
     @property
     def fast(self) -> bool:
@@ -83,7 +85,7 @@ class Scorer:
     Args:
         model: Loaded and warmed up; it belongs to whoever loaded it.
         post: How a thread reaches the event loop.
-        picks: Which columns of the endpoint's batch it takes; None for all.
+        project: Takes of the endpoint's batch what this model takes; None for all of it.
         stuck_s: After so long in one call a model counts as hanging.
 
     Attributes:
@@ -92,11 +94,12 @@ class Scorer:
     """
 
     def __init__(
-        self, model: Ready, *, post: Post, picks: Mapping[str, Sequence[int]] | None = None, stuck_s: float = _STUCK_S
+        self, model: Ready, *, post: Post, project: Projection | None = None, stuck_s: float = _STUCK_S
     ) -> None:
         self.name, self.inline = model.name, model.fast
         self._ready, self._model = model, model.loaded
-        self._outputs, self._picks = tuple(model.outputs), picks
+        self._check, self._together = checker(model.signature), by_rows(model.signature)
+        self._project = project
         self._post, self._stuck_s = post, stuck_s
         self._usual_s = 0.0
         self._retry_at, self._retry_s = math.inf, _RETRY_S
@@ -173,16 +176,17 @@ class Scorer:
 
     def _score(self, batch: Batch, count: int) -> Outcome:
         try:
-            raw = self._model.score(batch if self._picks is None else project(batch, self._picks))
-            return Outcome(checked(raw, self._outputs, count), time.monotonic(), "")
+            raw = self._model.score(batch if self._project is None else self._project(batch))
+            return Outcome(self._check(raw, count), time.monotonic(), "")
         except Exception as error:  # noqa: BLE001 - whatever a model raises costs its score only
             return Outcome({}, time.monotonic(), _said(error))
 
     def _work(self, jobs: Sequence[Job]) -> None:
-        if len(jobs) == 1:
-            outcomes = [self.score(jobs[0][0].input)]
+        inputs = [ticket.input for ticket, _ in jobs]
+        if len(jobs) > 1 and self._together and _alike(inputs):
+            outcomes = self._score_together(inputs)
         else:
-            outcomes = self._score_together([ticket.input for ticket, _ in jobs])
+            outcomes = [self.score(given) for given in inputs]
         self._post(_deliver, jobs, outcomes)
 
     def _score_together(self, inputs: Sequence[Input]) -> list[Outcome]:
@@ -199,19 +203,9 @@ class Scorer:
         return outcomes
 
 
-def checked(raw: Mapping[str, Any], names: Sequence[str], count: int) -> dict[str, list[Any]]:
-    """A model's outputs as lists; raise ``ValueError`` unless each has ``count`` finite rows."""
-    outputs = {}
-    for name in names:
-        value = raw[name]
-        if len(value) != count:
-            raise ValueError(f"wrong shape: {name!r} has {len(value)} rows for {count}")
-        values = value.tolist()
-        finite = all(map(math.isfinite, values)) if value.ndim == 1 else bool(np.isfinite(value).all())
-        if not finite:
-            raise ValueError(f"{name!r} is not finite")
-        outputs[name] = values
-    return outputs
+def _alike(inputs: Sequence[Input]) -> bool:
+    """Whether the extents beside the batch are equal, as those of tensors may not be."""
+    return len({tuple(array.shape[1:] for array in i.batch.values()) for i in inputs}) == 1
 
 
 def _deliver(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:

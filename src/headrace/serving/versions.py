@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headrace.errors import ParityFailed, RunFailed
 from headrace.models.registry import EXAMPLES, fetch, find
 from headrace.models.runtime import Batch, Loaded, Runtime
+from headrace.models.signature import Signature
+from headrace.models.tensors import from_cells
 from headrace.models.version import ModelVersion
+from headrace.serving.outputs import checker
 from headrace.serving.request import TableDecoder
-from headrace.serving.scorer import INLINE_P99_S, checked
+from headrace.serving.scorer import INLINE_P99_S
 from headrace.storage.files import Files
 from headrace.storage.ledger import Ledger
 
@@ -47,9 +51,9 @@ class Model:
         return str(self.version)
 
     @property
-    def outputs(self) -> tuple[str, ...]:
-        """Names of what it gives, per row."""
-        return tuple(column.name for column in self.version.signature.outputs)
+    def signature(self) -> Signature:
+        """What it takes and gives."""
+        return self.version.signature
 
     @property
     def fast(self) -> bool:
@@ -97,18 +101,17 @@ def compare(name: str, loaded: Loaded, version: ModelVersion, examples: Mapping[
         ParityFailed: An answer differs by more than the recorded tolerance; names the rows.
         RunFailed: The model gives no finite answer of the right shape.
     """
-    names = [c.name for c in version.signature.outputs]
-    columns = examples["columns"]
-    count = len(next(iter(columns.values())))
+    batch = _rows(version, examples, slice(None))
+    count = len(next(iter(batch.values())))
     try:
-        answers = checked(loaded.score(_rows(version, examples, slice(None))), names, count)
-    except (ValueError, KeyError) as error:
+        answers = checker(version.signature)(loaded.score(batch), count)
+    except (ValueError, TypeError, KeyError) as error:
         raise RunFailed(f"{name} does not score its recorded rows", where=EXAMPLES, why=str(error)) from error
     recorded = examples.get("outputs", {})
     tolerance = examples.get("tolerance", TOLERANCE)
     for output in recorded:
-        gap = np.abs(np.asarray(answers[output], float) - np.asarray(recorded[output], float))
-        wrong = np.flatnonzero(~(gap <= tolerance))
+        gap = _gap(answers[output], recorded[output])
+        wrong = np.flatnonzero(~(gap <= tolerance).reshape(len(gap), -1).all(axis=1))
         if len(wrong):
             raise ParityFailed(
                 f"{name} does not answer as the trained model did",
@@ -117,6 +120,16 @@ def compare(name: str, loaded: Loaded, version: ModelVersion, examples: Mapping[
                 fix="run the pipeline again, or deploy the version before it",
             )
     return count if recorded else 0
+
+
+def _gap(answers: Any, recorded: Any) -> NDArray[np.float64]:
+    """How far apart, by value: numbers by their difference, text by 1."""
+    given, due = np.atleast_1d(np.asarray(answers)), np.atleast_1d(np.asarray(recorded))
+    if given.shape != due.shape:
+        return np.full(1, np.inf)
+    if due.dtype.kind in "OSU":
+        return np.asarray(given.astype(str) != due.astype(str), float)
+    return np.asarray(np.abs(given.astype(float) - due.astype(float)))
 
 
 def warm_up(loaded: Loaded, one: Batch) -> float:
@@ -140,6 +153,8 @@ def warm_up(loaded: Loaded, one: Batch) -> float:
 
 
 def _rows(version: ModelVersion, examples: Mapping[str, Any], which: slice) -> Batch:
+    if version.signature.kind == "tensor":
+        return {t.name: from_cells(examples["tensors"][t.name][which], t) for t in version.signature.tensors}
     columns = {name: [_null(v) for v in cells][which] for name, cells in examples["columns"].items()}
     return TableDecoder(version.signature).of_mapping(columns).batch
 

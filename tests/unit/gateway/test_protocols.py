@@ -129,7 +129,7 @@ def test_status_and_metadata_of_tensorflow_serving(get):
 def test_metadata_and_health_of_the_open_inference_protocol(get):
     assert get("/v2/health/live") == (200, {"live": True})
     assert get("/v2/health/ready") == (200, {"ready": True, "live": True})
-    assert get("/v2") == (200, {"name": "headrace", "version": __version__, "extensions": []})
+    assert get("/v2") == (200, {"name": "headrace", "version": __version__, "extensions": ["binary_tensor_data"]})
     assert get("/v2/models/wine/ready") == (200, {"name": "wine", "ready": True})
     assert get("/v2/models/wine/versions/3/ready")[0] == 200
     status, reply = get("/v2/models/wine")

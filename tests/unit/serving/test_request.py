@@ -9,7 +9,7 @@ from served import ROW, WINE
 
 from headrace.errors import SignatureError
 from headrace.models.signature import Column, Signature
-from headrace.serving.request import TableDecoder, project, projection
+from headrace.serving.request import TableDecoder, projection
 
 DECODER = TableDecoder(WINE, event_time="at")
 
@@ -120,8 +120,8 @@ def test_names_that_are_no_identifiers():
 
 def test_a_model_that_takes_fewer_columns_gets_its_own():
     smaller = Signature("table", (Column("ph", "float64", nullable=True), Column("alcohol", "float64")), WINE.outputs)
-    picks = projection(WINE, smaller)
-    taken = project(decoded([ROW]).batch, picks)
+    project = projection(WINE, smaller)
+    taken = project(decoded([ROW]).batch)
     assert set(taken) == {"numbers"}
     assert taken["numbers"].tolist() == [[3.5, 12.5]]
     assert projection(WINE, WINE) is None

@@ -6,8 +6,9 @@ import pytest
 from served import ROW, WINE, Function, constant, linear
 
 from headrace.serving import scorer as scorer_module
+from headrace.serving.outputs import checked
 from headrace.serving.request import TableDecoder
-from headrace.serving.scorer import Scorer, checked
+from headrace.serving.scorer import Scorer
 
 INPUT = TableDecoder(WINE).of_records([ROW])
 
@@ -28,7 +29,7 @@ class Ticket:
 class Ready:
     """A model that is as fast as it says."""
 
-    name, outputs = "wine@1", ("quality",)
+    name, signature = "wine@1", WINE
 
     def __init__(self, function, *, fast, still_fast):
         self.loaded, self.fast, self.still_fast = Function(function), fast, still_fast

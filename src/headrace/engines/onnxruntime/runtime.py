@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from headrace.errors import IntegrityError, RunFailed, SignatureError
 from headrace.models.runtime import Batch, Loaded, numeric, textual
-from headrace.models.signature import Signature
+from headrace.models.signature import Signature, Tensor
 from headrace.settings import Settings
 
 MAIN_FILE = "model.onnx"
+# What ONNX Runtime calls our types, where it calls them otherwise.
+_KINDS = {"float32": "float", "float64": "double"}
 _ERRORS_ONLY = 3  # ONNX Runtime's log level
 
 
@@ -47,19 +49,26 @@ class OnnxRuntime:
             raise IntegrityError("the model cannot be loaded", where=str(path), why=_first_line(error)) from error
         _check_inputs(session, signature)
         _check_outputs(session, signature)
-        return OnnxModel(session, tuple(c.name for c in signature.outputs))
+        return OnnxModel(session, tuple(c.name for c in signature.outputs), columns=signature.kind == "table")
 
 
 class OnnxModel:
-    """One ONNX model in memory; ``score`` may be called from several threads at once."""
+    """One ONNX model in memory; ``score`` may be called from several threads at once.
 
-    def __init__(self, session: ort.InferenceSession, outputs: tuple[str, ...]) -> None:
+    Args:
+        session: The loaded graph.
+        outputs: Names of what it gives.
+        columns: Whether each output is a column, from which a trailing axis of one, as classifiers give, is dropped.
+    """
+
+    def __init__(self, session: ort.InferenceSession, outputs: tuple[str, ...], *, columns: bool) -> None:
+        self._columns = columns
         self._session: ort.InferenceSession | None = session
         self._outputs = outputs
         self._names = list(outputs)
 
     def score(self, batch: Batch) -> Mapping[str, NDArray[Any]]:
-        """Outputs by name; a trailing axis of one, as classifiers give, is dropped.
+        """Outputs by name.
 
         Raises:
             RunFailed: The model refused the batch, or is closed.
@@ -70,6 +79,8 @@ class OnnxModel:
             values = self._session.run(self._names, batch)
         except Exception as error:
             raise RunFailed("the model did not score", why=_first_line(error)) from error
+        if not self._columns:
+            return dict(zip(self._outputs, values, strict=True))
         return {name: _flat(value) for name, value in zip(self._outputs, values, strict=True)}
 
     def close(self) -> None:
@@ -92,6 +103,8 @@ def _check_inputs(session: ort.InferenceSession, signature: Signature) -> None:
     taken = {i.name: i.shape for i in session.get_inputs()}
     if signature.kind == "tensor":
         due = {t.name for t in signature.inputs}
+        for field in session.get_inputs():
+            _check_tensor(field, next((t for t in signature.tensors if t.name == field.name), None))
     else:
         widths = {"numbers": len(numeric(signature)), "strings": len(textual(signature))}
         due = {name for name, width in widths.items() if width}
@@ -108,9 +121,30 @@ def _check_inputs(session: ort.InferenceSession, signature: Signature) -> None:
 
 
 def _check_outputs(session: ort.InferenceSession, signature: Signature) -> None:
-    missing = {o.name for o in signature.outputs} - {o.name for o in session.get_outputs()}
+    given = {o.name: o for o in session.get_outputs()}
+    missing = {o.name for o in signature.outputs} - given.keys()
     if missing:
         raise SignatureError(f"the graph has no output {', '.join(sorted(missing))}", why="its signature names it")
+    for tensor in signature.outputs:
+        if isinstance(tensor, Tensor):
+            _check_tensor(given[tensor.name], tensor)
+
+
+def _check_tensor(field: ort.NodeArg, tensor: Tensor | None) -> None:
+    """Type, and rank and fixed extents where the graph says them."""
+    if tensor is None:
+        return
+    kind = f"tensor({_KINDS.get(tensor.dtype, tensor.dtype)})"
+    extents = list(field.shape or ())
+    fits = not extents or (
+        len(extents) == len(tensor.shape)
+        and all(not isinstance(e, int) or n in {-1, e} for e, n in zip(extents, tensor.shape, strict=True))
+    )
+    if field.type != kind or not fits:
+        raise SignatureError(
+            f"the graph's {field.name!r} is {field.type} {extents}",
+            why=f"the signature says {kind} {list(tensor.shape)}",
+        )
 
 
 def _flat(value: NDArray[Any]) -> NDArray[Any]:

@@ -1,0 +1,265 @@
+"""Inference requests of the Open Inference Protocol: JSON tensors, and raw ones behind the JSON.
+
+With the header ``Inference-Header-Content-Length`` a body is so many bytes of JSON and then the tensors that say
+``binary_data_size``, in order. A shape is compared with the signature and with the bytes sent before anything is made.
+"""
+
+import math
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from headrace.errors import SignatureError, UsageError
+from headrace.models.signature import Dtype, Tensor
+from headrace.models.tensors import NUMPY, check_shape, from_cells
+from headrace.serving.request import Input
+from headrace.serving.tensors import Decoder, TensorDecoder, flat_type, row_type
+
+DATATYPES: Mapping[Dtype, str] = {
+    "bool": "BOOL",
+    "uint8": "UINT8",
+    "uint16": "UINT16",
+    "uint32": "UINT32",
+    "uint64": "UINT64",
+    "int8": "INT8",
+    "int16": "INT16",
+    "int32": "INT32",
+    "int64": "INT64",
+    "float16": "FP16",
+    "float32": "FP32",
+    "float64": "FP64",
+    "string": "BYTES",
+}
+_DTYPES = {datatype: dtype for dtype, datatype in DATATYPES.items()}
+_INTEGERS = frozenset(name for name in _DTYPES if "INT" in name)
+_NUMBERS = _INTEGERS | {"FP16", "FP32", "FP64"}
+# A column of a table is checked cell by cell, so that any datatype will do that holds its values.
+_TAKES = {"bool": frozenset({"BOOL"}), "string": frozenset({"BYTES"}), "float32": _NUMBERS, "float64": _NUMBERS}
+_LENGTH = struct.Struct("<I")
+
+Cell = float | int | str | bool | None
+
+
+class InputTensor(msgspec.Struct):
+    """One tensor as sent; ``data`` is JSON not read yet, empty when its bytes follow."""
+
+    name: str
+    shape: list[int]
+    datatype: str
+    data: msgspec.Raw = msgspec.Raw(b"")
+    parameters: dict[str, Any] = {}
+
+
+class OutputWanted(msgspec.Struct):
+    """An output that is asked for."""
+
+    name: str
+    parameters: dict[str, Any] = {}
+
+
+class Infer(msgspec.Struct):
+    """An inference request."""
+
+    inputs: list[InputTensor]
+    id: str = ""
+    outputs: list[OutputWanted] = []
+    parameters: dict[str, Any] = {}
+
+
+_infer = msgspec.json.Decoder(Infer)
+_cells = msgspec.json.Decoder(list[Cell | list[Cell]])
+
+
+def parse_infer(decoder: Decoder, body: bytes, header_bytes: int | None) -> tuple[Infer, Input]:
+    """What is asked, and the input it holds.
+
+    Args:
+        decoder: Of the endpoint.
+        body: As sent.
+        header_bytes: How many bytes of it are JSON; None for all, 0 for a body that is the only input itself.
+
+    Raises:
+        SignatureError: A tensor does not fit the signature.
+        UsageError: This is no inference request.
+    """
+    if header_bytes == 0:
+        return _raw_request(decoder, body)
+    end = len(body) if header_bytes is None else header_bytes
+    if end > len(body):
+        raise UsageError("Inference-Header-Content-Length exceeds the body", why=f"{end} > {len(body)} bytes")
+    try:
+        asked = _infer.decode(memoryview(body)[:end])
+    except msgspec.ValidationError as error:
+        raise UsageError("this is no inference request", why=str(error)) from None
+    tail = memoryview(body)[end:]
+    if isinstance(decoder, TensorDecoder):
+        return asked, decoder.of_arrays(_arrays(decoder, asked.inputs, tail))
+    return asked, decoder.of_mapping(_columns(decoder, asked.inputs, tail))
+
+
+def from_bytes(data: memoryview, *, name: str, datatype: str, shape: Sequence[int]) -> NDArray[Any]:
+    """A raw tensor: little-endian, row-major, BOOL one byte, BYTES a length of four bytes before each element.
+
+    Raises:
+        SignatureError: The bytes are not what datatype and shape say.
+    """
+    if datatype == "BYTES":
+        return _texts(data, name, shape)
+    kind = np.dtype(NUMPY[_dtype(name, datatype)]).newbyteorder("<")
+    due = math.prod(shape) * kind.itemsize
+    if min(shape, default=0) < 0 or due != len(data):
+        raise SignatureError(f"tensor {name!r} has {len(data)} bytes", why=f"{datatype} {list(shape)} is {due} bytes")
+    if datatype == "BOOL":
+        return np.frombuffer(data, np.uint8).reshape(shape).astype(np.bool_)
+    return np.frombuffer(data, kind).reshape(shape)
+
+
+def _texts(data: memoryview, name: str, shape: Sequence[int]) -> NDArray[Any]:
+    count, cells, at = math.prod(shape), [], 0
+    fault = SignatureError(f"tensor {name!r} has not the {count} elements of its shape", why="or their lengths lie")
+    if count < 0 or count * _LENGTH.size > len(data):
+        raise fault
+    for _ in range(count):
+        if at + _LENGTH.size > len(data):
+            raise fault
+        (size,) = _LENGTH.unpack_from(data, at)
+        start, at = at + _LENGTH.size, at + _LENGTH.size + size
+        if at > len(data):
+            raise fault
+        cells.append(_text(bytes(data[start:at]), name))
+    if at != len(data):
+        raise fault
+    array = np.empty(count, np.object_)
+    array[:] = cells
+    return array.reshape(shape)
+
+
+def _text(data: bytes, name: str) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise SignatureError(f"tensor {name!r} holds no UTF-8 text", why=str(error)[:100]) from None
+
+
+def _dtype(name: str, datatype: str) -> Dtype:
+    dtype = _DTYPES.get(datatype)
+    if dtype is None:
+        raise SignatureError(f"tensor {name!r} has datatype {datatype!r}", why=f"one of {', '.join(_DTYPES)} is due")
+    return dtype
+
+
+def _arrays(decoder: TensorDecoder, sent: Sequence[InputTensor], tail: memoryview) -> dict[str, NDArray[Any]]:
+    found: dict[str, NDArray[Any]] = {}
+    for item, raw in _with_bytes(sent, tail):
+        tensor = decoder.tensors.get(item.name)
+        if tensor is None or item.name in found:
+            said = "is given twice" if tensor else "is not an input of this model"
+            raise SignatureError(f"tensor {item.name!r} {said}", why=f"it takes {', '.join(decoder.names)}")
+        if item.datatype != DATATYPES[tensor.dtype]:
+            raise SignatureError(
+                f"tensor {item.name!r} has datatype {item.datatype!r}", why=f"{DATATYPES[tensor.dtype]} is due"
+            )
+        check_shape(item.shape, tensor)
+        if raw is None:
+            found[item.name] = _of_json(item, tensor)
+        else:
+            found[item.name] = from_bytes(raw, name=item.name, datatype=item.datatype, shape=item.shape)
+    return found
+
+
+def _of_json(item: InputTensor, tensor: Tensor) -> NDArray[Any]:
+    size, text = math.prod(item.shape), bytes(item.data)
+    # Each value takes a byte and a comma at least: a shape that promises more than was sent is a lie.
+    if 2 * size - 1 > len(text):
+        raise SignatureError(f"tensor {tensor.name!r} has too few values", why=f"its shape says {size}")
+    nested = text.lstrip()[1:].lstrip()[:1] == b"["
+    kind = list[row_type(tensor)] if nested else flat_type(tensor, size)  # type: ignore[misc]
+    try:
+        cells = msgspec.json.decode(text, type=kind)
+    except msgspec.ValidationError as error:
+        raise SignatureError(f"tensor {tensor.name!r} is refused", why=str(error)) from None
+    if not nested:
+        return from_cells(cells, Tensor(tensor.name, tensor.dtype, (size,))).reshape(item.shape)
+    return from_cells(cells, Tensor(tensor.name, tensor.dtype, tuple(item.shape)))
+
+
+def _columns(decoder: Decoder, sent: Sequence[InputTensor], tail: memoryview) -> dict[str, Sequence[Any]]:
+    dtypes: dict[str, Dtype] = {c.name: c.dtype for c in decoder.signature.columns}
+    columns: dict[str, Sequence[Any]] = {}
+    for item, raw in _with_bytes(sent, tail):
+        taken = _TAKES.get(dtypes.get(item.name, ""), _INTEGERS)
+        if item.name in dtypes and item.datatype not in taken:
+            raise SignatureError(
+                f"column {item.name!r} has datatype {item.datatype!r}", why=f"{' or '.join(sorted(taken))} is due"
+            )
+        if item.name in columns:
+            raise SignatureError(f"column {item.name!r} is given twice")
+        if len(item.shape) not in {1, 2} or item.shape[1:] not in ([], [1]):
+            raise SignatureError(
+                f"column {item.name!r} has shape {item.shape}", why="a named column is [rows] or [rows, 1]"
+            )
+        columns[item.name] = _json_cells(item) if raw is None else _raw_cells(item, raw)
+    return columns
+
+
+def _json_cells(item: InputTensor) -> list[Cell]:
+    """The cells of a column, flat or nested."""
+    cells: list[Cell] = []
+    try:
+        for cell in _cells.decode(item.data or b"[]"):
+            cells.extend(cell if isinstance(cell, list) else [cell])
+    except msgspec.ValidationError as error:
+        raise SignatureError(f"column {item.name!r} is refused", why=str(error)) from None
+    if len(cells) != item.shape[0]:
+        raise SignatureError(f"column {item.name!r} has {len(cells)} values", why=f"its shape says {item.shape[0]}")
+    return cells
+
+
+def _raw_cells(item: InputTensor, raw: memoryview) -> list[Cell]:
+    array = from_bytes(raw, name=item.name, datatype=item.datatype, shape=item.shape[:1])
+    cells: list[Cell] = array.tolist()
+    if array.dtype.kind == "f":  # raw numbers know no null but NaN
+        return [None if cell != cell else cell for cell in cells]  # noqa: PLR0124 - only NaN differs from itself
+    return cells
+
+
+def _with_bytes(sent: Sequence[InputTensor], tail: memoryview) -> Sequence[tuple[InputTensor, memoryview | None]]:
+    """Each tensor with its bytes, or None where its values are in the JSON."""
+    pairs: list[tuple[InputTensor, memoryview | None]] = []
+    at = 0
+    for item in sent:
+        size = item.parameters.get("binary_data_size")
+        if size is None:
+            pairs.append((item, None))
+            continue
+        if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= len(tail) - at:
+            raise SignatureError(
+                f"tensor {item.name!r} has binary_data_size {size!r}", why=f"{len(tail) - at} bytes are left"
+            )
+        pairs.append((item, tail[at : at + size]))
+        at += size
+    if at != len(tail):
+        raise UsageError(f"{len(tail) - at} bytes follow the last tensor", why="binary_data_size says where each ends")
+    return pairs
+
+
+def _raw_request(decoder: Decoder, body: bytes) -> tuple[Infer, Input]:
+    """A body that is the only input itself: one row of it."""
+    asked = Infer(inputs=[], parameters={"binary_data_output": True})
+    if not isinstance(decoder, TensorDecoder) or len(decoder.tensors) != 1:
+        raise SignatureError("a raw body is for a model of one tensor", why=f"it takes {', '.join(decoder.names)}")
+    (tensor,) = decoder.tensors.values()
+    shape = [1, *tensor.shape[1:]]
+    if tensor.dtype == "string":
+        array: NDArray[Any] = np.empty(1, np.object_)
+        array[0] = _text(body, tensor.name)
+        return asked, decoder.of_arrays({tensor.name: array.reshape([1 if n < 0 else n for n in shape])})
+    if shape.count(-1) == 1:  # the one extent that varies follows from the size
+        one = -math.prod(shape) * np.dtype(NUMPY[tensor.dtype]).itemsize
+        shape[shape.index(-1)] = len(body) // max(one, 1)
+    raw = from_bytes(memoryview(body), name=tensor.name, datatype=DATATYPES[tensor.dtype], shape=shape)
+    return asked, decoder.of_arrays({tensor.name: raw})

@@ -1,0 +1,86 @@
+"""What models answer: checked against the signature, filled in where none answers, and made plain for writing."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from headrace.errors import SignatureError
+from headrace.models.signature import Column, Signature, Tensor
+from headrace.models.tensors import NUMPY, to_cells
+
+Check = Callable[[Mapping[str, Any], int], dict[str, Any]]
+"""Takes a model's raw outputs and the number of rows; gives outputs as replied, or raises ``ValueError``."""
+
+
+def checker(signature: Signature) -> Check:
+    """What checks the outputs of a model with this signature: lists for tables, arrays for tensors."""
+    if signature.kind == "table":
+        names = tuple(c.name for c in signature.outputs)
+        return lambda raw, count: checked(raw, names, count)
+    tensors = tuple(t for t in signature.outputs if isinstance(t, Tensor))
+    return lambda raw, count: {t.name: _tensor(raw[t.name], t, count) for t in tensors}
+
+
+def checked(raw: Mapping[str, Any], names: Sequence[str], count: int) -> dict[str, list[Any]]:
+    """A model's outputs as lists; raise ``ValueError`` unless each has ``count`` finite rows."""
+    outputs = {}
+    for name in names:
+        value = raw[name]
+        if len(value) != count:
+            raise ValueError(f"wrong shape: {name!r} has {len(value)} rows for {count}")
+        values = value.tolist()
+        finite = all(map(math.isfinite, values)) if value.ndim == 1 else bool(np.isfinite(value).all())
+        if not finite:
+            raise ValueError(f"{name!r} is not finite")
+        outputs[name] = values
+    return outputs
+
+
+def by_rows(signature: Signature) -> bool:
+    """Whether every input and output has one entry per row, so that several requests can be scored as one."""
+    fields = (*signature.inputs, *signature.outputs)
+    return all(isinstance(f, Column) or f.shape[:1] == (-1,) for f in fields)
+
+
+def check_default(signature: Signature, default: Mapping[str, float]) -> None:
+    """Raise ``SignatureError`` when a default cannot stand for an output: its extents vary, or it is text."""
+    for tensor in signature.outputs:
+        if (
+            isinstance(tensor, Tensor)
+            and tensor.name in default
+            and (-1 in tensor.shape[1:] or tensor.dtype == "string")
+        ):
+            raise SignatureError(
+                f"output {tensor.name!r} can have no default", why=f"it is {tensor.dtype} {list(tensor.shape)}"
+            )
+
+
+def filled(signature: Signature, default: Mapping[str, float], count: int) -> Mapping[str, Sequence[Any]]:
+    """The default as outputs of ``count`` rows."""
+    tensors = {t.name: t for t in signature.outputs if isinstance(t, Tensor)}
+    return {
+        name: np.full((count, *tensors[name].shape[1:]), value, NUMPY[tensors[name].dtype])  # type: ignore[misc]
+        if name in tensors
+        else [value] * count
+        for name, value in default.items()
+    }
+
+
+def plain(value: Any) -> Any:
+    """For msgspec's encoders: an array as nested lists."""
+    if isinstance(value, np.ndarray):
+        return to_cells(value)
+    raise NotImplementedError(type(value))
+
+
+def _tensor(value: Any, tensor: Tensor, count: int) -> Any:
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{tensor.name!r} is {type(value).__name__}, no tensor")
+    due = (count if tensor.shape[:1] == (-1,) else tensor.shape[0], *tensor.shape[1:]) if tensor.shape else ()
+    if len(value.shape) != len(due) or any(d not in {-1, n} for n, d in zip(value.shape, due, strict=True)):
+        raise ValueError(f"wrong shape: {tensor.name!r} is {list(value.shape)}, {list(due)} is due")
+    if value.dtype.kind == "f" and not np.isfinite(value).all():
+        raise ValueError(f"{tensor.name!r} is not finite")
+    return value
