@@ -200,14 +200,14 @@ def in_order(
 
 
 @hr.pipeline
-def traffic(every: int = 6) -> pl.DataFrame:
+def traffic(every: int = 7) -> pl.DataFrame:
     """What the endpoint will be asked from March to July: each month's features, computed before the next began."""
     flights, weather = hr.dataset("flights"), hr.dataset("weather")
     return in_order(*[requests(features(clean(as_known(flights, m)), weather), m, every) for m in MONTHS])
 
 
 @hr.pipeline
-def offline(every: int = 6) -> pl.DataFrame:
+def offline(every: int = 7) -> pl.DataFrame:
     """The same rows out of the features of the whole year, to hold what was served against."""
     rows = features(clean(hr.dataset("flights")), hr.dataset("weather"))
     return in_order(*[requests(rows, m, every) for m in MONTHS])

@@ -15,7 +15,7 @@ Report = dict[str, Any]
 
 @click.command()
 @click.option("--dir", "folder", default="headrace-flights", show_default=True, help="Where the project is copied to.")
-@click.option("--every", default=6, show_default=True, help="Send one in so many of the flights from March to July.")
+@click.option("--every", default=7, show_default=True, help="Send one in so many of the flights from March to July.")
 @click.option("--keep", is_flag=True, help="Leave the endpoint running.")
 @options
 def command(out: Output, folder: str, every: int, *, keep: bool) -> None:
