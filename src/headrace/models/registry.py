@@ -17,7 +17,6 @@ from headrace.models.aliases import aliases
 from headrace.models.artifact import Artifact
 from headrace.models.infer import cells_of, examples_frame, signature_of
 from headrace.models.signature import Signature
-from headrace.models.tensors import is_arrays, tensor_examples, tensor_signature
 from headrace.models.version import Lineage, ModelVersion
 from headrace.refs import Ref, checked_name
 from headrace.storage import manifest
@@ -147,12 +146,16 @@ def profile_of(files: Files, version: ModelVersion) -> dict[str, Any] | None:
 
 
 def _signature(artifact: Artifact, asked: Registration) -> Signature:
+    from headrace.models.tensors import is_arrays, tensor_signature
+
     if is_arrays(asked.example):
         return tensor_signature(artifact, asked.example, asked.answers)
     return signature_of(artifact, asked.example, nullable=asked.nullable)
 
 
 def _contents(artifact: Artifact, asked: Registration, signature: Signature) -> dict[str, bytes]:
+    from headrace.models.tensors import tensor_examples
+
     contents = {**artifact.files, SIGNATURE: _json(signature.to_json())}
     if EXAMPLES not in contents and signature.kind == "tensor":
         contents[EXAMPLES] = _json(tensor_examples(signature, asked.example, asked.answers))
