@@ -1,5 +1,6 @@
 """Parity: does the artifact to be served answer as the trained model does, on stored rows?"""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,8 @@ from headrace.errors import ParityFailed, UsageError
 from headrace.evaluation.metrics import LABEL_THRESHOLD
 
 SHOWN = 3
+CELLS = 6
+"""Of a row that an error shows."""
 
 
 @dataclass(frozen=True)
@@ -86,27 +89,58 @@ def parity(trained: ArrayLike, served: ArrayLike, *, tolerance: float, worst: in
     )
 
 
-def check(found: Parity, *, where: str = "", rows: Sequence[Mapping[str, Any]] = ()) -> None:
+def check(
+    found: Parity,
+    *,
+    where: str = "",
+    rows: Sequence[Mapping[str, Any]] = (),
+    rounded: Sequence[Sequence[str]] = (),
+) -> None:
     """Raise ``ParityFailed`` with the worst rows when the tolerance is exceeded.
 
     Args:
         found: The comparison.
         where: What was exported, for the message.
         rows: The input rows that ``found.worst`` names, in that order, to show.
+        rounded: For each of ``rows``, the columns whose rounding to float32 moves the trained model's answer.
     """
     if found.holds:
         return
     lines = []
     for place, number in enumerate(found.worst):
-        cells = f" {dict(rows[place])}" if place < len(rows) else ""
+        cells = _cells(rows[place], rounded[place] if rounded else ()) if place < len(rows) else ""
         lines.append(f"row {number}: trained {found.trained[place]:.6g}, served {found.served[place]:.6g}{cells}")
     raise ParityFailed(
         f"the artifact answers up to {found.max_difference:.3g} away from the trained model, "
         f"{found.tolerance:.3g} is allowed ({found.label_agreement:.2%} of {found.rows} labels agree)",
         where=where,
         why="; ".join(lines),
-        fix="keep numbers unscaled before trees (float32 moves splits), or pass tolerance= if this is small enough",
+        fix=_fix(found, any(rounded)),
     )
+
+
+def summary(report: Mapping[str, Any]) -> str:
+    """One line for people of what ``Parity.to_json`` gave."""
+    return (
+        f"{report['rows']} rows, answers differ by {report['max_difference']:.2g} at most "
+        f"({report['tolerance']:.2g} is allowed), {report['label_agreement']:.2%} of labels agree"
+    )
+
+
+def _cells(row: Mapping[str, Any], chosen: Sequence[str]) -> str:
+    """Some cells of a row, the rest counted."""
+    shown = {name: row[name] for name in (chosen or list(row))[:CELLS]}
+    more = len(row) - len(shown)
+    return f" {shown}" + (f" and {more} more" if more else "")
+
+
+def _fix(found: Parity, float32_moves: bool) -> str:
+    if float32_moves:
+        return "cast the numeric columns to Float32 before training: training then sees what the served model sees"
+    unscaled = "keep numbers unscaled before trees (float32 moves splits)"
+    if not math.isfinite(found.max_difference):
+        return unscaled
+    return f"{unscaled}, or pass tolerance= above {found.max_difference:.1e}, knowing that answers differ by as much"
 
 
 def _agreement(left: Any, right: Any) -> float:

@@ -17,6 +17,7 @@ from headrace.models.registry import EXAMPLES
 from headrace.models.runtime import Runtime
 from headrace.models.scoring import answers, batch_of, loaded
 from headrace.optimization.converter import Converter
+from headrace.optimization.rounding import moved_by
 
 if TYPE_CHECKING:
     import narwhals as nw
@@ -72,7 +73,8 @@ def optimized(converter: Converter, runtime: Runtime, model: Any, rows: Any, ask
             trained, answers(served, batch_of(frame, signature), artifact.outputs), tolerance=asked.tolerance
         )
     inputs = frame.select(list(artifact.inputs))
-    check(compared, where=type(model).__name__, rows=inputs[list(compared.worst)].rows(named=True))
+    if not compared.holds:
+        _refuse(converter, model, inputs, compared)
     artifact = replace(
         artifact,
         files={**artifact.files, EXAMPLES: _examples(artifact, inputs, trained, compared)},
@@ -80,6 +82,12 @@ def optimized(converter: Converter, runtime: Runtime, model: Any, rows: Any, ask
     )
     _check_metrics(model, artifact, rows, asked)
     return artifact
+
+
+def _refuse(converter: Converter, model: Any, inputs: "nw.DataFrame[Any]", found: Parity) -> None:
+    worst = inputs[list(found.worst)]
+    rounded = moved_by(converter, model, worst, tolerance=found.tolerance)
+    check(found, where=type(model).__name__, rows=worst.rows(named=True), rounded=rounded)
 
 
 def _examples(artifact: Artifact, inputs: "nw.DataFrame[Any]", trained: NDArray[np.float64], found: Parity) -> bytes:

@@ -1,5 +1,6 @@
 """Verbs over models: ``hr.optimize``, ``hr.predict``, ``hr.register``, ``hr.promote``, ``hr.champion_scores``."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
@@ -51,6 +52,8 @@ def optimize(
 ) -> Artifact:
     """Export a trained model and check on every row of ``on`` that the artifact answers alike.
 
+    What was found becomes part of the model's report; in a run the step's log says it too.
+
     Args:
         model: The trained model.
         on: Rows with at least the model's inputs.
@@ -63,13 +66,17 @@ def optimize(
         ParityFailed: Some answer differs by more.
         GateFailed: A metric dropped by more than ``max_drop``.
     """
+    from headrace.evaluation.parity import summary
     from headrace.journey.optimize import Optimization, optimized
     from headrace.sdk.tables import taking_tables
 
     platform, check = ambient.platform(), checks.get("check")
     score = taking_tables(check) if check is not None else None
     asked = Optimization(output, to, tolerance, checks.get("max_drop", {}), score)
-    return optimized(_converter(platform, model), platform.runtime(to), model, on, asked)
+    artifact = optimized(_converter(platform, model), platform.runtime(to), model, on, asked)
+    if ambient.current() is not None:
+        sys.stdout.write(f"parity of {type(model).__name__} as {to}: {summary(artifact.report['parity'])}\n")
+    return artifact
 
 
 @step

@@ -30,6 +30,23 @@ def test_nan_on_one_side_only_never_holds():
     assert parity([math.nan, 0.5], [0.5, 0.5], tolerance=1).max_difference == math.inf
 
 
+def test_an_error_shows_few_cells_and_those_that_float32_moves_first():
+    found = parity([0.1], [0.9], tolerance=0)
+    row = {f"c{number}": number for number in range(9)}
+    with pytest.raises(
+        ParityFailed, match=r"'c5': 5} and 3 more.*fix: keep numbers unscaled.*tolerance= above 8.0e-01"
+    ):
+        check(found, rows=[row])
+    with pytest.raises(ParityFailed, match=r"served 0.9 {'c8': 8} and 8 more - fix: cast .* to Float32"):
+        check(found, rows=[row], rounded=[("c8",)])
+
+
+def test_no_tolerance_makes_up_for_nan():
+    with pytest.raises(ParityFailed) as caught:
+        check(parity([math.nan], [0.5], tolerance=1))
+    assert "tolerance" not in caught.value.fix
+
+
 def test_several_outputs():
     found = parity([[0.1, 0.9], [0.2, 0.8]], [[0.1, 0.9], [0.2, 0.5]], tolerance=0.1)
     assert (found.worst[0], found.trained[0], found.served[0]) == (1, 0.8, 0.5)

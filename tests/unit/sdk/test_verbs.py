@@ -53,6 +53,15 @@ def test_the_pipeline_ends_in_a_registered_champion(project, report):
     assert version.report["parity"]["max_difference"] < 1e-6
 
 
+def test_the_steps_log_says_how_near_the_export_is(project, report):
+    (log,) = project.home.glob(f"runs/{report.run}/optimize.log")
+    parity = find(project.ledger(), "first").report["parity"]
+    said = (
+        f"parity of Pipeline as onnx: {parity['rows']} rows, answers differ by {parity['max_difference']:.2g} at most"
+    )
+    assert f"{said} (0.0001 is allowed), 100.00% of labels agree\n" in log.read_text()
+
+
 def test_lineage_licence_and_signature_follow_from_the_run(project, report):
     version = find(project.ledger(), "first")
     assert set(version.datasets) == {"wine@1"}
