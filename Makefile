@@ -9,7 +9,7 @@ PARALLEL := -n $(JOBS) --dist worksteal
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check docs bench bench-peers test-services test-heavy soak reference picture lock clean
+.PHONY: help setup demo test check docs bench bench-demo bench-peers test-services test-heavy soak reference picture lock clean
 
 help: ## say what each target does
 	@echo "headrace: make <target>"
@@ -55,6 +55,10 @@ docs: $(READY) ## build the documentation; a warning is an error
 bench: $(READY) ## measure pipelines and print the figures (benchmarks/out/pipelines.json)
 	@echo "make: measuring; let the machine idle meanwhile"
 	@$(BIN)/python -m benchmarks.pipelines
+
+bench-demo: $(READY) ## measure the demo, twice (benchmarks/out/demo.json)
+	@echo "make: measuring the demo; let the machine idle meanwhile"
+	@$(BIN)/python -m benchmarks.demo
 
 bench-peers: $(READY) ## install the peers that make bench compares with, each in an environment of its own
 	@echo "make: installing the peers below benchmarks/.peers"
