@@ -88,3 +88,10 @@ def test_again_reuses_every_step(told, folder):
     assert again["models"] == told["models"]
     assert again["seconds_to_endpoint"] < told["seconds_to_endpoint"]
     assert [alert for alert in again["alerts"] if alert not in told["alerts"]] == []
+
+
+def test_the_projects_own_tests_pass(told, folder):
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 0, done.stdout
+    assert " passed" in done.stdout
