@@ -8,8 +8,9 @@ import numpy as np
 
 from headrace.errors import HeadraceError, Unavailable, UsageError
 from headrace.gateway.faults import named, status_of
-from headrace.gateway.http import Response, Send
+from headrace.gateway.http import Request, Response, Send
 from headrace.models.tensors import to_cells
+from headrace.refs import Ref
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.outputs import plain
 from headrace.serving.records import DEFAULT
@@ -54,9 +55,25 @@ def parse(live: Live, body: bytes, how: Callable[[Decoder, bytes], Any]) -> Any:
         raise
 
 
+def refuse_foreign_type(request: Request) -> None:
+    """Refuse a body that says it is not JSON; none said, and what curl says unasked, pass as JSON."""
+    said = request.headers.get(b"content-type")
+    if said is None or said == b"application/json":
+        return
+    kind = said.partition(b";")[0].strip().lower()
+    if kind not in {b"application/json", b"application/x-www-form-urlencoded", b"application/octet-stream"}:
+        raise UsageError(f"content type {kind.decode('latin-1')!r} is refused", why="application/json is due")
+
+
 def error_body(error: HeadraceError) -> Response:
     """The reply of TensorFlow Serving and of the Open Inference Protocol to an error."""
     return Response(status_of(error), encode({"error": str(error)}))
+
+
+def versions_of(live: Live) -> list[str]:
+    """Loaded versions of the model that the schedule prefers, in its order."""
+    references = [Ref.parse(scorer.name) for scorer in live.scorers]
+    return [ref.selector for ref in references if ref.name == references[0].name]
 
 
 def by_rows(answer: Answer) -> Sequence[Mapping[str, Any]]:

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from headrace.errors import NotFound
 from headrace.gateway.answers import encode, error_body
+from headrace.gateway.encodings import UnreadableBody, packed, unpacked
 from headrace.gateway.http import TEXT, Request, Response, Send
 from headrace.gateway.metrics import rendered
 from headrace.gateway.mlflow import MlflowScoring
@@ -50,6 +51,12 @@ class Gateway:
         if refusal is not None:
             send(refusal)
             return
+        if b"accept-encoding" in request.headers or b"content-encoding" in request.headers:
+            try:
+                send = _recoded(request, send)
+            except UnreadableBody as error:
+                send(Response(error.status, encode({"error": str(error)})))
+                return
         route = self._routes.get(request.target)
         if route is None:
             path = request.target.partition(b"?")[0].decode("latin-1")
@@ -82,6 +89,15 @@ class Gateway:
             send(error_body(NotFound(f"nothing is served at {path[:200]}", fix="GET /metrics")))
             return
         send(Response(200, rendered(self._plane).encode(), TEXT))
+
+
+def _recoded(request: Request, send: Send) -> Send:
+    """Unpack the request's body; return a ``send`` that packs the reply as the caller wants it."""
+    headers = request.headers
+    if b"content-encoding" in headers:
+        request.body = unpacked(request.body, headers[b"content-encoding"])
+    accepted = headers.get(b"accept-encoding", b"")
+    return (lambda response: send(packed(response, accepted))) if accepted else send
 
 
 def _host_name(host: bytes) -> str:

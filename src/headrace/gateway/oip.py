@@ -7,21 +7,26 @@ import re
 from typing import Any
 from urllib.parse import unquote
 
+import msgspec
+
 from headrace import __version__
 from headrace.errors import HeadraceError, NotFound, Unavailable, UsageError
-from headrace.gateway.answers import encode, error_body, parse, respond
+from headrace.gateway.answers import encode, error_body, parse, refuse_foreign_type, respond, versions_of
 from headrace.gateway.http import Request, Response, Send
 from headrace.gateway.oip_reply import infer_reply, wanted_outputs
 from headrace.gateway.oip_request import DATATYPES, parse_infer
-from headrace.gateway.tfs import refuse_foreign_type
+from headrace.gateway.triton import EXTENSIONS, configuration, index, statistics
 from headrace.models.signature import Column, Tensor
-from headrace.refs import Ref
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.rendezvous import Answer, Live
 
-_MODEL = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?(/ready|/infer)?")
+_MODEL = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?(/ready|/infer|/stats|/config)?")
+_CHANGE = re.compile(r"/v2/repository/models/[^/]+/(load|unload)")
 _HEADER = b"inference-header-content-length"
-_EXTENSIONS = ("binary_tensor_data",)
+
+
+class _Index(msgspec.Struct):
+    ready: bool = False
 
 
 class OpenInference:
@@ -39,17 +44,40 @@ class OpenInference:
                 _only(request, b"POST")
                 self._infer(unquote(found[1]), found[2], request, send)
                 return
+            if path.startswith("/v2/repository/"):
+                _only(request, b"POST")
+                send(self._repository(path, request.body))
+                return
             _only(request, b"GET", b"HEAD")
-            if found:
-                send(self._ready(found) if found[3] else self._model_metadata(unquote(found[1]), found[2]))
-            else:
-                send(self._server(path))
+            send(self._read(found) if found else self._server(path))
         except HeadraceError as error:
             send(error_body(error))
 
+    def _read(self, found: re.Match[str]) -> Response:
+        name, what = unquote(found[1]), found[3]
+        if what == "/ready":
+            return self._ready(found)
+        if what is None and name == "stats" and name not in self._plane.names:
+            served = [self._plane.live(n) for n in self._plane.names if self._plane.status(n).state == "serving"]
+            return Response(200, encode({"model_stats": [row for live in served for row in statistics(live)]}))
+        live = self._find(name, found[2])
+        if what == "/stats":
+            return Response(200, encode({"model_stats": statistics(live)}))
+        return Response(200, encode(configuration(live) if what == "/config" else _metadata(name, live)))
+
+    def _repository(self, path: str, body: bytes) -> Response:
+        if path == "/v2/repository/index":
+            return Response(200, encode(index(self._plane, ready=_only_ready(body))))
+        if _CHANGE.fullmatch(path):
+            raise UsageError(
+                "models are not loaded or unloaded on the scoring port",
+                fix="headrace serving deploy: what is deployed is loaded",
+            )
+        raise NotFound(f"nothing is served at {path[:200]}")
+
     def _server(self, path: str) -> Response:
         if path == "/v2":
-            return Response(200, encode({"name": "headrace", "version": __version__, "extensions": _EXTENSIONS}))
+            return Response(200, encode({"name": "headrace", "version": __version__, "extensions": EXTENSIONS}))
         if path == "/v2/health/live":
             return Response(200, encode({"live": True}))
         if path == "/v2/health/ready":
@@ -72,18 +100,6 @@ class OpenInference:
             return Response(503, encode({"name": name, "ready": False}))
         return Response(200, encode({"name": name, "ready": True}))
 
-    def _model_metadata(self, name: str, version: str | None) -> Response:
-        live = self._find(name, version)
-        versions = [Ref.parse(scorer.name).selector for scorer in live.scorers[:1]]
-        body = {
-            "name": name,
-            "versions": versions,
-            "platform": "headrace",
-            "inputs": [_described(f) for f in live.signature.inputs],
-            "outputs": [_described(f) for f in live.signature.outputs],
-        }
-        return Response(200, encode(body))
-
     def _infer(self, name: str, version: str | None, request: Request, send: Send) -> None:
         refuse_foreign_type(request)
         live = self._find(name, version)
@@ -95,6 +111,23 @@ class OpenInference:
             return infer_reply(answer, live.signature, name=name, asked=asked, wanted=wanted)
 
         respond(self._plane, live, parsed, render=render, send=send, fail=error_body)
+
+
+def _metadata(name: str, live: Live) -> dict[str, Any]:
+    return {
+        "name": name,
+        "versions": versions_of(live),
+        "platform": "headrace",
+        "inputs": [_described(f) for f in live.signature.inputs],
+        "outputs": [_described(f) for f in live.signature.outputs],
+    }
+
+
+def _only_ready(body: bytes) -> bool:
+    try:
+        return msgspec.json.decode(body or b"{}", type=_Index).ready
+    except msgspec.DecodeError as error:
+        raise UsageError("this is no index request", why=str(error), fix='{"ready": true}') from None
 
 
 def _header_bytes(request: Request) -> int | None:

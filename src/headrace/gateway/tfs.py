@@ -1,4 +1,4 @@
-"""TensorFlow Serving's REST protocol: predict by rows or columns, status, metadata, one version.
+"""TensorFlow Serving's REST protocol: predict by rows or columns, classify, regress, status, metadata.
 
 Shapes follow tensorflow/serving@9d981c5c (docs/reference/protocols.md); errors are ``{"error": text}``.
 """
@@ -12,17 +12,28 @@ import msgspec
 from msgspec import UNSET
 
 from headrace.errors import HeadraceError, NotFound, UsageError
-from headrace.gateway.answers import by_rows, encode, error_body, parse, respond, single
+from headrace.gateway.answers import (
+    by_rows,
+    encode,
+    error_body,
+    parse,
+    refuse_foreign_type,
+    respond,
+    single,
+    versions_of,
+)
 from headrace.gateway.http import Request, Response, Send
+from headrace.gateway.tfs_examples import check_outputs, classify_reply, parse_examples, regress_reply
 from headrace.models.signature import Column, Dtype, Tensor
-from headrace.refs import Ref
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.rendezvous import Answer, Live
 from headrace.serving.request import Input
 from headrace.serving.tensors import Decoder
 
-_PREDICT = re.compile(r"/v1/models/([^/:]+)(?:/versions/([^/:]+))?:predict")
-_READ = re.compile(r"/v1/models/([^/:]+)(?:/versions/([^/:]+))?(/metadata)?")
+_WHICH = r"/v1/models/([^/:]+)(?:/versions/([^/:]+)|/labels/([^/:]+))?"
+_ACT = re.compile(_WHICH + ":(predict|classify|regress)", re.IGNORECASE)
+_READ = re.compile(_WHICH + "(/metadata)?", re.IGNORECASE)
+_SIGNATURES = frozenset({"", "serving_default"})
 _DTYPES: dict[Dtype, str] = {
     "bool": "DT_BOOL",
     "uint8": "DT_UINT8",
@@ -49,10 +60,10 @@ class TensorFlowServing:
     def __call__(self, request: Request, path: str, send: Send) -> None:
         """Answer a request below ``/v1``."""
         try:
-            if request.method == b"POST" and (found := _PREDICT.fullmatch(path)):
-                self._predict(self._find(found[1], found[2]), request, send)
+            if request.method == b"POST" and (found := _ACT.fullmatch(path)):
+                self._act(found, request, send)
             elif request.method in {b"GET", b"HEAD"} and (found := _READ.fullmatch(path)):
-                send(self._metadata(found[1], found[2]) if found[3] else self._status(found[1], found[2]))
+                send(self._metadata(found) if found[4] else self._status(found))
             elif path == "/v1/models" and request.method == b"GET":
                 raise UsageError("Missing model name in request.")
             else:
@@ -60,38 +71,51 @@ class TensorFlowServing:
         except HeadraceError as error:
             send(error_body(error))
 
-    def _find(self, name: str, version: str | None) -> Live:
-        name = unquote(name)
-        return self._plane.live(name) if version is None else self._plane.version(name, _number(version))
+    def _find(self, found: re.Match[str]) -> Live:
+        name, version, label = unquote(found[1]), found[2], found[3]
+        try:
+            if label is not None:
+                return self._plane.label(name, unquote(label))
+            return self._plane.live(name) if version is None else self._plane.version(name, _number(version))
+        except NotFound as error:
+            which = f"Latest({name})" if version is None else f"Specific({name}, {version})"
+            raise NotFound(f"Servable not found for request: {which}", why=str(error)) from None
 
-    def _predict(self, live: Live, request: Request, send: Send) -> None:
+    def _act(self, found: re.Match[str], request: Request, send: Send) -> None:
+        live, method = self._find(found), found[4].lower()
         refuse_foreign_type(request)
-        parsed, by_rows = parse(live, request.body, _parse)
-        render = _rows_reply if by_rows else _columns_reply
+        if method == "predict":
+            parsed, rows = parse(live, request.body, _parse)
+            render = _rows_reply if rows else _columns_reply
+        else:
+            check_outputs(method, live.signature)
+            parsed, signature_name = parse(live, request.body, parse_examples)
+            _check_signature_name(signature_name)
+            render = _classify if method == "classify" else _regress
         respond(self._plane, live, parsed, render=render, send=send, fail=error_body)
 
-    def _status(self, name: str, version: str | None) -> Response:
-        status = self._plane.status(unquote(name))
-        if status.deployment is None:
-            state, code = ("LOADING", "OK") if status.state == "loading" else ("END", "UNAVAILABLE")
-            if version is not None:
-                raise NotFound(f"Could not find version {version} of model {name}")
-            return _statuses([("0", state, code, status.refused)])
-        live = self._find(name, version)
-        own = Ref.parse(self._plane.live(unquote(name)).scorers[0].name).name
-        loaded = [ref for scorer in live.scorers if (ref := Ref.parse(scorer.name)).name == own]
-        return _statuses([(ref.selector, "AVAILABLE", "OK", "") for ref in loaded])
+    def _status(self, found: re.Match[str]) -> Response:
+        name, version = unquote(found[1]), found[2]
+        try:
+            status = self._plane.status(name)
+            if status.deployment is None and version is None:
+                state, code = ("LOADING", "OK") if status.state == "loading" else ("END", "UNAVAILABLE")
+                return _statuses([("0", state, code, status.refused)])
+            live = self._find(found)
+        except NotFound:
+            which = "any versions" if version is None else f"version {version}"
+            raise NotFound(f"Could not find {which} of model {name}") from None
+        return _statuses([(number, "AVAILABLE", "OK", "") for number in versions_of(live)])
 
-    def _metadata(self, name: str, version: str | None) -> Response:
-        live = self._find(name, version)
-        own = Ref.parse(live.scorers[0].name)
+    def _metadata(self, found: re.Match[str]) -> Response:
+        live = self._find(found)
         signature = {
             "inputs": {f.name: _tensor_info(f) for f in live.signature.inputs},
             "outputs": {f.name: _tensor_info(f) for f in live.signature.outputs},
             "method_name": "tensorflow/serving/predict",
         }
         body = {
-            "model_spec": {"name": unquote(name), "signature_name": "", "version": own.selector},
+            "model_spec": {"name": unquote(found[1]), "signature_name": "", "version": versions_of(live)[0]},
             "metadata": {"signature_def": {"signature_def": {"serving_default": signature}}},
         }
         return Response(200, encode(body))
@@ -102,7 +126,13 @@ def _parse(decoder: Decoder, body: bytes) -> tuple[Input, bool]:
     parser = decoder.parsers.get("tfs")
     if parser is None:
         parser = decoder.parsers["tfs"] = _compiled(decoder)
-    given = parser.decode(body)
+    try:
+        given = parser.decode(body)
+    except msgspec.ValidationError as error:
+        if "$.signature_name" in str(error):
+            raise UsageError("'signature_name' key must be a string value.") from None
+        raise
+    _check_signature_name(given.signature_name)
     if given.instances is not UNSET and given.inputs is UNSET:
         return decoder.of_rows(given.instances), True
     if given.inputs is not UNSET and given.instances is UNSET:
@@ -116,7 +146,7 @@ def _compiled(decoder: Decoder) -> Any:
     fields: list[Any] = [
         ("instances", list[decoder.row] | msgspec.UnsetType, UNSET),  # type: ignore[name-defined]
         ("inputs", decoder.columns | msgspec.UnsetType, UNSET),
-        ("signature_name", str | None, None),
+        ("signature_name", str, ""),
     ]
     return msgspec.json.Decoder(msgspec.defstruct("Predict", fields))
 
@@ -147,14 +177,17 @@ def _b64(cells: Any) -> Any:
     return {"b64": base64.b64encode(cells if isinstance(cells, bytes) else cells.encode()).decode()}
 
 
-def refuse_foreign_type(request: Request) -> None:
-    """Refuse a body that says it is not JSON; none said, and what curl says unasked, pass as JSON."""
-    said = request.headers.get(b"content-type")
-    if said is None or said == b"application/json":
-        return
-    kind = said.partition(b";")[0].strip().lower()
-    if kind not in {b"application/json", b"application/x-www-form-urlencoded", b"application/octet-stream"}:
-        raise UsageError(f"content type {kind.decode('latin-1')!r} is refused", why="application/json is due")
+def _classify(_live: Live, answer: Answer) -> Response:
+    return classify_reply(answer)
+
+
+def _regress(_live: Live, answer: Answer) -> Response:
+    return regress_reply(answer)
+
+
+def _check_signature_name(name: str) -> None:
+    if name not in _SIGNATURES:
+        raise UsageError(f'Serving signature key "{name}" not found.')
 
 
 def _number(text: str) -> int:

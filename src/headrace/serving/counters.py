@@ -1,5 +1,6 @@
 """Plain numbers about what was served; the gateway renders them for Prometheus."""
 
+import time
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
@@ -42,15 +43,16 @@ class Histogram:
 
 @dataclass(slots=True)
 class ScorerCounters:
-    """How one model version did: requests ``scored`` in time and ``late``, ``failed``, and answers it ``won``."""
+    """How one model version did: requests ``scored`` in time and ``late`` with their ``rows``, ``failed``, ``won``."""
 
     scored: int = 0
     late: int = 0
     failed: int = 0
     won: int = 0
+    rows: int = 0
     seconds: Histogram = field(default_factory=Histogram)
 
-    def took(self, outcome: Outcome, elapsed_s: float, *, late: bool) -> None:
+    def took(self, outcome: Outcome, elapsed_s: float, *, late: bool, rows: int) -> None:
         """Count one outcome."""
         if outcome.error:
             self.failed += 1
@@ -59,6 +61,7 @@ class ScorerCounters:
             self.late += 1
         else:
             self.scored += 1
+        self.rows += rows
         self.seconds.add(elapsed_s)
 
 
@@ -72,6 +75,7 @@ class EndpointCounters:
         defaults: Answered by the default.
         refused: Requests that did not fit the signature.
         past_deadline: Answered more than 10 ms after the deadline.
+        last_ms: Unix milliseconds of the last reply; 0 before the first.
         limit_s: The deadline and those 10 ms.
         seconds: From arrival to reply.
         scorers: By model version.
@@ -82,6 +86,7 @@ class EndpointCounters:
     defaults: int = 0
     refused: int = 0
     past_deadline: int = 0
+    last_ms: int = 0
     limit_s: float = 0.0
     seconds: Histogram = field(default_factory=Histogram)
     scorers: dict[str, ScorerCounters] = field(default_factory=lambda: defaultdict(ScorerCounters))
@@ -89,6 +94,7 @@ class EndpointCounters:
     def answered(self, winner: str, elapsed_s: float, *, rows: int) -> None:
         """Count one reply."""
         self.requests += 1
+        self.last_ms = time.time_ns() // 1_000_000
         self.rows += rows
         self.seconds.add(elapsed_s)
         if elapsed_s > self.limit_s:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from headrace.errors import NotFound, Unavailable
+from headrace.errors import NotFound, Unavailable, UsageError
 from headrace.models.signature import Signature
 from headrace.refs import Ref, new_id
 from headrace.serving.counters import EndpointCounters
@@ -62,6 +62,7 @@ class DataPlane:
         self._refused: dict[str, str] = {}
         self._writers: dict[str, LogWriter] = {}
         self._draining: list[Live] = []
+        self._aliases: dict[tuple[str, str], list[int]] = {}
         self.counters: dict[str, EndpointCounters] = {}
         self._ticker = loop.call_later(_TICK_S, self._tick)
 
@@ -106,6 +107,28 @@ class DataPlane:
             schedule = [(0, live.deployment.endpoint.deadline_s)]
             live.alone[wanted] = replace(live, scorers=found, schedule=schedule, default={}, open=0, alone={})
         return live.alone[wanted]
+
+    def label(self, name: str, label: str) -> Live:
+        """One model of the endpoint alone: the version that an alias of its preferred model means.
+
+        An alias that was moved to a version that is not loaded goes on meaning the version before.
+
+        Raises:
+            UsageError: There is no such alias, or none of its versions is loaded.
+            NotFound: No such endpoint.
+            Unavailable: The endpoint is not ready.
+        """
+        live = self.live(name)
+        own = Ref.parse(live.scorers[0].name).name
+        loaded = {scorer.name for scorer in live.scorers}
+        for number in reversed(self._aliases.get((own, label), [])):
+            if f"{own}@{number}" in loaded:
+                return self.version(name, number)
+        raise UsageError(f"Unrecognized servable version label: {label}")
+
+    def move(self, model: str, alias: str, version: int) -> None:
+        """Remember that an alias was moved."""
+        self._aliases.setdefault((model, alias), []).append(version)
 
     def predict(self, live: Live, given: Input, reply: Reply) -> None:
         """Score ``given`` and call ``reply`` exactly once, now or later."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 
 from headrace.errors import HeadraceError
+from headrace.models.aliases import KIND as MOVED
 from headrace.models.runtime import Runtime
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.deployment import KIND, Deployment
@@ -46,7 +47,7 @@ class Follower:
         self._post, self._names = post, frozenset(names)
         self._models: dict[str, Model] = {}
         self._again: dict[str, Fact] = {}
-        self._seen = 0
+        self._seen = self._seen_moves = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="deployments", daemon=True)
 
@@ -63,6 +64,7 @@ class Follower:
         while True:
             try:
                 step()
+                self._follow_aliases()
                 self._unload()
             except Exception as error:  # noqa: BLE001 - whatever the ledger holds, what serves goes on
                 _report(error)
@@ -91,6 +93,11 @@ class Follower:
         for name, fact in newest.items():
             if refusal := self._serve(fact):
                 self._post(self._plane.refuse, name, refusal)
+
+    def _follow_aliases(self) -> None:
+        for fact in self._ledger.query(MOVED, after=self._seen_moves):
+            self._seen_moves = fact.seq
+            self._post(self._plane.move, fact.subject, fact.body["alias"], fact.body["version"])
 
     def _serve(self, fact: Fact) -> str:
         """Load what a deployment needs and make it serve; return why not, or nothing."""

@@ -135,7 +135,7 @@ class Rendezvous:
             return
         live = self._live
         name = live.scorers[slot].name
-        live.counters.scorers[name].took(outcome, outcome.at - self._started, late=True)
+        live.counters.scorers[name].took(outcome, outcome.at - self._started, late=True, rows=self.input.count)
         if live.log is not None:
             entry = Late(name, outcome.outputs, outcome.at - self._started, outcome.error)
             live.log.add(self.id, _encode(entry), time.time_ns() // 1_000_000)
@@ -204,7 +204,7 @@ class Rendezvous:
             else:
                 elapsed = outcome.at - self._started
                 scores.append((scorer.name, outcome.outputs, elapsed, outcome.error))
-                counters[scorer.name].took(outcome, elapsed, late=False)
+                counters[scorer.name].took(outcome, elapsed, late=False, rows=self.input.count)
         return scores, waiting
 
     def _reason(self) -> str:

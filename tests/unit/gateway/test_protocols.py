@@ -6,6 +6,7 @@ import pytest
 from served import ROW
 
 from headrace import __version__
+from headrace.gateway.triton import EXTENSIONS
 from headrace.refs import id_time_ms
 
 ROWS = [ROW, {**ROW, "ph": None, "grape": "merlot"}]
@@ -129,7 +130,7 @@ def test_status_and_metadata_of_tensorflow_serving(get):
 def test_metadata_and_health_of_the_open_inference_protocol(get):
     assert get("/v2/health/live") == (200, {"live": True})
     assert get("/v2/health/ready") == (200, {"ready": True, "live": True})
-    assert get("/v2") == (200, {"name": "headrace", "version": __version__, "extensions": ["binary_tensor_data"]})
+    assert get("/v2") == (200, {"name": "headrace", "version": __version__, "extensions": list(EXTENSIONS)})
     assert get("/v2/models/wine/ready") == (200, {"name": "wine", "ready": True})
     assert get("/v2/models/wine/versions/3/ready")[0] == 200
     status, reply = get("/v2/models/wine")

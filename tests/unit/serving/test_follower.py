@@ -1,3 +1,4 @@
+import json
 import threading
 import time
 
@@ -5,6 +6,7 @@ import pytest
 from served import Gated
 from wine_project import ROW, WineProject
 
+from headrace.models.aliases import Move, move
 from headrace.serving.deployment import KIND, current
 from headrace.serving.follower import Follower
 from headrace.storage.ledger import Fact
@@ -152,3 +154,23 @@ def test_many_flips_under_load_fail_nothing_and_mix_nothing(project, follow):
     assert {a.winner for a in answers} == set(due)
     for answer in answers:
         assert answer.values == pytest.approx([due[answer.winner]], abs=1e-3)
+
+
+def test_aliases_become_labels_once_their_version_is_loaded(project, follow):
+    first, second = project.register(0.5), project.register(1.5)
+    ledger = project.platform.ledger()
+    move(ledger, "wine", Move("champion", 1))
+    project.deploy(first)
+    gate = follow()
+    until(gate.client.ready)
+
+    def champion():
+        reply = gate.client.request("GET", "/v1/models/wine/labels/champion")
+        return json.loads(reply.body).get("model_version_status", [{}])[0].get("version")
+
+    until(lambda: champion() == "1")
+    move(ledger, "wine", Move("champion", 2))
+    until(lambda: gate.plane._aliases["wine", "champion"] == [1, 2])
+    assert champion() == "1"
+    project.deploy(second)
+    until(lambda: champion() == "2")

@@ -1,0 +1,106 @@
+"""TensorFlow Serving's classify and regress: examples are features by name, with a context that all of them share."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from headrace.errors import SignatureError, UsageError
+from headrace.gateway.answers import encode
+from headrace.gateway.http import Response
+from headrace.models.signature import Signature, Tensor
+from headrace.models.tensors import text_of, to_cells
+from headrace.serving.rendezvous import Answer
+from headrace.serving.request import Input
+from headrace.serving.tensors import Decoder
+
+
+class _Asked(msgspec.Struct):
+    examples: list[dict[str, Any]] | None = None
+    context: dict[str, Any] = {}
+    signature_name: str = ""
+
+
+_asked = msgspec.json.Decoder(_Asked)
+
+
+def parse_examples(decoder: Decoder, body: bytes) -> tuple[Input, str]:
+    """The request's rows and its ``signature_name``.
+
+    Raises:
+        UsageError: The request has no examples, or they are no objects.
+        SignatureError: Features do not fit the signature, or the context repeats one of an example's.
+    """
+    try:
+        asked = _asked.decode(body)
+    except msgspec.ValidationError as error:
+        raise _said(error) from None
+    if asked.examples is None:
+        raise UsageError("When method is classify or regress, key 'examples' is expected and was not found")
+    if not asked.examples:
+        raise UsageError("'examples' value is an empty array")
+    ranks = {f.name: len(f.shape) if isinstance(f, Tensor) else 1 for f in decoder.signature.inputs}
+    records = []
+    for number, example in enumerate(asked.examples):
+        again = asked.context.keys() & example.keys()
+        if again:
+            raise SignatureError(f"feature {min(again)!r} is in the context and in example {number}")
+        features = {**asked.context, **example}
+        records.append({name: _feature(value, ranks.get(name, 1)) for name, value in features.items()})
+    return decoder.of_records(records), asked.signature_name
+
+
+def check_outputs(method: str, signature: Signature) -> None:
+    """Raise ``UsageError`` when this method cannot put the signature's outputs into words."""
+    wide = [f for f in signature.outputs if isinstance(f, Tensor) and f.shape not in {(-1,), (-1, 1)}]
+    if method == "regress" and (len(signature.outputs) != 1 or wide):
+        raise UsageError("Expected one value per example", why="the model gives more", fix="use :predict")
+    if method == "classify" and any(len(f.shape) != 2 for f in wide):  # noqa: PLR2004 - rows and classes
+        raise UsageError("Expected scores of shape [examples, classes]", fix="use :predict")
+
+
+def classify_reply(answer: Answer) -> Response:
+    """Pairs of label and score, by example.
+
+    Outputs named ``classes`` and ``scores`` are just that. Otherwise the columns of the only output are the classes,
+    labelled by their position, or each output is a class of its own name.
+    """
+    outputs = {name: np.asarray(values) for name, values in answer.outputs.items()}
+    if outputs.keys() == {"classes", "scores"}:
+        columns = (to_cells(np.atleast_2d(outputs[name].T).T) for name in ("classes", "scores"))
+        pairs = [list(zip(map(str, c), s, strict=True)) for c, s in zip(*columns, strict=True)]
+        return Response(200, encode({"results": pairs}))
+    if len(outputs) == 1 and next(iter(outputs.values())).ndim > 1:
+        (scores,) = outputs.values()
+        labels: Sequence[str] = [str(i) for i in range(scores.shape[1])]
+    else:
+        scores, labels = np.column_stack(list(outputs.values())), list(outputs)
+    return Response(200, encode({"results": [list(zip(labels, row, strict=True)) for row in scores.tolist()]}))
+
+
+def regress_reply(answer: Answer) -> Response:
+    """One value an example."""
+    (values,) = answer.outputs.values()
+    return Response(200, encode({"results": np.asarray(values).ravel().tolist()}))
+
+
+def _feature(value: Any, rank: int) -> Any:
+    """A feature as the decoder takes it: a list of one is its value where one is due, and the other way round."""
+    if isinstance(value, Mapping):
+        return text_of(dict(value))
+    if isinstance(value, list):
+        cells = [text_of(v) if isinstance(v, dict) else v for v in value]
+        return cells[0] if rank == 1 and len(cells) == 1 else cells
+    return [value] if rank > 1 else value
+
+
+def _said(error: msgspec.ValidationError) -> UsageError:
+    text = str(error)
+    if "$.signature_name" in text:
+        return UsageError("'signature_name' key must be a string value.")
+    if "$.examples[" in text:
+        return UsageError("Example must be JSON object", why=text)
+    if "$.examples" in text:
+        return UsageError("Expecting 'examples' value to be an list/array", why=text)
+    return UsageError("this is no classify or regress request", why=text)
