@@ -17,7 +17,8 @@ from headrace.sdk import ambient, mirror
 from headrace.sdk.running import Request, run
 from headrace.settings import Settings
 
-pytestmark = [pytest.mark.service, pytest.mark.filterwarnings("ignore")]  # MLflow's own imports warn
+# MLflow's own imports warn, and it may take its time to start.
+pytestmark = [pytest.mark.service, pytest.mark.timeout(180), pytest.mark.filterwarnings("ignore")]
 
 PIPELINE = """
 import headrace as hr
