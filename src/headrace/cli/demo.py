@@ -172,5 +172,5 @@ def _closing(report: Report, root: Path, *, keep: bool) -> list[str]:
         *aligned([{"what": what, "value": value} for what, value in facts.items()], ["what", "value"]),
         "",
         f"Try next, in {root}:",
-        *[f"  {line}{'   # ' + why if why else ''}" for line, why in tries.items()],
+        *[f"  {line:<30}  {'# ' + why if why else ''}".rstrip() for line, why in tries.items()],
     ]
