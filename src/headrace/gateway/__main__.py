@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import gc
+import os
 import signal
 import sys
 from collections.abc import Coroutine, Sequence
@@ -13,6 +14,7 @@ from headrace.assembly import open_platform
 from headrace.errors import HeadraceError, Unavailable, UsageError
 from headrace.gateway.app import Gateway
 from headrace.gateway.http import Server
+from headrace.gateway.vertex import vertex_routes
 from headrace.journey.platform import Platform
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.follower import Follower
@@ -39,7 +41,7 @@ async def serve(platform: Platform, names: Sequence[str], host: str, port: int) 
         post=loop.call_soon_threadsafe,
         names=names,
     )
-    server = Server(Gateway(plane), loop)
+    server = Server(Gateway(plane, vertex=vertex_routes(os.environ)), loop)
     try:
         bound = await server.listen(host, port)
     except OSError as error:

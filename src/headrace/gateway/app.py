@@ -10,7 +10,9 @@ from headrace.gateway.http import TEXT, Request, Response, Send
 from headrace.gateway.metrics import rendered
 from headrace.gateway.mlflow import MlflowScoring
 from headrace.gateway.oip import OpenInference
+from headrace.gateway.openapi import document
 from headrace.gateway.tfs import TensorFlowServing
+from headrace.gateway.vertex import Vertex, VertexRoutes
 from headrace.serving.dataplane import DataPlane
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -27,9 +29,12 @@ class Gateway:
     Args:
         plane: What scores.
         hosts: Host names it answers to besides loopback's.
+        vertex: Routes of Vertex AI that it answers besides its own.
     """
 
-    def __init__(self, plane: DataPlane, hosts: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, plane: DataPlane, hosts: frozenset[str] = frozenset(), vertex: VertexRoutes | None = None
+    ) -> None:
         self._plane = plane
         self._hosts = _LOOPBACK | hosts
         self._known_hosts: set[bytes] = set()
@@ -42,8 +47,10 @@ class Gateway:
             "health": mlflow,
             "version": mlflow,
             "metrics": self._metrics,
+            "openapi.json": self._openapi,
         }
-        self._routes: dict[bytes, tuple[Protocol, str]] = {}
+        hosted = Vertex(plane, vertex or VertexRoutes())
+        self._routes: dict[bytes, tuple[Protocol, str]] = {path.encode(): (hosted, path) for path in hosted.paths}
 
     def __call__(self, request: Request, send: Send) -> None:
         """Answer one request; see ``http.Handler``."""
@@ -89,6 +96,12 @@ class Gateway:
             send(error_body(NotFound(f"nothing is served at {path[:200]}", fix="GET /metrics")))
             return
         send(Response(200, rendered(self._plane).encode(), TEXT))
+
+    def _openapi(self, request: Request, path: str, send: Send) -> None:
+        if path != "/openapi.json" or request.method not in {b"GET", b"HEAD"}:
+            send(error_body(NotFound(f"nothing is served at {path[:200]}", fix="GET /openapi.json")))
+            return
+        send(Response(200, encode(document(self._plane))))
 
 
 def _recoded(request: Request, send: Send) -> Send:

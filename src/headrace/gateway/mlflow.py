@@ -1,9 +1,12 @@
 """MLflow's scoring protocol (3.17), which is also SageMaker's: ``/invocations`` for the server's first endpoint.
 
-Bodies hold exactly one of ``dataframe_split``, ``dataframe_records``, ``instances`` and ``inputs``. A body that is no
-such JSON is 400; one that does not fit the model's signature (unnamed, missing or extra columns, wrong types) is 422.
+JSON bodies hold exactly one of ``dataframe_split``, ``dataframe_records``, ``instances`` and ``inputs``, or are a list
+of records; ``params`` are taken and have no effect, as on an MLflow model without any. CSV and Parquet are tables. A
+body that is no such thing is 400; one that does not fit the model's signature (unnamed, missing or extra columns, wrong
+types) is 422.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,12 +18,14 @@ from headrace.errors import HeadraceError, SignatureError, Unavailable, UsageErr
 from headrace.gateway.answers import by_rows, encode, parse, respond, single
 from headrace.gateway.faults import status_of
 from headrace.gateway.http import TEXT, Request, Response, Send
+from headrace.gateway.tables import CSV, PARQUET, of_csv, of_parquet
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.rendezvous import Answer, Live
 from headrace.serving.request import Input
 from headrace.serving.tensors import Decoder
 
 Cell = float | int | str | bool | None
+_TYPES = ("application/json", CSV, PARQUET)
 _FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 
 
@@ -51,7 +56,7 @@ class MlflowScoring:
         if request.method != b"POST":
             send(Response(405, b"POST is due\n", TEXT))
             return
-        refusal = _foreign_type(request.headers.get(b"content-type", b"application/json"))
+        kind, refusal = _content_type(request.headers.get(b"content-type", b"application/json"))
         if refusal:
             send(Response(415, refusal.encode(), TEXT))
             return
@@ -60,22 +65,42 @@ class MlflowScoring:
             if not names:
                 raise Unavailable("nothing is deployed yet")
             live = self._plane.live(names[0])
-            parsed = parse(live, request.body, _parse)
+            if kind == PARQUET:
+                self._later(live, request.body, send)
+                return
+            parsed = parse(live, request.body, of_csv if kind == CSV else _parse)
             respond(self._plane, live, parsed, render=_render, send=send, fail=_error)
         except HeadraceError as error:
             send(_error(error))
 
+    def _later(self, live: Live, body: bytes, send: Send) -> None:
+        """Read Parquet on a thread; the deployment is kept open meanwhile."""
 
-def _foreign_type(said: bytes) -> str:
-    """Why a content type is refused, or nothing."""
+        def read(done: "asyncio.Future[Input]") -> None:
+            live.open -= 1
+            try:
+                respond(self._plane, live, done.result(), render=_render, send=send, fail=_error)
+            except UsageError as error:
+                live.counters.refused += 1
+                send(_error(error))
+            except Exception as error:  # noqa: BLE001 - whatever a reader of foreign files raises, one reply is due
+                send(_error(UsageError("the body is no Parquet file", why=type(error).__name__)))
+
+        live.open += 1
+        asyncio.ensure_future(asyncio.to_thread(of_parquet, live.decoder, body), loop=live.loop).add_done_callback(read)
+
+
+def _content_type(said: bytes) -> tuple[str, str]:
+    """The type of a body, and why it is refused, or nothing."""
     kind, *parameters = said.decode("latin-1").split(";")
-    if kind.strip().lower() != "application/json":
-        return f"This predictor only supports application/json, got {kind.strip()!r}."
+    kind = kind.strip().lower()
+    if kind not in _TYPES:
+        return kind, f"This predictor only supports {', '.join(_TYPES)}, got {kind!r}."
     for parameter in parameters:
         key, _, value = parameter.strip().lower().partition("=")
         if key != "charset" or value.strip('"') not in {"utf-8", "utf8"}:
-            return f"Unrecognized content type parameter: {parameter.strip()!r}."
-    return ""
+            return kind, f"Unrecognized content type parameter: {parameter.strip()!r}."
+    return kind, ""
 
 
 def _parse(decoder: Decoder, body: bytes) -> Input:
@@ -83,6 +108,8 @@ def _parse(decoder: Decoder, body: bytes) -> Input:
     if parser is None:
         parser = decoder.parsers["mlflow"] = _compiled(decoder)
     given = parser.decode(body)
+    if isinstance(given, list):
+        return decoder.of_rows(given)
     forms = [form for form in _FORMS if getattr(given, form) is not UNSET]
     if len(forms) != 1:
         raise UsageError(
@@ -101,8 +128,10 @@ def _compiled(decoder: Decoder) -> Any:
         ("dataframe_records", rows, UNSET),
         ("instances", rows, UNSET),
         ("inputs", decoder.columns | UnsetType, UNSET),
+        ("params", dict[str, Any] | None, None),
     ]
-    return msgspec.json.Decoder(msgspec.defstruct("Invocation", fields))
+    # A bare list of records is what clients send who have read no documentation; it is no less clear.
+    return msgspec.json.Decoder(msgspec.defstruct("Invocation", fields) | list[decoder.row])  # type: ignore[name-defined]
 
 
 def _of_split(decoder: Decoder, split: _Split) -> Input:

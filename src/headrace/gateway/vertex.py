@@ -1,0 +1,61 @@
+"""Vertex AI's contract with a container: a health route and a predict route, named by the environment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from headrace.errors import SettingsError
+from headrace.gateway.answers import encode
+from headrace.gateway.http import Request, Response, Send
+from headrace.gateway.tfs import TensorFlowServing
+from headrace.serving.dataplane import DataPlane
+
+
+@dataclass(frozen=True)
+class VertexRoutes:
+    """Where Vertex AI asks.
+
+    Attributes:
+        predict: Path of predict requests: ``{"instances": [...]}`` gives ``{"predictions": [...]}``.
+        health: Path that answers 200 once the first endpoint can score.
+    """
+
+    predict: str = ""
+    health: str = ""
+
+
+def vertex_routes(environment: Mapping[str, str]) -> VertexRoutes:
+    """``AIP_PREDICT_ROUTE`` and ``AIP_HEALTH_ROUTE``; empty where they are not set.
+
+    Raises:
+        SettingsError: A route is no path.
+    """
+    routes = VertexRoutes(environment.get("AIP_PREDICT_ROUTE", ""), environment.get("AIP_HEALTH_ROUTE", ""))
+    for name, route in (("AIP_PREDICT_ROUTE", routes.predict), ("AIP_HEALTH_ROUTE", routes.health)):
+        if route and (not route.startswith("/") or not route.isascii() or set(route) & set(" ?#")):
+            raise SettingsError(f"{name} is {route!r}", why="a path is due", fix=f"{name}=/predict")
+    return routes
+
+
+class Vertex:
+    """Both routes over a data plane, for the server's first endpoint."""
+
+    def __init__(self, plane: DataPlane, routes: VertexRoutes) -> None:
+        self._plane, self._routes = plane, routes
+        self._serving = TensorFlowServing(plane)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The routes that are set."""
+        return tuple(route for route in (self._routes.predict, self._routes.health) if route)
+
+    def __call__(self, request: Request, path: str, send: Send) -> None:
+        """Answer a request to one of the two."""
+        if path == self._routes.health and request.method in {b"GET", b"HEAD"}:
+            ready = self._plane.ready
+            send(Response(200 if ready else 503, encode({"ready": ready})))
+            return
+        if path == self._routes.health != self._routes.predict:
+            send(Response(405, encode({"error": "GET is due"})))
+            return
+        first = next(iter(self._plane.names), "")
+        self._serving(request, f"/v1/models/{first}:predict", send)
