@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from headrace.models.runtime import Batch, Loaded, Runtime
 from headrace.models.signature import Signature
 from headrace.models.tensors import from_cells
 from headrace.models.version import ModelVersion
+from headrace.serving.isolated import IsolatedModel
 from headrace.serving.outputs import checker
 from headrace.serving.request import TableDecoder
 from headrace.serving.scorer import INLINE_P99_S
@@ -57,12 +58,12 @@ class Model:
 
     @property
     def fast(self) -> bool:
-        """Whether it may run on the event loop."""
-        return self.p99_s < INLINE_P99_S
+        """Whether it may run on the event loop, where a worker process that hangs must not be waited for."""
+        return self.p99_s < INLINE_P99_S and not isinstance(self.loaded, IsolatedModel)
 
     def still_fast(self) -> bool:
         """The same, measured now."""
-        return warm_up(self.loaded, self.one) < INLINE_P99_S
+        return replace(self, p99_s=warm_up(self.loaded, self.one)).fast
 
 
 def load_model(ledger: Ledger, files: Files, runtime: Callable[[str], Runtime], reference: str) -> Model:

@@ -1,0 +1,160 @@
+"""What travels between a server and the worker process of a model: length-prefixed messages of plain data.
+
+No pickle: a worker runs code that the server does not trust, so what it sends is decoded as numbers and text only, and
+checked (type, shape, size) before anything is made of it.
+"""
+
+import math
+import socket
+import struct
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+MOST_BYTES = 1 << 28
+"""A longer message is refused before it is read."""
+
+_LENGTH = struct.Struct(">Q")
+_TEXT = "text"
+_NUMERIC = frozenset("biuf")
+
+
+class Array(msgspec.Struct, array_like=True):
+    """One array: NumPy's name of its type, or ``text``; its extents; its bytes, or its texts, in C order."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    data: memoryview | None = None
+    texts: list[str] | None = None
+
+
+class Frame(msgspec.Struct, array_like=True):
+    """A message.
+
+    Attributes:
+        kind: ``load``, ``ready``, ``score``, ``scored`` or ``failed``.
+        arrays: A batch, or its outputs.
+        said: An error as its four parts and code; or the signature to load with.
+    """
+
+    kind: str
+    arrays: list[Array] = []
+    said: dict[str, Any] = {}
+
+
+class Channel:
+    """One end of a connected socket, frames in and out.
+
+    Args:
+        connection: The socket; closed with the channel.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+        self._decoder = msgspec.msgpack.Decoder(Frame)
+
+    def send(self, frame: Frame, deadline: float | None = None) -> None:
+        """Send one message.
+
+        Args:
+            frame: The message.
+            deadline: Monotonic seconds after which it is given up; None to wait without end.
+
+        Raises:
+            TimeoutError: The other end did not take it in time.
+            OSError: The other end is gone.
+            ValueError: It is longer than ``MOST_BYTES``.
+        """
+        packed = msgspec.msgpack.encode(frame)
+        if len(packed) > MOST_BYTES:
+            raise ValueError(f"a message of {len(packed)} bytes, at most {MOST_BYTES} are allowed")
+        self._socket.settimeout(_left(deadline))
+        self._socket.sendall(_LENGTH.pack(len(packed)) + packed)
+
+    def receive(self, deadline: float | None = None) -> Frame:
+        """The next message.
+
+        Args:
+            deadline: Monotonic seconds after which it is given up; None to wait without end.
+
+        Raises:
+            TimeoutError: Nothing whole came in time.
+            EOFError: The other end is gone.
+            ValueError: What came is no message.
+        """
+        (length,) = _LENGTH.unpack(self._exactly(_LENGTH.size, deadline))
+        if length > MOST_BYTES:
+            raise ValueError(f"a message of {length} bytes, at most {MOST_BYTES} are allowed")
+        return self._decoder.decode(self._exactly(length, deadline))
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def _exactly(self, count: int, deadline: float | None) -> bytearray:
+        data = bytearray(count)
+        rest = memoryview(data)
+        while rest:
+            self._socket.settimeout(_left(deadline))
+            taken = self._socket.recv_into(rest)
+            if not taken:
+                raise EOFError
+            rest = rest[taken:]
+        return data
+
+
+def packed(arrays: Mapping[str, Any]) -> list[Array]:
+    """Arrays ready to travel; text of any NumPy kind as ``str``."""
+    return [_packed(name, np.asarray(array)) for name, array in arrays.items()]
+
+
+def unpacked(arrays: list[Array]) -> dict[str, NDArray[Any]]:
+    """Back from ``packed``, as arrays of their own.
+
+    Raises:
+        ValueError: Bytes or texts are not those of the type and extents that are named.
+    """
+    return {array.name: _unpacked(array) for array in arrays}
+
+
+def _packed(name: str, array: NDArray[Any]) -> Array:
+    if array.dtype.kind in "OSU":
+        return Array(name, _TEXT, array.shape, texts=[_text(cell) for cell in array.ravel().tolist()])
+    if array.dtype.kind not in _NUMERIC:
+        raise TypeError(f"{name!r} has type {array.dtype}, which is neither numbers nor text")
+    return Array(name, array.dtype.str, array.shape, data=memoryview(np.ascontiguousarray(array).tobytes()))
+
+
+def _unpacked(array: Array) -> NDArray[Any]:
+    count = math.prod(array.shape)
+    if min(array.shape, default=0) < 0:
+        raise ValueError(f"{array.name!r} has extents {array.shape}")
+    if array.dtype == _TEXT:
+        texts = array.texts or []
+        if len(texts) != count:
+            raise ValueError(f"{array.name!r} has {len(texts)} texts for extents {array.shape}")
+        cells = np.empty(count, dtype=np.object_)
+        cells[:] = texts
+        return cells.reshape(array.shape)
+    kind, data = np.dtype(array.dtype), array.data or b""
+    if kind.kind not in _NUMERIC or len(data) != count * kind.itemsize:
+        raise ValueError(f"{array.name!r} has {len(data)} bytes for {kind} {array.shape}")
+    return np.frombuffer(data, kind).reshape(array.shape).copy()
+
+
+def _text(cell: Any) -> str:
+    return cell.decode() if isinstance(cell, bytes) else "" if cell is None else str(cell)
+
+
+def _left(deadline: float | None) -> float | None:
+    if deadline is None:
+        return None
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left

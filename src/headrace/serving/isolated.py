@@ -1,0 +1,311 @@
+"""Models in worker processes of their own: they can hang, crash or fill memory alone.
+
+A worker is a fresh interpreter that holds one model; batches and answers travel as plain arrays (``frames``). One that
+dies is started again, later each time; after three deaths in a row the breaker opens for a while, so that a model that
+cannot live does not keep a core busy with dying.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from headrace.errors import HeadraceError, IntegrityError, MissingExtra, Refused, RunFailed, SignatureError
+from headrace.models.runtime import Batch
+from headrace.models.signature import Signature
+from headrace.serving.frames import Channel, Frame, packed, unpacked
+from headrace.serving.worker import OUT_OF_MEMORY
+from headrace.storage.manifest import file_digest
+
+_PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "SYSTEMROOT")
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_RAISED: Mapping[str, type[HeadraceError]] = {
+    kind.code: kind for kind in (IntegrityError, MissingExtra, Refused, RunFailed, SignatureError)
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a model in a worker may cost.
+
+    Attributes:
+        memory_bytes: Private memory of its process (enforced on Linux).
+        call_s: Seconds for one score; a worker that takes longer is killed. Less than the five after which a scorer
+            gives up a thread, so that a hanging model costs a process and not a thread of the server.
+        load_s: Seconds for loading.
+        backoff_s: How long to wait before the first, second, … new life.
+        deaths: So many in a row open the breaker.
+        open_s: How long the breaker stays open; then one life is tried.
+        steady_s: A life so long makes the deaths before it forgotten.
+    """
+
+    memory_bytes: int = 2 << 30
+    call_s: float = 4.0
+    load_s: float = 60.0
+    backoff_s: tuple[float, ...] = (0.05, 0.5)
+    deaths: int = 3
+    open_s: float = 30.0
+    steady_s: float = 60.0
+
+
+class IsolatedRuntime:
+    """Runtime whose models live in worker processes.
+
+    Args:
+        format: Of the models.
+        loader: ``module:function``, called in the worker with the model's folder and signature; returns what scores
+            (``worker.Score``).
+        limits: For each model.
+    """
+
+    def __init__(self, format: str, loader: str, limits: Limits) -> None:  # noqa: A002 - the port calls it so
+        self.format, self._loader, self._limits = format, loader, limits
+
+    def load(self, folder: Path, signature: Signature) -> "IsolatedModel":
+        """Start a worker that holds the model.
+
+        Raises:
+            IntegrityError: A file is missing or not of the format.
+            SignatureError: The model does not fit the signature.
+            Refused: The files hold what is not trusted.
+            RunFailed: The worker died while loading.
+        """
+        return IsolatedModel(Recipe(self._loader, folder, signature), self._limits)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a worker is made: loader, files, signature; the files must stay what they are now."""
+
+    loader: str
+    folder: Path
+    signature: Signature
+    digests: Mapping[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "digests", self._found())
+
+    def check(self) -> None:
+        """Raise ``IntegrityError`` when a file is no longer what the first worker loaded."""
+        if self._found() != self.digests:
+            raise IntegrityError("the model's files have changed since it was loaded", where=str(self.folder))
+
+    def _found(self) -> dict[str, str]:
+        return {path.name: file_digest(path) for path in sorted(self.folder.iterdir()) if path.is_file()}
+
+
+class IsolatedModel:
+    """A model in a worker process; see ``models.runtime.Loaded``. Calls are made one after the other.
+
+    Args:
+        recipe: How its worker is made.
+        limits: What it may cost.
+
+    Raises:
+        HeadraceError: Its first worker could not load it.
+    """
+
+    def __init__(self, recipe: Recipe, limits: Limits) -> None:
+        self._recipe, self._limits = recipe, limits
+        self._turn = threading.Lock()
+        self._closed = threading.Event()
+        self._open = False
+        self._why = ""
+        self._worker: _Worker | None = _started(recipe, limits)
+        self._keeper = threading.Thread(target=self._keep, args=(self._worker,), name="model worker", daemon=True)
+        self._keeper.start()
+
+    @property
+    def state(self) -> str:
+        """``running``, ``starting``, ``breaker open`` or ``closed``."""
+        if self._closed.is_set():
+            return "closed"
+        if self._worker is not None:
+            return "running"
+        return "breaker open" if self._open else "starting"
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the worker; None while there is none."""
+        worker = self._worker
+        return None if worker is None else worker.process.pid
+
+    def score(self, batch: Batch) -> Mapping[str, NDArray[Any]]:
+        """Outputs by name.
+
+        Raises:
+            RunFailed: The model raised, died, took too long, is starting again, or is closed.
+        """
+        if not self._turn.acquire(timeout=self._limits.call_s):
+            raise RunFailed("the model's worker is busy", why=f"no turn within {self._limits.call_s:g} s")
+        try:
+            worker = self._worker
+            if worker is None or self._closed.is_set():
+                raise RunFailed(f"the model's worker is not running: {self.state}", why=self._why)
+            return self._scored(worker, batch)
+        finally:
+            self._turn.release()
+
+    def close(self) -> None:
+        """End the worker, in the middle of a call too."""
+        self._closed.set()
+        worker = self._worker
+        if worker is not None:
+            worker.process.kill()
+        self._keeper.join()
+
+    def _scored(self, worker: "_Worker", batch: Batch) -> Mapping[str, NDArray[Any]]:
+        try:
+            return worker.score(batch, self._limits.call_s)
+        except _RaisedThere as error:
+            raise RunFailed("the model did not score", why=str(error)) from error
+        except (OSError, EOFError, ValueError, TypeError) as error:
+            # Nothing more of this worker can be trusted: what it sends next may answer another call.
+            self._worker = None
+            self._why = worker.ended(error)
+            raise RunFailed("the model's worker died", why=self._why) from error
+
+    def _keep(self, worker: "_Worker | None") -> None:
+        """Start a new worker whenever one dies, until closed."""
+        deaths = 0
+        while not self._closed.is_set():
+            if worker is not None:
+                worker.process.wait()
+                deaths = 1 if time.monotonic() - worker.born > self._limits.steady_s else deaths + 1
+                self._worker, self._why = None, worker.ended(EOFError())
+                with self._turn:  # a call may still read from it
+                    worker.channel.close()
+            else:
+                deaths += 1
+            self._open = deaths >= self._limits.deaths
+            backoff = self._limits.backoff_s
+            if self._closed.wait(self._limits.open_s if self._open else backoff[min(deaths, len(backoff)) - 1]):
+                return
+            worker = self._again()
+
+    def _again(self) -> "_Worker | None":
+        try:
+            self._recipe.check()
+            worker = _started(self._recipe, self._limits)
+        except (HeadraceError, OSError) as error:
+            self._why = str(error)
+            return None
+        self._worker = worker
+        if self._closed.is_set():  # closed while it started: nobody else knows of it
+            worker.process.kill()
+        return worker
+
+
+class _RaisedThere(Exception):
+    """The model raised, in its worker; this is what it said."""
+
+
+@dataclass(eq=False)
+class _Worker:
+    """One process and the channel to it."""
+
+    process: "subprocess.Popen[bytes]"
+    channel: Channel
+    memory_bytes: int
+    born: float = field(default_factory=time.monotonic)
+    why: str = ""
+
+    def score(self, batch: Batch, within_s: float) -> dict[str, NDArray[Any]]:
+        deadline = time.monotonic() + within_s
+        try:
+            self.channel.send(Frame("score", packed(batch)), deadline)
+        except (TypeError, ValueError) as error:  # refused here: not a byte of it was sent
+            raise _RaisedThere(str(error)) from error
+        answer = self.channel.receive(deadline)
+        if answer.kind == "failed":
+            raise _RaisedThere(str(answer.said.get("what")) + _because(answer.said))
+        return unpacked(answer.arrays)
+
+    def load(self, signature: Signature, within_s: float) -> None:
+        deadline = time.monotonic() + within_s
+        self.channel.send(Frame("load", said=signature.to_json()), deadline)
+        answer = self.channel.receive(deadline)
+        if answer.kind != "ready":
+            raise _error_of(answer.said)
+
+    def ended(self, error: Exception) -> str:
+        """Kill it and say what it died of, seen from the error that its server met."""
+        if isinstance(error, TimeoutError):
+            self.why = self.why or "it did not answer in time"
+        elif isinstance(error, (EOFError, ConnectionError)):
+            with suppress(subprocess.TimeoutExpired):  # it is dying: how is known in a moment
+                self.process.wait(1)
+        else:
+            self.why = self.why or f"it sent what is no answer: {error}"
+        self.process.kill()
+        self.why = self.why or self._death(self.process.wait())
+        return self.why
+
+    def _death(self, code: int) -> str:
+        if code == OUT_OF_MEMORY:
+            return f"it took more memory than its {self.memory_bytes >> 20} MiB"
+        return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def _started(recipe: Recipe, limits: Limits) -> _Worker:
+    """A worker that has loaded the model.
+
+    Raises:
+        HeadraceError: What the loader raised, or how the worker died.
+    """
+    ours, its = socket.socketpair()
+    with its:
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and program
+            [sys.executable, "-c", _program(its.fileno(), recipe, limits)],
+            stdin=subprocess.DEVNULL,
+            stdout=2,  # a model that prints does not write into what the server prints
+            pass_fds=(its.fileno(),),
+            env=_environment(),
+        )
+    worker = _Worker(process, Channel(ours), limits.memory_bytes)
+    try:
+        worker.load(recipe.signature, limits.load_s)
+    except HeadraceError:
+        worker.ended(EOFError())
+        worker.channel.close()
+        raise
+    except (OSError, EOFError, ValueError) as error:
+        why = worker.ended(error)
+        worker.channel.close()
+        raise RunFailed("the model's worker died while loading", where=str(recipe.folder), why=why) from error
+    return worker
+
+
+def _program(connection: int, recipe: Recipe, limits: Limits) -> str:
+    return (
+        f"import sys; sys.path[:] = {sys.path!r}; from headrace.serving.worker import work; "
+        f"work({connection}, {limits.memory_bytes}, {recipe.loader!r}, {str(recipe.folder)!r})"
+    )
+
+
+def _environment() -> dict[str, str]:
+    """Little of ours: a model's code has no business with the server's secrets."""
+    kept = {name: os.environ[name] for name in _PASSED if name in os.environ}
+    return {**dict.fromkeys(_THREADS, "1"), "PYTHONDONTWRITEBYTECODE": "1", **kept}
+
+
+def _error_of(said: Mapping[str, Any]) -> HeadraceError:
+    """What a loader raised, as the type of ours that it was; another library's as ``IntegrityError``."""
+    kind = _RAISED.get(str(said.get("code")))
+    if kind is None:
+        return IntegrityError("the model cannot be loaded", why=str(said.get("what")))
+    parts = {part: str(said.get(part, "")) for part in ("where", "why", "fix")}
+    return kind(str(said.get("what")), **parts)
+
+
+def _because(said: Mapping[str, Any]) -> str:
+    return f" - {said['why']}" if said.get("why") else ""

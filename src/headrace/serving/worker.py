@@ -1,0 +1,99 @@
+"""The other end of ``isolated``: the process in which one model is loaded and scores.
+
+It imports what its loader needs and nothing of the server. A model that raises answers so; one that crashes, exits or
+takes more memory than allowed ends this process only.
+"""
+
+import importlib
+import os
+import queue
+import resource
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from headrace.errors import HeadraceError
+from headrace.models.runtime import Batch
+from headrace.models.signature import Signature
+from headrace.serving.frames import Channel, Frame, packed, unpacked
+
+Score = Callable[[Batch], Mapping[str, Any]]
+"""A loaded model inside its worker: a batch in, arrays by output name out."""
+
+OUT_OF_MEMORY = 77
+"""Exit code of a worker that met its memory limit."""
+
+
+def work(connection: int, memory_bytes: int, loader: str, folder: str) -> None:
+    """Load a model and score until the connection closes.
+
+    Args:
+        connection: File descriptor of the socket to the server.
+        memory_bytes: How much private memory this process may take.
+        loader: ``module:function`` that takes a folder and a signature and returns what scores.
+        folder: The model's files.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to handle; it ends us
+    limit_memory(memory_bytes)
+    channel = Channel(socket.socket(fileno=connection))
+    waiting: queue.SimpleQueue[Frame] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(channel, waiting), daemon=True).start()
+    try:
+        score = _load(channel, waiting.get(), loader, Path(folder))
+        while score is not None:
+            channel.send(_scored(score, waiting.get()))
+    except MemoryError:
+        os._exit(OUT_OF_MEMORY)  # what is left of a heap that is full is not worth cleaning up
+
+
+def limit_memory(memory_bytes: int) -> None:
+    """Bound the private memory of this process (Linux), and leave no core file when it crashes."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":  # elsewhere the limit covers no anonymous memory
+        resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+
+
+def _read(channel: Channel, waiting: "queue.SimpleQueue[Frame]") -> None:
+    """Pass messages on; when the server is gone, end at once, in the middle of a score too."""
+    try:
+        while True:
+            waiting.put(channel.receive())
+    except MemoryError:
+        os._exit(OUT_OF_MEMORY)
+    except (EOFError, OSError, ValueError):
+        os._exit(1)
+
+
+def _load(channel: Channel, first: Frame, loader: str, folder: Path) -> Score | None:
+    module, _, name = loader.partition(":")
+    try:
+        score: Score = getattr(importlib.import_module(module), name)(folder, Signature.from_json(first.said))
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - it is told to the server, which raises it
+        channel.send(_failed(error))
+        return None
+    channel.send(Frame("ready"))
+    return score
+
+
+def _scored(score: Score, asked: Frame) -> Frame:
+    try:
+        return Frame("scored", packed(score(unpacked(asked.arrays))))
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - it costs the caller this score only
+        return _failed(error)
+    finally:
+        sys.stdout.flush()
+
+
+def _failed(error: Exception) -> Frame:
+    if isinstance(error, HeadraceError):
+        parts = {"what": error.what, "where": error.where, "why": error.why, "fix": error.fix}
+        return Frame("failed", said={"code": error.code, **parts})
+    return Frame("failed", said={"code": "", "what": f"{type(error).__name__}: {error}"[:500]})

@@ -1,0 +1,70 @@
+"""Loaders of models that misbehave on purpose, for ``serving.isolated``; the first number of a batch says how."""
+
+import ctypes
+import gc
+import os
+import socket
+import sys
+import time
+
+import numpy as np
+
+from headrace.errors import SignatureError
+
+SEGFAULT, EXIT, MEMORY, HANG, RAISE, LIE = -1, -2, -3, -4, -5, -6
+
+
+def adds(folder, signature):
+    """a + 2 b, unless told to misbehave."""
+    weight = float((folder / "model.txt").read_text())
+
+    def score(batch):
+        numbers = batch["numbers"]
+        if numbers[0, 0] < 0:
+            _misbehave(int(numbers[0, 0]))
+        return {"total": (numbers[:, 0] + weight * numbers[:, 1]).astype(np.float32)}
+
+    return score
+
+
+def _misbehave(how):
+    if how == SEGFAULT:
+        ctypes.string_at(0)
+    elif how == EXIT:
+        sys.exit(3)
+    elif how == MEMORY:
+        kept = []
+        while True:
+            kept.append(np.ones(1 << 20))
+    elif how == HANG:
+        time.sleep(60)
+    elif how == RAISE:
+        raise ZeroDivisionError("not today")
+    elif how == LIE:
+        os.writev(_connection(), [b"\xff" * 64])
+
+
+def _connection():
+    """The worker's socket, found as model code that means harm would."""
+    return next(found for found in gc.get_objects() if isinstance(found, socket.socket)).fileno()
+
+
+def echoes(folder, signature):
+    """What it is given, text as text, and what it sees of the environment."""
+
+    def score(batch):
+        return {**batch, "environment": np.array([" ".join(os.environ)], object)}
+
+    return score
+
+
+def refuses(folder, signature):
+    raise SignatureError("these columns do not fit", where="here", why="because", fix="mend it")
+
+
+def crashes(folder, signature):
+    ctypes.string_at(0)
+
+
+def breaks(folder, signature):
+    raise KeyError("no such part")
