@@ -9,7 +9,7 @@ import pytest
 
 PROJECT = tomllib.loads((Path(__file__).resolve().parents[2] / "pyproject.toml").read_text("utf-8"))["project"]
 ENTRY_POINTS = PROJECT["entry-points"]["headrace.engines"]
-NOT_ENGINES = {"terminal", "demo", "docs", "dev"}
+NOT_ENGINES = {"terminal", "demo", "docs", "dev", "grpc"}
 
 
 @pytest.mark.parametrize("name", ENTRY_POINTS)

@@ -14,7 +14,7 @@ VENDORS = {
     "engines.sklearn": {"joblib", "onnx", "scipy", "skl2onnx", "sklearn"},
     "engines.sqlite": {"sqlite3"},
     "cli": {"click", "rich"},
-    "gateway": {"httptools", "uvicorn", "uvloop"},
+    "gateway": {"google", "grpc", "httptools", "uvicorn", "uvloop"},
     "conformance": {"pytest"},
 }
 WEB_AND_TERMINAL = {"curses", "http.server", "socketserver", "wsgiref", "xmlrpc"}

@@ -9,6 +9,7 @@ from headrace.refs import checked_name
 from headrace.serving.deployment import KIND, Deployment, contract
 from headrace.serving.deployment import current as deployed
 from headrace.serving.endpoint import Endpoint
+from headrace.serving.outputs import check_default
 from headrace.storage.ledger import Fact, Ledger, latest
 
 
@@ -30,14 +31,16 @@ def deploy(
     Raises:
         NotFound: A model reference means nothing.
         SignatureError: The models do not take the same columns.
-        UsageError: The schedule is empty, waits beyond the deadline, or an output has no default.
+        UsageError: The schedule is empty, waits beyond the deadline, or an output of a table has no default.
     """
     checked_name(endpoint.name, of="endpoint")
     _check_schedule(endpoint)
     versions = {reference: find(ledger, reference) for reference in endpoint.models}
     due = contract({str(version): version.signature for version in versions.values()})
+    check_default(due, endpoint.default)
     missing = [output.name for output in due.outputs if output.name not in endpoint.default]
-    if missing:
+    # A model of tensors may have outputs that nothing can stand for: its callers are told 503 when it does not answer.
+    if missing and due.kind == "table":
         raise UsageError(
             f"endpoint {endpoint.name} has no default for {', '.join(missing)}",
             why="it must answer when no model can",

@@ -8,10 +8,10 @@ import signal
 import sys
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headrace.assembly import open_platform
-from headrace.errors import HeadraceError, Unavailable, UsageError
+from headrace.errors import HeadraceError, MissingExtra, Unavailable, UsageError
 from headrace.gateway.app import Gateway
 from headrace.gateway.http import Server
 from headrace.gateway.vertex import vertex_routes
@@ -20,13 +20,18 @@ from headrace.serving.dataplane import DataPlane
 from headrace.serving.follower import Follower
 from headrace.settings import load_settings
 
+if TYPE_CHECKING:
+    from headrace.gateway.rpc.server import RpcServer
+
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 # How long the writer thread may wait for the interpreter while the event loop computes.
 _SWITCH_S = 0.0002
 _COLLECT_EVERY = 20_000
 
 
-async def serve(platform: Platform, names: Sequence[str], host: str, port: int) -> None:
+async def serve(
+    platform: Platform, names: Sequence[str], *, host: str, port: int, grpc_port: int | None = None
+) -> None:
     """Serve until SIGTERM or SIGINT; then finish what was accepted, and flush the log."""
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
@@ -48,12 +53,17 @@ async def serve(platform: Platform, names: Sequence[str], host: str, port: int) 
         raise Unavailable(
             "the gateway cannot listen", where=f"{host}:{port}", why=error.strerror or str(error), fix="--port 0"
         ) from error
+    rpc = None if grpc_port is None else _rpc_server(plane)
+    if rpc is not None and grpc_port is not None:
+        sys.stdout.write(f"gateway listens for gRPC on {host}:{await rpc.listen(host, grpc_port)}\n")
     follower.start()
     sys.stdout.write(f"gateway listens on http://{host}:{bound}\n")
     sys.stdout.flush()
     await stopped.wait()
     follower.stop()
     server.stop_accepting()
+    if rpc is not None:
+        await rpc.close()
     await plane.close()
     server.close()
     await asyncio.sleep(0)
@@ -66,6 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--endpoint", action="append", default=[], help="only this one; may be repeated")
     parser.add_argument("--host", default=None)
     parser.add_argument("--port", type=int, default=None)
+    parser.add_argument("--grpc-port", type=int, default=None, help="answer gRPC there as well; 0 for a free port")
     given = parser.parse_args(arguments)
     try:
         settings = load_settings(given.root.resolve(), {"host": given.host, "port": given.port})
@@ -78,13 +89,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         gc.set_threshold(_COLLECT_EVERY, 50, 100)
         platform = open_platform(settings)
         try:
-            _run(serve(platform, given.endpoint, settings.host, settings.port))
+            _run(serve(platform, given.endpoint, host=settings.host, port=settings.port, grpc_port=given.grpc_port))
         finally:
             platform.close()
     except HeadraceError as error:
         sys.stderr.write(f"error [{error.code}] {error}\n")
         return error.exit_code
     return 0
+
+
+def _rpc_server(plane: DataPlane) -> "RpcServer":
+    try:
+        from headrace.gateway.rpc.server import RpcServer
+    except ImportError as error:
+        raise MissingExtra("gRPC is not installed", why=str(error), fix="pip install 'headrace[grpc]'") from error
+    return RpcServer(plane)
 
 
 def _run(main_task: Coroutine[Any, Any, None]) -> None:

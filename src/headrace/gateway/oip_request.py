@@ -42,6 +42,7 @@ _TAKES = {"bool": frozenset({"BOOL"}), "string": frozenset({"BYTES"}), "float32"
 _LENGTH = struct.Struct("<I")
 
 Cell = float | int | str | bool | None
+Sent = memoryview | NDArray[Any] | None
 
 
 class InputTensor(msgspec.Struct):
@@ -96,9 +97,18 @@ def parse_infer(decoder: Decoder, body: bytes, header_bytes: int | None) -> tupl
     except msgspec.ValidationError as error:
         raise UsageError("this is no inference request", why=str(error)) from None
     tail = memoryview(body)[end:]
+    return asked, parse_tensors(decoder, _with_bytes(asked.inputs, tail))
+
+
+def parse_tensors(decoder: Decoder, sent: Sequence[tuple[InputTensor, Sent]]) -> Input:
+    """The input that tensors make, each with its bytes, its array, or None where its values are in its JSON.
+
+    Raises:
+        SignatureError: A tensor does not fit the signature.
+    """
     if isinstance(decoder, TensorDecoder):
-        return asked, decoder.of_arrays(_arrays(decoder, asked.inputs, tail))
-    return asked, decoder.of_mapping(_columns(decoder, asked.inputs, tail))
+        return decoder.of_arrays(_arrays(decoder, sent))
+    return decoder.of_mapping(_columns(decoder, sent))
 
 
 def from_bytes(data: memoryview, *, name: str, datatype: str, shape: Sequence[int]) -> NDArray[Any]:
@@ -152,9 +162,9 @@ def _dtype(name: str, datatype: str) -> Dtype:
     return dtype
 
 
-def _arrays(decoder: TensorDecoder, sent: Sequence[InputTensor], tail: memoryview) -> dict[str, NDArray[Any]]:
+def _arrays(decoder: TensorDecoder, sent: Sequence[tuple[InputTensor, Sent]]) -> dict[str, NDArray[Any]]:
     found: dict[str, NDArray[Any]] = {}
-    for item, raw in _with_bytes(sent, tail):
+    for item, raw in sent:
         tensor = decoder.tensors.get(item.name)
         if tensor is None or item.name in found:
             said = "is given twice" if tensor else "is not an input of this model"
@@ -164,10 +174,7 @@ def _arrays(decoder: TensorDecoder, sent: Sequence[InputTensor], tail: memoryvie
                 f"tensor {item.name!r} has datatype {item.datatype!r}", why=f"{DATATYPES[tensor.dtype]} is due"
             )
         check_shape(item.shape, tensor)
-        if raw is None:
-            found[item.name] = _of_json(item, tensor)
-        else:
-            found[item.name] = from_bytes(raw, name=item.name, datatype=item.datatype, shape=item.shape)
+        found[item.name] = _of_json(item, tensor) if raw is None else _array(item, raw)
     return found
 
 
@@ -187,10 +194,10 @@ def _of_json(item: InputTensor, tensor: Tensor) -> NDArray[Any]:
     return from_cells(cells, Tensor(tensor.name, tensor.dtype, tuple(item.shape)))
 
 
-def _columns(decoder: Decoder, sent: Sequence[InputTensor], tail: memoryview) -> dict[str, Sequence[Any]]:
+def _columns(decoder: Decoder, sent: Sequence[tuple[InputTensor, Sent]]) -> dict[str, Sequence[Any]]:
     dtypes: dict[str, Dtype] = {c.name: c.dtype for c in decoder.signature.columns}
     columns: dict[str, Sequence[Any]] = {}
-    for item, raw in _with_bytes(sent, tail):
+    for item, raw in sent:
         taken = _TAKES.get(dtypes.get(item.name, ""), _INTEGERS)
         if item.name in dtypes and item.datatype not in taken:
             raise SignatureError(
@@ -219,17 +226,23 @@ def _json_cells(item: InputTensor) -> list[Cell]:
     return cells
 
 
-def _raw_cells(item: InputTensor, raw: memoryview) -> list[Cell]:
-    array = from_bytes(raw, name=item.name, datatype=item.datatype, shape=item.shape[:1])
-    cells: list[Cell] = array.tolist()
+def _array(item: InputTensor, raw: memoryview | NDArray[Any]) -> NDArray[Any]:
+    if isinstance(raw, np.ndarray):
+        return raw
+    return from_bytes(raw, name=item.name, datatype=item.datatype, shape=item.shape)
+
+
+def _raw_cells(item: InputTensor, raw: memoryview | NDArray[Any]) -> list[Cell]:
+    array = _array(item, raw)
+    cells: list[Cell] = array.ravel().tolist()
     if array.dtype.kind == "f":  # raw numbers know no null but NaN
         return [None if cell != cell else cell for cell in cells]  # noqa: PLR0124 - only NaN differs from itself
     return cells
 
 
-def _with_bytes(sent: Sequence[InputTensor], tail: memoryview) -> Sequence[tuple[InputTensor, memoryview | None]]:
+def _with_bytes(sent: Sequence[InputTensor], tail: memoryview) -> Sequence[tuple[InputTensor, Sent]]:
     """Each tensor with its bytes, or None where its values are in the JSON."""
-    pairs: list[tuple[InputTensor, memoryview | None]] = []
+    pairs: list[tuple[InputTensor, Sent]] = []
     at = 0
     for item in sent:
         size = item.parameters.get("binary_data_size")

@@ -58,7 +58,9 @@ def check_default(signature: Signature, default: Mapping[str, float]) -> None:
 
 
 def filled(signature: Signature, default: Mapping[str, float], count: int) -> Mapping[str, Sequence[Any]]:
-    """The default as outputs of ``count`` rows."""
+    """The default as outputs of ``count`` rows; empty when an output has none, as a reply holds all or nothing."""
+    if any(field.name not in default for field in signature.outputs):
+        return {}
     tensors = {t.name: t for t in signature.outputs if isinstance(t, Tensor)}
     return {
         name: np.full((count, *tensors[name].shape[1:]), value, NUMPY[tensors[name].dtype])  # type: ignore[misc]

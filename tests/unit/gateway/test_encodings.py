@@ -60,7 +60,7 @@ def test_a_bomb_is_refused_before_it_unpacks(gate, pack):
     ("encoding", "body", "status"),
     [
         ("gzip", b"no gzip", 400),
-        ("gzip", gzip.compress(b"{}" * 99)[:-9], 400),
+        ("gzip", gzip.compress(b"{}" * 99, mtime=0)[:-9], 400),
         ("deflate", b"\xff\xff\xff", 400),
         ("deflate", b"x", 400),
         ("br", b"x", 415),

@@ -83,6 +83,7 @@ def test_an_output_without_rows_is_one():
 def test_the_default_takes_the_shape_of_the_output():
     found = filled(PIXELS, {"sum": 1.0, "double": 2.0}, 3)
     assert (found["sum"].shape, found["double"].shape, found["double"].max()) == ((3,), (3, 2, 3), 2.0)
+    assert filled(PIXELS, {"sum": 1.0}, 3) == {}
     check_default(PIXELS, {"sum": 1.0})
     with pytest.raises(SignatureError, match="no default"):
         check_default(echo("float32", (-1, -1)), {"y": 1.0})

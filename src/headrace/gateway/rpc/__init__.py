@@ -1,0 +1,1 @@
+"""gRPC over the data plane; imported only when asked for (extra ``grpc``)."""

@@ -1,0 +1,49 @@
+"""The gRPC server of a gateway, on the event loop that serves HTTP as well."""
+
+from typing import Any
+
+import grpc
+
+from headrace.errors import Unavailable
+from headrace.gateway.http import BODY_LIMIT
+from headrace.gateway.rpc.inference import InferenceService
+from headrace.serving.dataplane import DataPlane
+
+_STREAMS = 1024
+_GRACE_S = 5.0
+_OPTIONS = (
+    ("grpc.max_receive_message_length", BODY_LIMIT),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_concurrent_streams", _STREAMS),
+    ("grpc.so_reuseport", 0),
+)
+
+
+class RpcServer:
+    """Answers gRPC calls.
+
+    Args:
+        plane: What scores.
+    """
+
+    def __init__(self, plane: DataPlane) -> None:
+        self._server: Any = grpc.aio.server(options=_OPTIONS)
+        self._server.add_generic_rpc_handlers((InferenceService(plane),))
+
+    async def listen(self, host: str, port: int) -> int:
+        """Bind and accept; return the port (chosen by the system when ``port`` is 0).
+
+        Raises:
+            Unavailable: The address is taken.
+        """
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        try:
+            bound: int = self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise Unavailable("the gateway cannot listen for gRPC", where=address, why=str(error)[:200]) from error
+        await self._server.start()
+        return bound
+
+    async def close(self) -> None:
+        """Refuse new calls, let those under way end for some seconds."""
+        await self._server.stop(_GRACE_S)
