@@ -143,7 +143,8 @@ class _Telling(Story):
 
 def _closing(report: Report, root: Path, *, keep: bool) -> list[str]:
     asked, models = report["requests"], report["models"]
-    alarms = sorted({a["column"] for a in report["alerts"] if a["about"] == "drift"})
+    drifted = [a["column"] for a in report["alerts"] if a["about"] == "drift"]
+    told = f"{len(drifted)} alerts ({', '.join(sorted(set(drifted)))})" if drifted else "no input drifted"
     parity = max(p["max_difference"] for p in report["parity"].values())
     facts = {
         "model": f"{models[0]['version']}, AUC {report['metrics']['late']['auc']:.3f} on days it had not seen",
@@ -151,7 +152,7 @@ def _closing(report: Report, root: Path, *, keep: bool) -> list[str]:
         "requests": f"{asked['answered']:,} of {asked['sent']:,} answered, {asked['defaults']} by the default",
         "latency": f"p50 {asked['p50_ms']} ms, p99 {asked['p99_ms']} ms, {asked['per_second']:,} requests a second",
         "skew": f"{report['skew']['equal']:,} of {report['skew']['compared']:,} requests equal the offline features",
-        "drift": f"{len(report['alerts'])} alerts: {', '.join(alarms) or 'no input drifted'}",
+        "drift": f"{told}; {len(report['alerts']) - len(drifted)} alerts of calibration",
         "demo": f"{report['seconds']} s, peak memory {report['peak_rss_bytes'] / 2**20:.0f} MiB",
     }
     tries = {
@@ -165,6 +166,8 @@ def _closing(report: Report, root: Path, *, keep: bool) -> list[str]:
     }
     if report["tracking"]:
         tries[f"mlflow ui --backend-store-uri {report['tracking']}"] = "the trials, in MLflow's own pages"
+    if shutil.which("headrace") is None:
+        tries = {f". {Path(sys.executable).parent / 'activate'}": "makes headrace known to this shell", **tries}
     if keep:
         tries = {"headrace serving run late --stop": f"the endpoint still runs at {report['address']}", **tries}
     return [

@@ -11,7 +11,7 @@ import headrace
 from headrace.datasets.check import check
 from headrace.datasets.contract import expectations
 from headrace.datasets.put import put
-from headrace.errors import MissingExtra
+from headrace.errors import MissingExtra, UsageError
 from headrace.journey.platform import Platform
 
 EXAMPLE = "flights"
@@ -27,8 +27,14 @@ LICENCE = "CC0-1.0"
 
 
 def copy_project(folder: Path) -> bool:
-    """Copy the example project to ``folder`` unless a project is there already; say whether it was copied."""
+    """Copy the example project to ``folder`` unless it is there already; say whether it was copied.
+
+    Raises:
+        UsageError: Another project is there.
+    """
     if (folder / "pipeline.py").exists():
+        if "def traffic(" not in (folder / "pipeline.py").read_text("utf-8"):
+            raise UsageError("another project is there", where=str(folder), fix="headrace demo --dir A-NEW-FOLDER")
         return False
     package = Path(headrace.__file__).parent
     places = (package / "examples" / EXAMPLE, package.parents[1] / "examples" / EXAMPLE)
@@ -39,9 +45,11 @@ def copy_project(folder: Path) -> bool:
 
 
 def _commit(folder: Path) -> None:
-    """Put the copy under git, unless it is in a repository already, so that its models know their commit."""
+    """Put the copy under git, unless a repository around it takes it in, so that its models know their commit."""
     git = shutil.which("git")
-    if git is None or _git(git, folder, "rev-parse", "--git-dir"):
+    if git is None:
+        return
+    if _git(git, folder, "rev-parse", "--git-dir") and not _git(git, folder, "check-ignore", "-q", "."):
         return
     (folder / ".gitignore").write_text(".headrace/\n__pycache__/\n")
     identity = ("-c", "user.name=headrace demo", "-c", "user.email=demo@localhost")

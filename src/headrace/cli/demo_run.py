@@ -67,7 +67,7 @@ def _shown(value: Any) -> str:
 
 
 def _short(report: Mapping[str, Any]) -> dict[str, Any]:
-    return {"parity": f"{report['max_difference']:.1e}", "labels_agree": f"{report['label_agreement']:.2%}"}
+    return {"max_difference": f"{report['max_difference']:.1e}", "labels_agree": f"{report['label_agreement']:.2%}"}
 
 
 def _gates(platform: "Platform", done: RunReport) -> list[dict[str, Any]]:

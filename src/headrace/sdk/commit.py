@@ -5,11 +5,14 @@ from pathlib import Path
 
 
 def commit_of(root: Path) -> str:
-    """Git commit of the folder, with ``+dirty`` when tracked files have changes; empty outside git or without it."""
+    """Git commit of the folder, with ``+dirty`` when it holds what that commit does not; empty when git does not know it.
+
+    A folder that a repository around it ignores has no commit: the one of that repository says nothing of its content.
+    """
     head = _git(root, "rev-parse", "HEAD")
-    if not head:
+    if not head or not _git(root, "ls-files", "--", "."):
         return ""
-    return f"{head}+dirty" if _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".") else head
+    return f"{head}+dirty" if _git(root, "status", "--porcelain", "--", ".") else head
 
 
 def _git(root: Path, *arguments: str) -> str:
