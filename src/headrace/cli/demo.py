@@ -1,5 +1,7 @@
 """``headrace demo``: the main job on real data, start to finish; each chapter says what it did and how long it took."""
 
+import shutil
+import sys
 import time
 from contextlib import chdir
 from pathlib import Path

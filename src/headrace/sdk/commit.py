@@ -5,14 +5,17 @@ from pathlib import Path
 
 
 def commit_of(root: Path) -> str:
-    """Git commit of the folder, with ``+dirty`` when it holds what that commit does not; empty when git does not know it.
+    """Git commit of the folder; empty when git does not know its content.
 
-    A folder that a repository around it ignores has no commit: the one of that repository says nothing of its content.
+    ``+dirty`` follows when tracked files have changes or a Python file is not tracked. A folder that the repository
+    around it ignores has no commit: that repository's says nothing of what is in it.
     """
     head = _git(root, "rev-parse", "HEAD")
     if not head or not _git(root, "ls-files", "--", "."):
         return ""
-    return f"{head}+dirty" if _git(root, "status", "--porcelain", "--", ".") else head
+    changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".")
+    fresh = _git(root, "ls-files", "--others", "--exclude-standard", "--", "*.py")
+    return f"{head}+dirty" if changed or fresh else head
 
 
 def _git(root: Path, *arguments: str) -> str:

@@ -33,6 +33,20 @@ def test_changes_show(repository):
     assert commit_of(root) == f"{commit}+dirty"
 
 
+def test_code_that_is_not_tracked_shows(repository):
+    root, commit = repository
+    (root / "features.py").write_text("y = 1\n")
+    assert commit_of(root) == f"{commit}+dirty"
+
+
+def test_a_folder_that_the_repository_ignores_has_none(repository):
+    root, _ = repository
+    (root / ".gitignore").write_text("copy/\n")
+    (root / "copy").mkdir()
+    (root / "copy" / "pipeline.py").write_text("x = 3\n")
+    assert commit_of(root / "copy") == ""
+
+
 def test_outside_git_there_is_none(tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert commit_of(tmp_path) == ""
