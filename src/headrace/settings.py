@@ -33,6 +33,7 @@ class Settings:
         sampler: The search strategy: ``optuna``.
         tracking: The mirror of training runs: ``mlflow``, ``off``, or ``auto`` (mlflow where it is installed).
         workers: Worker processes; 0 means one a core.
+        model_memory_mb: MiB of private memory that a model in a worker process may take.
         host: Address that servers bind.
         port: Port of the gateway; 0 means a free one.
         endpoints: ``[endpoint.<name>]`` tables as written.
@@ -52,6 +53,7 @@ class Settings:
     sampler: str = "optuna"
     tracking: str = "auto"
     workers: int = 0
+    model_memory_mb: int = 2048
     host: str = "127.0.0.1"
     port: int = 8700
     endpoints: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

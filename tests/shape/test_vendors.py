@@ -6,13 +6,16 @@ import sys
 VOCABULARY = {"headrace", "msgspec", "narwhals", "numpy", "platformdirs", "pyarrow"}
 VENDORS = {
     "engines.duckdb": {"duckdb"},
+    "engines.lightgbm": {"lightgbm"},
     "engines.mlflow": {"mlflow"},
     "engines.onnxruntime": {"onnxruntime"},
     "engines.optuna": {"optuna"},
     "engines.pandas": {"pandas"},
     "engines.polars": {"polars"},
     "engines.sklearn": {"joblib", "onnx", "scipy", "skl2onnx", "sklearn"},
+    "engines.skops": {"skops"},
     "engines.sqlite": {"sqlite3"},
+    "engines.xgboost": {"xgboost"},
     "cli": {"click", "rich"},
     "gateway": {"google", "grpc", "httptools", "uvicorn", "uvloop"},
     "conformance": {"pytest"},

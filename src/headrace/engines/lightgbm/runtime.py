@@ -1,0 +1,52 @@
+"""Runtime for LightGBM's own text files, scored in this process by one thread a call."""
+
+import re
+from pathlib import Path
+
+import lightgbm
+import numpy as np
+
+from headrace.errors import IntegrityError
+from headrace.models.matrices import Columns, Matrix
+from headrace.models.signature import Signature
+from headrace.serving.isolated import Limits
+from headrace.serving.native import NativeRuntime
+from headrace.serving.worker import Score
+from headrace.settings import Settings
+
+MAIN_FILE = "model.lightgbm"
+_UNNAMED = re.compile(r"Column_\d+")
+_END = "\nend of trees\n"
+
+
+def open_runtime(settings: Settings, name: str) -> NativeRuntime:  # noqa: ARG001 - every factory takes both
+    """Factory ``runtime.lightgbm``."""
+    return NativeRuntime("lightgbm", f"{__name__}:load", Limits(memory_bytes=settings.model_memory_mb << 20))
+
+
+def load(folder: Path, signature: Signature) -> Score:
+    """A booster that scores: its prediction as the objective gives it, a probability for ``binary``.
+
+    Raises:
+        IntegrityError: The file is missing, cut off or no such model.
+        SignatureError: Its columns or outputs are not the signature's.
+    """
+    path = folder / MAIN_FILE
+    if not path.is_file():
+        raise IntegrityError("the model cannot be loaded", where=str(path), why="there is no such file")
+    try:
+        text = path.read_text("utf-8")
+        # The library takes some files that were cut off for whole.
+        booster = lightgbm.Booster(model_str=text) if text.startswith("tree\n") and _END in text else None
+    except (lightgbm.basic.LightGBMError, UnicodeDecodeError) as error:
+        raise IntegrityError("the model cannot be loaded", where=str(path), why=str(error)[:300]) from error
+    if booster is None:
+        raise IntegrityError("the model cannot be loaded", where=str(path), why="it is cut off or no LightGBM text")
+    names = booster.feature_name()
+    columns = Columns(signature, booster.num_feature(), () if all(map(_UNNAMED.fullmatch, names)) else names)
+
+    def predict(matrix: Matrix) -> Matrix:
+        return np.asarray(booster.predict(matrix, num_threads=1))
+
+    columns.check(predict)
+    return lambda batch: columns.score(batch, predict)

@@ -1,0 +1,50 @@
+"""Runtime for XGBoost's own model files, JSON or UBJSON, scored in this process by one thread a call."""
+
+from pathlib import Path
+
+import numpy as np
+import xgboost
+
+from headrace.errors import IntegrityError
+from headrace.models.matrices import Columns, Matrix
+from headrace.models.signature import Signature
+from headrace.serving.isolated import Limits
+from headrace.serving.native import NativeRuntime
+from headrace.serving.worker import Score
+from headrace.settings import Settings
+
+MAIN_FILE = "model.xgboost"
+
+
+def open_runtime(settings: Settings, name: str) -> NativeRuntime:  # noqa: ARG001 - every factory takes both
+    """Factory ``runtime.xgboost``."""
+    return NativeRuntime("xgboost", f"{__name__}:load", Limits(memory_bytes=settings.model_memory_mb << 20))
+
+
+def load(folder: Path, signature: Signature) -> Score:
+    """A booster that scores: its prediction as the objective gives it, a probability for ``binary:logistic``.
+
+    Raises:
+        IntegrityError: The file is missing or no such model.
+        SignatureError: Its columns or outputs are not the signature's.
+    """
+    path = folder / MAIN_FILE
+    content = path.read_bytes() if path.is_file() else b""
+    if not content:  # the library would end the process
+        raise IntegrityError("the model cannot be loaded", where=str(path), why="there is no such file, or it is empty")
+    booster = xgboost.Booster()
+    try:
+        booster.load_model(bytearray(content))
+        booster.set_param({"nthread": 1})
+        width, names = booster.num_features(), booster.feature_names or ()
+    except xgboost.core.XGBoostError as error:
+        why = str(error).strip().splitlines()[0][:300]
+        raise IntegrityError("the model cannot be loaded", where=str(path), why=why) from error
+    columns = Columns(signature, width, names)
+
+    def predict(matrix: Matrix) -> Matrix:
+        # Names were checked above, once; NaN is what the model knows as missing.
+        return np.asarray(booster.inplace_predict(matrix, validate_features=False))
+
+    columns.check(predict)
+    return lambda batch: columns.score(batch, predict)

@@ -1,0 +1,113 @@
+"""Models of one matrix of numbers, as boosters are: which column goes where, and what an answer is called."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headrace.errors import SignatureError
+from headrace.models.runtime import Batch, numeric, textual
+from headrace.models.signature import Signature, Tensor
+from headrace.models.tensors import NUMPY
+
+Matrix = NDArray[Any]
+
+
+class Columns:
+    """Feeds a model that takes one float matrix and answers one array, from batches of a signature.
+
+    Args:
+        signature: Named numeric columns, or one tensor of two extents.
+        width: Columns that the model takes.
+        names: What the model calls them; empty when it does not know.
+
+    Raises:
+        SignatureError: The signature's columns are not the model's.
+    """
+
+    def __init__(self, signature: Signature, width: int, names: Sequence[str] = ()) -> None:
+        self._part, given = _matrix_of(signature)
+        if len(given) != width and signature.kind == "table":
+            raise SignatureError(f"the model takes {width} columns", why=f"the signature has {len(given)}")
+        self._order: list[int] | None = None
+        if names and signature.kind == "table":
+            if set(names) != set(given):
+                strange = sorted(set(names) ^ set(given))
+                raise SignatureError(
+                    "the model's columns are not the signature's", why=f"only one has {_list(strange)}"
+                )
+            order = [given.index(name) for name in names]
+            self._order = None if order == list(range(width)) else order
+        self._width, self._answer = width, Answer(signature)
+
+    def score(self, batch: Batch, predict: Callable[[Matrix], Matrix]) -> dict[str, Matrix]:
+        """Outputs by name.
+
+        Raises:
+            KeyError: The batch lacks the matrix.
+            ValueError: It has another width, or the answer another shape than the signature's.
+        """
+        matrix = batch[self._part]
+        if matrix.ndim != 2 or matrix.shape[1] != self._width:  # noqa: PLR2004 - a matrix
+            raise ValueError(f"{self._part!r} is {list(matrix.shape)}, {self._width} columns are due")
+        return self._answer.named(predict(matrix if self._order is None else matrix[:, self._order]))
+
+    def check(self, predict: Callable[[Matrix], Matrix]) -> None:
+        """Score one row of zeros.
+
+        Raises:
+            SignatureError: The answer has not the signature's outputs.
+        """
+        self._answer.check(predict(np.zeros((1, self._width), np.float32)))
+
+
+class Answer:
+    """Names a model's answer: one column per output of a table, or the one output tensor.
+
+    Raises:
+        SignatureError: A tensor signature with other than one output.
+    """
+
+    def __init__(self, signature: Signature) -> None:
+        self._outputs = tuple(o.name for o in signature.outputs)
+        self._dtype: Any = None
+        if signature.kind == "tensor":
+            if len(self._outputs) != 1:
+                raise SignatureError("the model has one output", why=f"the signature names {_list(self._outputs)}")
+            self._dtype = NUMPY[signature.outputs[0].dtype]
+
+    def check(self, values: Matrix) -> None:
+        """Raise ``SignatureError`` when an answer has another number of columns than outputs."""
+        try:
+            self.named(values)
+        except ValueError as error:
+            raise SignatureError("the model's outputs are not the signature's", why=str(error)) from error
+
+    def named(self, values: Matrix) -> dict[str, Matrix]:
+        """The answer by output name; raise ``ValueError`` when it has another number of columns than outputs."""
+        if self._dtype is not None:
+            return {self._outputs[0]: np.asarray(values, self._dtype)}
+        columns = values[:, None] if values.ndim == 1 else values
+        if columns.ndim != 2 or columns.shape[1] != len(self._outputs):  # noqa: PLR2004 - rows and outputs
+            raise ValueError(f"the model answers {list(values.shape)}, the signature names {_list(self._outputs)}")
+        return {name: np.asarray(columns[:, i], np.float32) for i, name in enumerate(self._outputs)}
+
+
+def _matrix_of(signature: Signature) -> tuple[str, tuple[str, ...]]:
+    if signature.kind == "table":
+        if textual(signature):
+            raise SignatureError("the model takes numbers only", why=f"{_list(textual(signature))} are text")
+        return "numbers", numeric(signature)
+    tensors = signature.tensors
+    if len(tensors) != 1 or len(tensors[0].shape) != 2 or not _is_number(tensors[0]):  # noqa: PLR2004 - a matrix
+        raise SignatureError("the model takes one matrix of numbers", why=f"the signature has {_list(tensors)}")
+    return tensors[0].name, ()
+
+
+def _is_number(tensor: Tensor) -> bool:
+    return tensor.dtype != "string"
+
+
+def _list(names: Sequence[object]) -> str:
+    return ", ".join(map(str, names)) or "none"

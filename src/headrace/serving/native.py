@@ -1,0 +1,84 @@
+"""Models scored by a native library in this process, after a worker has shown that loading them does no harm.
+
+Libraries of boosters end the whole process over some damaged files; the worker dies in its place.
+"""
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from headrace.errors import HeadraceError, IntegrityError, RunFailed
+from headrace.models.runtime import Batch
+from headrace.models.signature import Signature
+from headrace.serving.isolated import IsolatedRuntime, Limits
+from headrace.serving.worker import Score
+
+
+class NativeRuntime:
+    """Runtime whose models are loaded in this process.
+
+    Args:
+        format: Of the models.
+        loader: ``module:function``, which takes a folder and a signature and returns what scores; called in a worker
+            first, then here. What it returns is called from several threads at once.
+        limits: For the worker.
+    """
+
+    def __init__(self, format: str, loader: str, limits: Limits) -> None:  # noqa: A002 - the port calls it so
+        self.format, self._loader = format, loader
+        self._rehearsal = IsolatedRuntime(format, loader, limits)
+
+    def load(self, folder: Path, signature: Signature) -> "NativeModel":
+        """Load the model in a worker, and when that lives, here.
+
+        Raises:
+            IntegrityError: A file is missing or not of the format.
+            SignatureError: The model does not fit the signature.
+            RunFailed: The library ended the worker.
+        """
+        self._rehearsal.load(folder, signature).close()
+        module, _, name = self._loader.partition(":")
+        try:
+            score: Score = getattr(importlib.import_module(module), name)(folder, signature)
+        except HeadraceError:
+            raise
+        except Exception as error:
+            raise IntegrityError("the model cannot be loaded", where=str(folder), why=_first_line(error)) from error
+        return NativeModel(score)
+
+
+class NativeModel:
+    """A model of this process; see ``models.runtime.Loaded``.
+
+    Args:
+        score: What a loader returned.
+    """
+
+    def __init__(self, score: Score) -> None:
+        self._score: Score | None = score
+
+    def score(self, batch: Batch) -> Mapping[str, NDArray[Any]]:
+        """Outputs by name.
+
+        Raises:
+            RunFailed: The model refused the batch, or is closed.
+        """
+        score = self._score
+        if score is None:
+            raise RunFailed("the model is closed")
+        try:
+            return score(batch)
+        except Exception as error:
+            raise RunFailed("the model did not score", why=_first_line(error)) from error
+
+    def close(self) -> None:
+        """Let the model go; a call that still runs keeps it until it ends."""
+        self._score = None
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
