@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from headrace.errors import NotFound, UsageError
-from headrace.monitoring.windows import instant
+from headrace.serving.moments import instant
 from headrace.storage.stream import Record, Stream
 
 IN_MEMORY = 200_000

@@ -14,9 +14,10 @@ from msgspec import Meta
 from msgspec.structs import astuple
 from numpy.typing import NDArray
 
-from headrace.errors import SignatureError
+from headrace.errors import SignatureError, UsageError
 from headrace.models.runtime import Batch, numeric, textual
 from headrace.models.signature import Column, Signature
+from headrace.serving.moments import instant
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 _INT64 = 2**63
@@ -127,7 +128,10 @@ class TableDecoder:
 
     def fault(self, error: Exception) -> SignatureError:
         """What a parser's complaint means for this signature, in words that name the column."""
-        return explain_fault(str(error), self._fields)
+        said = str(error)
+        if self.event_time and re.search(rf"\.{re.escape(self.names[-1])}(\[(\d+|\.\.\.)\])?`$", said):
+            return self._no_moment("", plain_words(said.partition(" - at ")[0]))
+        return explain_fault(said, self._fields)
 
     def _struct(self, name: str, *, many: bool) -> Any:
         fields: list[Any] = []
@@ -145,6 +149,8 @@ class TableDecoder:
     def _input(self, rows: list[Row]) -> TableInput:
         if not rows:
             raise SignatureError("the request has no rows", fix="send at least one")
+        if self.event_time:
+            self._check_moments(rows)
         n, m = len(self._numbers), len(self._fields)
         batch: dict[str, NDArray[Any]] = {}
         if n:
@@ -155,6 +161,20 @@ class TableDecoder:
                 texts = [tuple("" if v is None else v for v in t) for t in texts]
             batch["strings"] = np.array(texts, dtype=object)
         return TableInput(rows, batch, len(rows))
+
+    def _check_moments(self, rows: Sequence[Row]) -> None:
+        """Raise unless monitoring can tell the window of every row; an empty text is one that was left out."""
+        for number, row in enumerate(rows):
+            if row[-1] != "":
+                try:
+                    instant(row[-1])
+                except UsageError as error:
+                    raise self._no_moment(f"row {number}", f"{error.what}: {error.why}") from None
+
+    def _no_moment(self, where: str, why: str) -> SignatureError:
+        return SignatureError(
+            f"column {self.names[-1]!r} is refused", where=where, why=f"ISO 8601 or a Unix time is due: {why}"
+        )
 
 
 def projection(contract: Signature, signature: Signature) -> Projection | None:

@@ -46,6 +46,18 @@ def test_the_event_time_may_be_left_out():
     assert DECODER.of_mapping({name: [value] for name, value in ROW.items()}).rows[0][-1] == ""
 
 
+@pytest.mark.parametrize("moment", ["yesterday", 5, 5.5e300, True, None, [1], "2024-02-30", 10**400])
+def test_an_event_time_that_is_none_is_refused_with_its_column_and_row(moment):
+    rows = [{**ROW, "at": "2024-05-01"}, {**ROW, "at": moment}]
+    with pytest.raises(SignatureError, match="'at'"):
+        decoded(rows)
+    columns = {name: [row[name] for row in rows] for name in (*ROW, "at")}
+    with pytest.raises(SignatureError, match="'at'"):
+        DECODER.of_mapping(columns)
+    with pytest.raises(SignatureError, match="row 1"):
+        decoded([{**ROW, "at": "2024-05-01"}, {**ROW, "at": "soon"}])
+
+
 def test_a_model_without_event_time_refuses_it():
     with pytest.raises(SignatureError, match="'at' is not an input"):
         TableDecoder(WINE).of_records([{**ROW, "at": "2024-05-01"}])

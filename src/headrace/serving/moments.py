@@ -1,0 +1,59 @@
+"""Instants of event time, in whichever way callers write them."""
+
+from datetime import UTC, datetime
+
+from headrace.errors import UsageError
+
+_SECONDS_FROM, _MILLISECONDS_FROM, _MILLISECONDS_TO = 1e8, 1e11, 253_402_300_800_000
+"""Unix seconds up to 1e11, milliseconds from there: either way 1973 is the first year, which no count of rows is."""
+_YEARS = range(2, 9999)
+"""At the ends of the calendar a change of time zone overflows."""
+_SAID = 60
+
+
+def instant(moment: datetime | str | float) -> datetime:
+    """An instant, from ISO 8601 text (UTC unless it says otherwise), or Unix seconds or milliseconds, also as text.
+
+    Raises:
+        UsageError: It is none of these, or a number before 1973 or after 9999.
+    """
+    if isinstance(moment, datetime):
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    try:
+        if isinstance(moment, str) and (moment[4:5] == "-" or not _is_number(moment)):
+            return _of_text(moment)
+        return _of_number(moment)
+    except (ValueError, OverflowError) as error:
+        raise UsageError(
+            f"{_brief(moment)} is no instant",
+            why=str(error)[: 2 * _SAID],
+            fix="ISO 8601 (2024-03-05T10:00:00Z), Unix seconds or Unix milliseconds",
+        ) from error
+
+
+def _of_text(moment: str) -> datetime:
+    read = datetime.fromisoformat(moment)
+    if read.year not in _YEARS:
+        raise ValueError(f"the year is {read.year}")
+    return read if read.tzinfo else read.replace(tzinfo=UTC)
+
+
+def _of_number(moment: str | float) -> datetime:
+    number = float(moment)
+    if isinstance(moment, bool) or not _SECONDS_FROM <= number < _MILLISECONDS_TO:  # nan is refused too
+        raise ValueError("no Unix seconds or milliseconds from 1973 to 9999")
+    return datetime.fromtimestamp(number / 1000 if number >= _MILLISECONDS_FROM else number, UTC)
+
+
+def _brief(moment: str | float) -> str:
+    if isinstance(moment, int) and moment.bit_length() > _SAID:  # Python refuses to write very long ones
+        return "a whole number of many digits"
+    return repr(moment)[:_SAID]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
