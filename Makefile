@@ -3,6 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+CLIENTS := .venv-clients/.ready
 JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest
 PARALLEL := -n $(JOBS) --dist worksteal
@@ -31,11 +32,19 @@ demo: $(READY) ## the main job on real data: from raw files to a monitored endpo
 	@echo "make: running the demo: headrace demo"
 	@$(BIN)/headrace demo
 
+# Other servers' clients pin their own versions of what we pin too, so they live apart.
+$(CLIENTS): tests/service/clients/clients.txt .ci/python
+	@python=$$(sh .ci/python) || exit 1; \
+	echo "make: setting up .venv-clients with the clients of other projects: 150 MB to download, once"; \
+	test -x .venv-clients/bin/python || "$$python" -m venv .venv-clients
+	@.venv-clients/bin/python -m pip install --quiet --no-deps -r tests/service/clients/clients.txt
+	@touch $@
+
 test: $(READY) ## run the tests (all but those that need real services)
 	@echo "make: running the tests, $(JOBS) at a time; options: make test ARGS='-k pipelines'"
 	@$(PYTEST) $(PARALLEL) -m "not service" $(ARGS)
 
-test-services: $(READY) ## run the tests that start real services
+test-services: $(READY) $(CLIENTS) ## run the tests that start real services
 	@echo "make: running the tests that start real services"
 	@$(PYTEST) -m service $(ARGS) || { code=$$?; \
 	  [ $$code -eq 5 ] && echo "make: there are no service tests yet" || exit $$code; }
@@ -87,5 +96,5 @@ lock: ## write constraints.txt anew from the newest versions that install togeth
 
 clean: ## remove the environment, caches and built files
 	@echo "make: removing $(VENV), caches and built files"
-	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis docs/_build dist
+	@rm -rf $(VENV) .venv-clients .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis docs/_build dist
 	@find src tests docs examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
