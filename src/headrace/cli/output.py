@@ -57,14 +57,18 @@ class Output:
 
     def error(self, error: HeadraceError) -> None:
         """An error with its code; JSON on stderr under ``--json``."""
+        parts = {"what": error.what, "where": error.where, "why": error.why, "fix": error.fix}
+        self.failure(error.code, str(error), parts)
+
+    def failure(self, code: str, text: str, parts: Mapping[str, str]) -> None:
+        """What went wrong, under ``-q`` too: ``error [code] text``; under ``--json`` its ``parts``, as JSON."""
         if self.json:
             import msgspec
 
-            body = {"code": error.code, "what": error.what, "where": error.where, "why": error.why, "fix": error.fix}
-            click.echo(msgspec.json.encode({"error": body}).decode(), err=True)
+            click.echo(msgspec.json.encode({"error": {"code": code, **parts}}).decode(), err=True)
             return
         label = click.style("error", fg="red", bold=True) if colourful() else "error"
-        click.echo(f"{label} [{error.code}] {error}", err=True)
+        click.echo(f"{label} [{code}] {text}", err=True)
 
 
 def colourful(stream: Any = None) -> bool:

@@ -37,8 +37,7 @@ class Progress:
     def _step(self, facts: Mapping[str, Any]) -> str:
         state = f"{facts['state']:<8}"
         shown = click.style(state, fg=_COLOURS[facts["state"]]) if self._live else state
-        seconds = f"{facts['seconds']:8.2f} s" if facts["state"] != "skipped" else " " * 10
-        return f"  {facts['name']:<24} {shown} {seconds}  {facts['key'][:KEY_SHOWN]}{_detail(facts)}"
+        return f"  {facts['name']:<24} {shown} {_duration(facts):>14}  {facts['key'][:KEY_SHOWN]}{_detail(facts)}"
 
     def _line(self, text: str) -> None:
         self._out.write((_CLEAR if self._live else "") + text.rstrip() + "\n")
@@ -51,11 +50,18 @@ class Progress:
 
 
 def _detail(facts: Mapping[str, Any]) -> str:
+    """How many rows; of an error its first line, for the run ends with the whole."""
     if facts.get("error"):
-        lines = str(facts["error"]).splitlines()
-        return "\n" + "\n".join(f"      {line.strip()}" for line in lines)
+        return f"\n      {str(facts['error']).partition(chr(10))[0].strip()}"
     rows = facts.get("about", {}).get("rows")
     return f"  {rows:,} rows" if rows is not None else ""
+
+
+def _duration(facts: Mapping[str, Any]) -> str:
+    """``0.12 s``; of a cached step what it took when it was made, and so what was saved."""
+    if facts["state"] == "skipped":
+        return ""
+    return f"{'saved ' if facts['state'] == 'cached' else ''}{facts['seconds']:.2f} s"
 
 
 def _own_stderr() -> TextIO:

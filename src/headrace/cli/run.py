@@ -62,8 +62,10 @@ def _result(out: Output, report: "RunReport") -> None:
     }
     out.result(value, [line])
     for step in report.steps:
-        if step.state in {"failed", "refused"}:
-            out.say(f"{step.name}: headrace runs logs {report.run} {step.name}")
+        if step.state in {"failed", "refused"} and "/" not in step.name:  # a child's failure is its parent's
+            what, fix = f"{step.kind} {step.name!r}", f"headrace runs logs {report.run} {step.name}"
+            parts = {"what": what, "where": report.run, "why": step.error, "fix": fix}
+            out.failure(step.code or "run-failed", f"{what} - {step.error}\n  fix: {fix}", parts)
 
 
 def _forecast(out: Output, run: "Run", step: str | None) -> int:

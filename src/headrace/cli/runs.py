@@ -1,7 +1,7 @@
 """``headrace runs``: what ran, how each step went, and what it printed."""
 
 import datetime as dt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,6 +10,8 @@ from headrace.cli.progress import KEY_SHOWN
 from headrace.errors import NotFound
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from headrace.pipelines.history import PastRun
     from headrace.pipelines.workspace import Workspace
 
@@ -42,12 +44,14 @@ def show(out: Output, run: str) -> None:
     ledger = _workspace().ledger()
     found = past_run(ledger, run)
     steps = steps_of(ledger, found.run)
-    rows = [{**s, "key": s["key"][:KEY_SHOWN], "note": str(s.get("error", "")).partition("\n")[0]} for s in steps]
+    rows = [{**s, "key": s["key"][:KEY_SHOWN], "seconds": _took(s), "note": _note(s)} for s in steps]
     lines = [f"{name}: {value}" for name, value in _row(found).items()]
     out.result(
         {**found.to_json(), "steps": steps},
         [*lines, "", *aligned(rows, ["name", "kind", "state", "seconds", "key", "note"])],
     )
+    if found.state == "died":
+        out.say(_what_now(found))
 
 
 @command.command()
@@ -67,17 +71,41 @@ def logs(out: Output, run: str, step: str | None) -> None:
     for entry in steps:
         if entry["state"] != "skipped":
             texts[entry["name"]] = log_of(workspace, found.run, entry).read_text("utf-8", errors="replace")
-    out.result(texts, _titled(texts) if step is None else [texts[step].rstrip("\n")] if texts else [])
+    out.result(texts, _titled(texts) if step is None else [text.rstrip("\n") for text in texts.values() if text])
+    if not any(texts.values()):
+        out.say(f"nothing was printed by {step or 'any step'} of run {found.run}")
 
 
 _COLUMNS = ("run", "pipeline", "state", "started", "seconds", "steps")
 
 
 def _row(run: "PastRun") -> dict[str, object]:
-    started = dt.datetime.fromtimestamp(run.at, tz=dt.UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    started = dt.datetime.fromtimestamp(run.at, tz=dt.UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     steps = ", ".join(f"{count} {state}" for state, count in run.counts.items())
-    values = (run.run, run.pipeline, run.state, started, run.seconds, steps)
+    state = f"died in {run.died_in}" if run.died_in else run.state
+    values = (run.run, run.pipeline, state, started, run.seconds, steps)
     return dict(zip(_COLUMNS, values, strict=True))
+
+
+def _took(step: "Mapping[str, Any]") -> float | None:
+    """Seconds that a step took in this run: none for what was taken from the cache."""
+    return None if step["state"] == "cached" else step["seconds"]
+
+
+def _note(step: "Mapping[str, Any]") -> str:
+    if step["state"] == "cached":
+        return f"saved {step['seconds']:.2f} s"
+    return str(step.get("error", "")).partition("\n")[0]
+
+
+def _what_now(run: "PastRun") -> str:
+    """Of a run that ended without a word: what it was doing, and what to type."""
+    if not run.died_in:
+        return f"its process is gone - fix: headrace run {run.pipeline}"
+    return (
+        f"its process was gone while it made {run.died_in!r}; the next run makes that in a process of its own - "
+        f"fix: headrace runs logs {run.run} {run.died_in}, then headrace run {run.pipeline}"
+    )
 
 
 def _titled(texts: dict[str, str]) -> list[str]:

@@ -67,7 +67,8 @@ def _prepared(
 
 def _outcomes(run: Run, calls: Mapping[int, Call]) -> Iterator[tuple[int, Outcome]]:
     """Each call's outcome when it ends; short or single ones made here, others by workers while the run goes on."""
-    if len(calls) <= 1 or run.is_short(calls[min(calls)].context.name):
+    alone = len(calls) <= 1 or run.is_short(calls[min(calls)].context.name)
+    if alone and all(run.may_stay(call) for call in calls.values()):
         for i, call in calls.items():
             yield i, run.make(call)
         return

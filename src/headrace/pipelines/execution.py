@@ -1,7 +1,6 @@
 """Running one call: hand its inputs over, run it with its output captured, keep what it returns."""
 
 import os
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -169,14 +168,14 @@ def _failure(error: BaseException, call: Call, log: TextIO, seconds: float) -> O
     if isinstance(error, AssertionError) and call.kind == "gate":
         from headrace.pipelines.assertions import explained, judged  # only failures need it
 
-        text = explained(error)
+        text = _at_line(explained(error), error)
         log.write(text + "\n")
         return Outcome("refused", seconds, error=text, code=GateFailed.code, values=judged(error))
     if isinstance(error, HeadraceError):
         state: Literal["failed", "refused"] = "refused" if isinstance(error, Refused) else "failed"
-        return Outcome(state, seconds, error=str(error), code=error.code)
-    where = _last_line(error)
-    return Outcome("failed", seconds, error=f"{type(error).__name__}: {error}{where}", code="run-failed")
+        return Outcome(state, seconds, error=_at_line(str(error), error), code=error.code)
+    text = _at_line(f"{type(error).__name__}: {error}", error)
+    return Outcome("failed", seconds, error=text, code="run-failed")
 
 
 def _print_traceback(error: BaseException, log: TextIO) -> None:
@@ -189,16 +188,13 @@ def _print_traceback(error: BaseException, log: TextIO) -> None:
     traceback.print_exception(type(error), error, first, file=log)
 
 
-def _last_line(error: BaseException) -> str:
-    """``(pipeline.py:12)``: the deepest line outside headrace and installed packages."""
-    import traceback  # only failures need it
+def _at_line(text: str, error: BaseException) -> str:
+    """The text with the user's line at the end of its first line: ``too heavy (pipeline.py:12)``."""
+    from headrace.pipelines.lines import user_line  # only failures need it
 
-    lines = [
-        f" ({Path(frame.filename).name}:{frame.lineno})"
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith((_HERE, sys.prefix, sys.base_prefix, "<"))
-    ]
-    return lines[-1] if lines else ""
+    line = user_line(error)
+    first, newline, rest = text.partition("\n")
+    return text if not line or line in text else f"{first} ({line}){newline}{rest}"
 
 
 @contextmanager

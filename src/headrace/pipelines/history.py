@@ -1,15 +1,19 @@
 """Past runs, read from the ledger."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from headrace.errors import NotFound
+from headrace.errors import NotFound, UsageError
 from headrace.pipelines import cache
+from headrace.pipelines.record import BEGAN
 from headrace.pipelines.workspace import Workspace
 from headrace.storage.ledger import Fact, Ledger, latest
+
+_CANDIDATES = 5
+"""How many runs an ambiguous id is said to match."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,7 @@ class PastRun:
         seconds: Wall time; None while it runs and when it died.
         counts: State of step to number of steps.
         params: The pipeline's parameters.
+        died_in: The step that a run that died was making in its own process; empty otherwise.
     """
 
     run: str
@@ -33,6 +38,7 @@ class PastRun:
     seconds: float | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
     params: Mapping[str, Any] = field(default_factory=dict)
+    died_in: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -44,6 +50,7 @@ class PastRun:
             "seconds": self.seconds,
             "counts": dict(self.counts),
             "params": dict(self.params),
+            "died_in": self.died_in,
         }
 
 
@@ -56,21 +63,32 @@ def past_run(ledger: Ledger, run: str) -> PastRun:
     """The run whose id is ``run``, or begins or ends with it, or the newest for ``last``.
 
     Raises:
-        NotFound: There is none, or there are several.
+        NotFound: There is none.
+        UsageError: There are several.
     """
     started = ledger.query("run.started")
     if run == "last" and started:
         return _past(ledger, started[-1])
     found = [fact for fact in started if fact.subject.startswith(run) or fact.subject.endswith(run)]
-    if len(found) != 1:
-        what = f"no run {run!r}" if not found else f"{len(found)} runs match {run!r}"
-        raise NotFound(what, fix="headrace runs ls")
+    if not found:
+        raise NotFound(f"no run {run!r}", fix="headrace runs ls")
+    if len(found) > 1:
+        which = ", ".join(f"{fact.subject} ({fact.body['pipeline']})" for fact in found[-_CANDIDATES:])
+        raise UsageError(f"{len(found)} runs match {run!r}", why=f"the newest are {which}", fix="give more of the id")
     return _past(ledger, found[0])
 
 
 def steps_of(ledger: Ledger, run: str) -> list[Mapping[str, Any]]:
-    """What the ledger says about each step of a run, in the order they ended."""
-    return [fact.body for fact in ledger.query("run.step", run)]
+    """What the ledger says about each step of a run, in the order they ended; ``died`` is what ended with the run."""
+    ended = [fact.body for fact in ledger.query("run.step", run)]
+    started, finished = latest(ledger, "run.started", run), latest(ledger, "run.finished", run)
+    if started is None or finished is not None:
+        return ended
+    state = "running" if _alive(started.body["pid"]) else "died"
+    names = {step["name"] for step in ended}
+    begun = [fact for fact in ledger.query(BEGAN, run) if fact.body["name"] not in names]
+    unended = {"kind": "step", "state": state, "seconds": None}
+    return [*ended, *({**fact.body, **unended} for fact in begun)]
 
 
 def log_of(workspace: Workspace, run: str, step: Mapping[str, Any]) -> Path:
@@ -94,17 +112,21 @@ def log_of(workspace: Workspace, run: str, step: Mapping[str, Any]) -> Path:
 
 def _past(ledger: Ledger, started: Fact) -> PastRun:
     body = started.body
+    common: dict[str, Any] = {"run": started.subject, "pipeline": body["pipeline"], "params": body["params"]}
     finished = latest(ledger, "run.finished", started.subject)
-    if finished is None:
-        state, seconds, counts = ("running" if _alive(body["pid"]) else "died"), None, _counts(ledger, started.subject)
-    else:
-        state, seconds, counts = finished.body["state"], finished.body["seconds"], finished.body["counts"]
-    return PastRun(started.subject, body["pipeline"], state, started.at, seconds, counts=counts, params=body["params"])
-
-
-def _counts(ledger: Ledger, run: str) -> dict[str, int]:
-    states: Sequence[str] = [step["state"] for step in steps_of(ledger, run)]
-    return {state: states.count(state) for state in sorted(set(states))}
+    if finished is not None:
+        end = finished.body
+        return PastRun(state=end["state"], at=started.at, seconds=end["seconds"], counts=end["counts"], **common)
+    steps = steps_of(ledger, started.subject)
+    states = [step["state"] for step in steps]
+    died = [step["name"] for step in steps if step["state"] == "died"]
+    return PastRun(
+        state="running" if _alive(body["pid"]) else "died",
+        at=started.at,
+        counts={state: states.count(state) for state in sorted(set(states))},
+        died_in=died[-1] if died else "",
+        **common,
+    )
 
 
 def _alive(pid: int) -> bool:

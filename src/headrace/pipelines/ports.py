@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 TABLE = "table"
 TABLE_FILE = "data.parquet"
+WORKER_DIED = "the worker process died"
+"""How the message of a ``RunFailed`` begins when a call took its process down."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,8 @@ class Codec(Protocol):
 class Executor(Protocol):
     """Port: run calls in other processes, at most ``slots`` at once.
 
-    A call whose future is cancelled before a worker took it never runs: the main process takes it back so.
+    A call whose future is cancelled before a worker took it never runs: the main process takes it back so. A call that
+    takes its process down fails with ``RunFailed(WORKER_DIED)``; the calls after it get another process.
     """
 
     slots: int

@@ -8,15 +8,17 @@ from typing import Any
 
 from headrace.pipelines import cache
 from headrace.pipelines.execution import Call, Outcome
-from headrace.pipelines.ports import RunListener
+from headrace.pipelines.ports import WORKER_DIED, RunListener
 from headrace.pipelines.references import Reference, StepResult
 from headrace.pipelines.report import StepReport
 from headrace.pipelines.schedule import GOOD
 from headrace.pipelines.workspace import Workspace
-from headrace.storage.ledger import Fact
+from headrace.storage.ledger import Fact, latest
 
+BEGAN = "step.began"
 _HISTORY = 500
 _LONGEST_VALUES = 8000
+_MADE = frozenset({"done", "failed", "refused"})
 
 
 class Record:
@@ -37,7 +39,8 @@ class Record:
         self._workspace, self._listeners = workspace, listeners
         self._facts: list[Fact] = []
         self._began = time.perf_counter()
-        self._past: dict[str, float] | None = None
+        self._ended_before: dict[str, list[Fact]] | None = None
+        self._began_before: dict[str, Fact] | None = None
 
     @property
     def seconds(self) -> float:
@@ -56,8 +59,11 @@ class Record:
         self._facts.append(Fact("run.started", self.run, body))
         self._tell("run.started", {"pipeline": self.pipeline, "steps": steps})
 
-    def launched(self, call: Call) -> None:
-        """A call begins."""
+    def launched(self, call: Call, *, here: bool) -> None:
+        """A call begins; before this process makes it (``here``), that is on record, for it may take us down."""
+        if here:
+            self._facts.append(Fact(BEGAN, self.run, {"name": call.context.name, "key": call.context.key}))
+        self.flush()
         self._tell("step.started", {"name": call.context.name, "key": call.context.key})
 
     def cached(self, name: str, kind: str, known: StepResult) -> None:
@@ -122,10 +128,27 @@ class Record:
 
     def past_seconds(self, name: str) -> float | None:
         """How long a step of this name took when it last ran, from the ledger; None when it never did."""
-        if self._past is None:
-            facts = self._workspace.ledger().query("run.step", newest=_HISTORY)
-            self._past = {f.body["name"]: f.body["seconds"] for f in facts if f.body["state"] == "done"}
-        return self._past.get(name)
+        return next((f.body["seconds"] for f in self._past(name) if f.body["state"] == "done"), None)
+
+    def is_deadly(self, name: str) -> bool:
+        """Whether the last call of this name took its process down: it began and never ended, or its worker died."""
+        if self._began_before is None:
+            began = self._workspace.ledger().query(BEGAN, newest=_HISTORY)
+            self._began_before = {f.body["name"]: f for f in began if f.subject != self.run}
+        ended = self._past(name)
+        began_last = self._began_before.get(name)
+        if began_last is None or (ended and ended[0].seq > began_last.seq):
+            return bool(ended) and str(ended[0].body.get("error", "")).startswith(WORKER_DIED)
+        return latest(self._workspace.ledger(), "run.finished", began_last.subject) is None
+
+    def _past(self, name: str) -> Sequence[Fact]:
+        """The newest ends of calls of a step, newest first, as the ledger had them when first asked."""
+        if self._ended_before is None:
+            self._ended_before = {}
+            for fact in reversed(self._workspace.ledger().query("run.step", newest=_HISTORY)):
+                if fact.body["state"] in _MADE:
+                    self._ended_before.setdefault(fact.body["name"], []).append(fact)
+        return self._ended_before.get(name, ())
 
     def _judged(self, kind: str, name: str, key: str, values: Mapping[str, Any], why: str = "") -> None:
         shown = dict(values) if len(json.dumps(values)) <= _LONGEST_VALUES else {}

@@ -110,14 +110,12 @@ class Run:
 
     def submit(self, call: Call) -> "Future[Outcome]":
         """Give a call to a worker process."""
-        self.record.flush()
-        self.record.launched(call)
+        self.record.launched(call, here=False)
         return self.workspace.executor().submit(self.remote, call)
 
     def make(self, call: Call) -> Outcome:
         """Make a call in this process."""
-        self.record.flush()
-        self.record.launched(call)
+        self.record.launched(call, here=True)
         token = _running.set(self)
         try:
             return perform(call, self.workspace)
@@ -127,7 +125,11 @@ class Run:
     def is_short(self, name: str) -> bool:
         """Whether a step of this name took less time, when it last ran, than a worker takes to start."""
         seconds = self.record.past_seconds(name)
-        return seconds is not None and seconds < _SHORT_S
+        return seconds is not None and seconds < _SHORT_S and not self.record.is_deadly(name)
+
+    def may_stay(self, call: Call) -> bool:
+        """Whether this process may make a call that a worker could: not one that took its process down last time."""
+        return not self.record.is_deadly(call.context.name)
 
     def _settle_known(self) -> list[Launch]:
         """Skip what is stopped and take what is cached, until only real work is left: that."""
@@ -161,7 +163,8 @@ class Run:
 
     def _distribute(self, launches: Sequence[Launch], *, here: bool) -> list[Launch]:
         """Give workers what they may take; the launches to make in this process, in order."""
-        if here and len(launches) == 1 and not self._futures:
+        alone = here and len(launches) == 1 and not self._futures
+        if alone and (launches[0].main_process or self.may_stay(launches[0].call)):
             return list(launches)
         short = [x for x in launches if here and not x.main_process and self.is_short(x.call.context.name)]
         bound = [x for x in launches if x.main_process]
@@ -180,7 +183,7 @@ class Run:
             return []
         for future, launch in self._futures.items():
             long = (self.record.past_seconds(launch.call.context.name) or 0.0) >= _SHORT_S
-            if not long and future.cancel():
+            if not long and self.may_stay(launch.call) and future.cancel():
                 del self._futures[future]
                 return [launch]
         return []

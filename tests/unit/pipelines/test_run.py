@@ -136,7 +136,7 @@ def test_a_failed_gate_stops_the_effects_below_and_nothing_else(project):
     }  # fmt: skip
     assert sorted(project.marks()) == ["above", "described"]
     assert report.step("good").error.split("\n") == [
-        "assert value > bound", "  1 > 2", "  value = 1", "  bound = 2",
+        f"assert value > bound ({project.module}.py:13)", "  1 > 2", "  value = 1", "  bound = 2",
     ]  # fmt: skip
     (fact,) = project.platform.ledger().query("gate.failed", report.run)
     assert fact.body["gate"] == "good"

@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from headrace.engines.local.worker import receive, send
 from headrace.errors import RunFailed, UsageError
+from headrace.pipelines.ports import WORKER_DIED
 from headrace.settings import Settings
 
 GRACE_S = 0.03
@@ -195,4 +196,4 @@ def _start(threads: int) -> _Worker:
 def _death(code: int | None) -> RunFailed:
     why = f"killed by signal {-code}" if code is not None and code < 0 else f"exit code {code}"
     hint = ", as the system does when memory runs out" if code == -9 else ""  # noqa: PLR2004 - SIGKILL
-    return RunFailed("the worker process died", why=why + hint, fix="run again; finished steps are not repeated")
+    return RunFailed(WORKER_DIED, why=why + hint, fix="run again; finished steps are not repeated")
