@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from headrace import assembly
+from headrace.client import Client
 from headrace.delivery.deploy import deploy
 from headrace.journey.probes import ADDS_TWO_COLUMNS
 from headrace.models.artifact import Artifact
@@ -66,3 +68,18 @@ def test_a_gateway_in_all_its_states(platform):
     code, gateway = _doctor(project)
     assert (code, gateway["state"]) == (0, "off")
     assert "headrace serving run" in gateway["detail"]
+
+
+def test_a_gateway_that_was_started_again_is_told_as_such(platform):
+    services = platform.services()
+    state = services.start(gateway_spec(platform.settings.root))
+    try:
+        os.kill(state.pid, signal.SIGKILL)
+        client = Client(state.address)
+        client.wait_ready()
+        client.close()
+        _, gateway = _doctor(platform.settings.root)
+    finally:
+        services.stop("gateway")
+    assert gateway["state"] == "ok"
+    assert re.search(r"restarted 1 time, last \d+ s ago", gateway["detail"]), gateway

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -110,6 +111,36 @@ def test_only_loopback_is_bound(project):
     refused = subprocess.run(command, capture_output=True, text=True, check=False)
     assert refused.returncode == 2
     assert "host '0.0.0.0' is refused" in refused.stderr
+
+
+def said_once(project, *arguments, code):
+    lines = headrace(project, "serving", "run", "wine", "--detach", *arguments, code=code).stderr.strip().splitlines()
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+def test_what_cannot_be_served_is_said_once_and_starts_nothing(project):
+    assert "host '0.0.0.0' is refused" in said_once(project, "--host", "0.0.0.0", code=2)
+    assert not (project.root / ".headrace" / "services").exists()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = str(taken.getsockname()[1])
+        said = said_once(project, "--port", port, code=4)
+    assert said.count("cannot listen") == 1
+    assert "supervisor" not in said
+    assert "nothing to stop" in headrace(project, "serving", "run", "--stop").stdout
+
+
+def test_another_gateway_is_refused_and_the_same_one_is_fine(project):
+    state, client = start(project)
+    client.close()
+    port = state.address.rpartition(":")[2]
+    for same in ([], ["--port", port], ["--port", "0"]):
+        told = headrace(project, "serving", "run", "wine", "--detach", "--json", *same).stdout
+        assert json.loads(told)["pid"] == state.pid
+    said = said_once(project, "--port", "1234", code=2)
+    assert f"already serving wine on {state.address} - fix: headrace serving run --stop" in said
+    assert "already serving" in headrace(project, "serving", "run", "--detach", code=2).stderr
 
 
 def headrace(project, *arguments, code=0):

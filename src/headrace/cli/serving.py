@@ -80,16 +80,19 @@ def deploy(out: Output, endpoint: str, why: str) -> None:
 @options
 def run(out: Output, endpoints: tuple[str, ...], *, detach: bool, stop: bool, **bind: Any) -> None:
     """Serve ENDPOINTS (by default all that are deployed) over HTTP until Ctrl-C."""
-    from headrace.placement.gateway import GATEWAY, gateway_spec
+    from headrace.placement.gateway import GATEWAY, check_same, gateway_spec
 
     platform = _platform(**bind)
-    services = platform.services()
+    services, settings = platform.services(), platform.settings
+    before = services.state(GATEWAY)
     if stop:
         services.stop(GATEWAY)
-        out.result({"state": "stopped"}, ["stopped"])
+        line = "nothing to stop: no gateway is running" if before.state == "stopped" else "stopped"
+        out.result({"state": "stopped"}, [line])
         return
     _check_deployed(platform, endpoints)
-    settings = platform.settings
+    if before.state == "running":
+        check_same(before, endpoints, **bind)
     state = services.start(gateway_spec(settings.root.resolve(), endpoints, host=settings.host, port=settings.port))
     said = {"state": state.state, "address": state.address, "pid": state.pid}
     out.result(said, [f"serving on {state.address}"])

@@ -105,6 +105,8 @@ class ServicesSuite:
         state = services.start(server("web", restart=True))
         os.kill(state.pid, signal.SIGKILL)
         wait_until(lambda: services.state("web").state == "running" and services.state("web").pid != state.pid)
+        assert not state.detail
+        assert services.state("web").detail.startswith("restarted 1 time, last ")
         services.stop("web")
         assert services.state("web").state == "stopped"
 
@@ -114,6 +116,20 @@ class ServicesSuite:
         spec = ServiceSpec("web", command, ready_url=f"http://127.0.0.1:{free_port()}/", restart=False)
         with pytest.raises(Unavailable, match="no such model"):
             services.start(spec)
+
+    @pytest.mark.parametrize("code", [2, 4])
+    def test_a_service_that_cannot_be_is_not_tried_again(self, services: Services, tmp_path: Path, code: int) -> None:
+        """Its exit code says that its call is wrong or that what it needs is not there; its last line is the error."""
+        note = tmp_path / "lives"
+        program = (
+            f"import sys; open({str(note)!r}, 'a').write('.'); print('line before', flush=True);"
+            f"sys.stderr.write('no room\\n'); sys.exit({code})"
+        )
+        ready = f"http://127.0.0.1:{free_port()}/"
+        with pytest.raises(Unavailable, match="no room") as refused:
+            services.start(ServiceSpec("web", [sys.executable, "-c", program], ready_url=ready))
+        assert note.read_text() == "."
+        assert "line before" not in str(refused.value)
 
     def test_a_service_that_is_never_ready_is_ended(self, services: Services, tmp_path: Path) -> None:
         """Nothing is left behind."""

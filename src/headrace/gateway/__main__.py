@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrace.assembly import open_platform
-from headrace.errors import HeadraceError, MissingExtra, Unavailable, UsageError
+from headrace.errors import HeadraceError, MissingExtra, Unavailable
 from headrace.gateway.app import Gateway
 from headrace.gateway.http import Server
 from headrace.gateway.vertex import vertex_routes
 from headrace.journey.platform import Platform
+from headrace.placement.gateway import checked_host
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.follower import Follower
 from headrace.settings import load_settings
@@ -23,7 +24,6 @@ from headrace.settings import load_settings
 if TYPE_CHECKING:
     from headrace.gateway.rpc.server import RpcServer
 
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 # How long the writer thread may wait for the interpreter while the event loop computes.
 _SWITCH_S = 0.0002
 _COLLECT_EVERY = 20_000
@@ -80,10 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         settings = load_settings(given.root.resolve(), {"host": given.host, "port": given.port})
-        if settings.host not in _LOOPBACK:
-            raise UsageError(
-                f"host {settings.host!r} is refused", why="the scoring port takes no token, so it is local"
-            )
+        checked_host(settings.host)
         sys.setswitchinterval(_SWITCH_S)
         gc.freeze()  # what start-up made stays: the collector need not look at it between requests
         gc.set_threshold(_COLLECT_EVERY, 50, 100)

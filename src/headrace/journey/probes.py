@@ -203,10 +203,10 @@ def _gateway(platform: Platform) -> str:
             f"not started; headrace serving run serves {', '.join(endpoints)}" if endpoints else "nothing deployed"
         )
     if state.state == "failed":
-        last = state.detail.strip().rpartition("\n")[2]
-        raise Unavailable("the gateway died", why=f"its log ends: {last}" if last else "", fix="headrace serving run")
+        why = f"its log ends: {state.detail}" if state.detail else ""
+        raise Unavailable("the gateway died", why=why, fix="headrace serving run")
     _answers(f"{state.address}/v2/health/ready")
-    return f"ready at {state.address} (pid {state.pid})"
+    return f"ready at {state.address} ({f'{state.detail}; ' * bool(state.detail)}pid {state.pid})"
 
 
 def _answers(url: str) -> None:

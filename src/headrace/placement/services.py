@@ -29,13 +29,23 @@ class ServiceSpec:
 
 @dataclass(frozen=True)
 class ServiceState:
-    """How a service is: ``pid`` is 0 unless it runs."""
+    """How a service is.
+
+    Attributes:
+        name: As in its ``ServiceSpec``.
+        state: Whether it runs, died, or was stopped or never started.
+        pid: Its process id; 0 unless it runs.
+        address: Where it answers.
+        detail: Running: how often and when it was started again, if ever. Failed: its last words.
+        command: What runs; empty unless it does.
+    """
 
     name: str
     state: Literal["running", "failed", "stopped"]
     pid: int = 0
     address: str = ""
     detail: str = ""
+    command: tuple[str, ...] = ()
 
 
 class Services(Protocol):

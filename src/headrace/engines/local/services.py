@@ -54,7 +54,7 @@ class LocalServices:
                 fix="choose another port; 0 means a free one",
             )
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._file(spec.name, "pid").unlink(missing_ok=True)
+        self._file(spec.name, "life").unlink(missing_ok=True)
         pid = self._spawn(spec)
         record = {
             "pid": pid,
@@ -73,13 +73,13 @@ class LocalServices:
         if record is None:
             return ServiceState(name, "stopped")
         if _runs(record["pid"], record["started"]):
-            pid = self._service_pid(name, record)
+            pid, detail = self._life(name, record)
             if pid:
-                return ServiceState(name, "running", pid, record["address"])
+                return ServiceState(name, "running", pid, record["address"], detail, tuple(record["command"]))
             return ServiceState(name, "failed", 0, record["address"], "between two lives")
         if record.get("stopped"):
             return ServiceState(name, "stopped", 0, record["address"])
-        return ServiceState(name, "failed", 0, record["address"], self._tail(name))
+        return ServiceState(name, "failed", 0, record["address"], self._last_words(name))
 
     def stop(self, name: str, *, within_s: float = 10.0) -> None:
         """SIGTERM, then SIGKILL to its whole session; see the port."""
@@ -101,7 +101,7 @@ class LocalServices:
     def _spawn(self, spec: ServiceSpec) -> int:
         command = list(spec.command)
         if spec.restart:
-            supervisor = [sys.executable, "-m", "headrace.engines.local.supervisor", str(self._file(spec.name, "pid"))]
+            supervisor = [sys.executable, "-m", "headrace.engines.local.supervisor", str(self._file(spec.name, "life"))]
             command = supervisor + command
         log = str(self._file(spec.name, "log"))
         actions = [
@@ -120,7 +120,7 @@ class LocalServices:
             dead = not _runs(record["pid"], record["started"])
             if dead or time.monotonic() > until:
                 why = "it ended" if dead else f"it was not ready within {spec.ready_within_s:g} s"
-                tail = self._tail(spec.name)
+                tail = self._last_words(spec.name)
                 self.stop(spec.name)
                 raise Unavailable(
                     f"service {spec.name!r} did not start",
@@ -129,14 +129,17 @@ class LocalServices:
                 )
             time.sleep(_POLL_S)
 
-    def _service_pid(self, name: str, record: Mapping[str, Any]) -> int:
+    def _life(self, name: str, record: Mapping[str, Any]) -> tuple[int, str]:
+        """The service's process id, 0 between two lives; and how often it was started again."""
         if not record["supervised"]:
-            return int(record["pid"])
+            return int(record["pid"]), ""
         try:
-            pid = int(self._file(name, "pid").read_text())
-        except (FileNotFoundError, ValueError):
-            return 0
-        return pid if _alive(pid) else 0
+            life = json.loads(self._file(name, "life").read_text())
+        except FileNotFoundError:  # the supervisor is only just starting
+            return 0, ""
+        times, ago = life["restarts"], max(0.0, time.time() - life["at"])
+        detail = f"restarted {times} time{'s' * (times > 1)}, last {_span(ago)} ago" if times else ""
+        return (life["pid"] if _alive(life["pid"]) else 0), detail
 
     def _file(self, name: str, ending: str) -> Path:
         return self._folder / f"{checked_name(name, of='service')}.{ending}"
@@ -154,12 +157,22 @@ class LocalServices:
         temporary.write_text(json.dumps(record))
         temporary.replace(path)
 
-    def _tail(self, name: str) -> str:
+    def _last_words(self, name: str) -> str:
+        """The last line of the log that the service itself wrote: where it died, its error."""
         try:
             data = self._file(name, "log").read_bytes()
         except FileNotFoundError:
             return ""
-        return data[-_TAIL_BYTES:].decode("utf-8", "replace").strip()
+        lines = data[-_TAIL_BYTES:].decode("utf-8", "replace").splitlines()
+        own = (line for line in reversed(lines) if line.strip() and not line.startswith("supervisor: "))
+        return next(own, "").strip()
+
+
+def _span(seconds: float) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def _runs(pid: int, started: str) -> bool:

@@ -1,9 +1,10 @@
-"""A tiny process that keeps a service running: ``python -m headrace.engines.local.supervisor PID_FILE COMMAND...``.
+"""A tiny process that keeps a service running: ``python -m headrace.engines.local.supervisor LIFE_FILE COMMAND...``.
 
 It imports only the standard library, so that it costs little memory; it passes SIGTERM on and ends with the service.
 """
 
 import ctypes
+import json
 import os
 import signal
 import subprocess
@@ -15,19 +16,24 @@ from types import FrameType
 
 _BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _STEADY_S = 10.0
+_HOPELESS = frozenset({2, 4})
+"""Exit codes of a wrong call and of what is not available (a taken port): at the very start, nothing mends them."""
 _PR_SET_PDEATHSIG = 1
 
 
 class Supervisor:
     """Runs ``command`` again, later each time, until it ends well, is told to end, or dies too often at once.
 
+    One that says at the start of its first life that it cannot be is not started again.
+
     Args:
-        pid_file: Where the service's process id is written.
+        life_file: Where the service's life is written: its process id, how often it was started again, and when last.
         command: Argument list.
     """
 
-    def __init__(self, pid_file: Path, command: Sequence[str]) -> None:
-        self._pid_file, self._command = pid_file, command
+    def __init__(self, life_file: Path, command: Sequence[str]) -> None:
+        self._life_file, self._command = life_file, command
+        self._restarts = -1
         self._stopping = False
         self._child: subprocess.Popen[bytes] | None = None
 
@@ -40,8 +46,10 @@ class Supervisor:
             code = self._live()
             if self._stopping or code == 0:
                 return code
-            failures = 1 if time.monotonic() - begun > _STEADY_S else failures + 1
-            if failures > len(_BACKOFF_S):
+            steady = time.monotonic() - begun > _STEADY_S
+            failures = 1 if steady else failures + 1
+            hopeless = code in _HOPELESS and not self._restarts and not steady
+            if hopeless or failures > len(_BACKOFF_S):
                 return code
             sys.stderr.write(f"supervisor: service ended with {code}, starting it again\n")
             sys.stderr.flush()
@@ -49,7 +57,11 @@ class Supervisor:
 
     def _live(self) -> int:
         self._child = subprocess.Popen(self._command, preexec_fn=_die_with_parent)  # noqa: S603, PLW1509 - one thread
-        self._pid_file.write_text(str(self._child.pid))
+        self._restarts += 1
+        life = {"pid": self._child.pid, "restarts": self._restarts, "at": time.time()}
+        written = self._life_file.with_suffix(".new")
+        written.write_text(json.dumps(life))
+        written.replace(self._life_file)
         if self._stopping:
             self._child.terminate()
         return self._child.wait()
