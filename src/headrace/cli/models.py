@@ -1,11 +1,13 @@
 """``headrace models``: versions, what they are made of, and which one an alias names."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from headrace.cli.output import Output, aligned, options
+from headrace.errors import UsageError
 
 if TYPE_CHECKING:
     from headrace.models.version import ModelVersion
@@ -86,6 +88,48 @@ def compare(out: Output, first: str, second: str) -> None:
     rows = [*_differences(left.metrics, right.metrics, ""), *_differences(_made_of(left), _made_of(right), "only")]
     named = [{"what": what, str(left): old, str(right): new} for what, old, new in rows]
     out.table(named, ["what", str(left), str(right)])
+
+
+@command.command("import")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--name", required=True, help="What the model is called from now on.")
+@click.option("--signature", required=True, help="JSON, or a file of it: kind, inputs, outputs, as in `show --json`.")
+@click.option("--example", required=True, help="JSON, or a file of it: columns (or tensors) of rows, and outputs.")
+@click.option("--licence", required=True, help="Of the training data, such as CC0-1.0.")
+@click.option("--trust", multiple=True, help="For skops: a type to trust besides the harmless ones; may be repeated.")
+@options
+def import_(  # noqa: PLR0913 - one parameter for each option
+    out: Output, path: Path, *, name: str, signature: str, example: str, licence: str, trust: tuple[str, ...]
+) -> None:
+    """Register a model trained elsewhere (ONNX, XGBoost, LightGBM, skops) once it answers the example alike."""
+    from headrace.assembly import open_platform
+    from headrace.journey.imports import Import, imported
+    from headrace.models.signature import Signature
+
+    try:
+        stated = Signature.from_json(_json(signature, "--signature"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(
+            "--signature is no signature", why=repr(error), fix="headrace models show MODEL --json"
+        ) from None
+    asked = Import(name, stated, _json(example, "--example"), licence, trust)
+    platform = open_platform()
+    version = imported(platform.stores(), platform.runtime, path, asked)
+    said = f"{version} registered: {version.format}, {version.report['parity']['rows']} rows answered alike"
+    out.result(version.to_json(), [said])
+
+
+def _json(text: str, option: str) -> dict[str, Any]:
+    """An option's JSON object, given as such or in a file."""
+    import json
+
+    try:
+        found = json.loads(text if text.lstrip().startswith("{") else Path(text).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{option} cannot be read", where=text[:80], why=str(error)) from error
+    if not isinstance(found, dict):
+        raise UsageError(f"{option} is no JSON object", where=text[:80])
+    return found
 
 
 def _row(version: "ModelVersion", aliases: list[str]) -> dict[str, Any]:

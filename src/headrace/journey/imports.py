@@ -1,0 +1,86 @@
+"""Register a model that was trained elsewhere, once it answers given examples as it did there."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from headrace.errors import RegistrationRefused, SignatureError
+from headrace.models.artifact import Artifact
+from headrace.models.formats import read_model, sniffed
+from headrace.models.registry import EXAMPLES, Registration, register
+from headrace.models.runtime import Runtime
+from headrace.models.scoring import loaded
+from headrace.models.signature import Signature
+from headrace.models.version import ModelVersion
+from headrace.serving.versions import TOLERANCE, compare
+from headrace.storage.stores import Stores
+
+TRUSTED_FILE = "trusted.json"
+
+
+@dataclass(frozen=True)
+class Import:
+    """What is said of a model that is imported.
+
+    Attributes:
+        name: The model.
+        signature: What it takes and gives.
+        examples: ``{"columns" or "tensors": {name: cells}, "outputs": {name: cells}, "tolerance": absolute}``: rows
+            with what the model answered where it was trained.
+        licence: Of the training data.
+        trusted: For skops: names of types to trust besides the harmless ones.
+    """
+
+    name: str
+    signature: Signature
+    examples: Mapping[str, Any]
+    licence: str
+    trusted: Sequence[str] = ()
+
+
+def imported(stores: Stores, runtime: Callable[[str], Runtime], path: Path, asked: Import) -> ModelVersion:
+    """Register the model in ``path`` after a parity check on the examples.
+
+    Args:
+        stores: Where it is kept.
+        runtime: The runtime for a format.
+        path: One plain file; its format is told by its bytes.
+        asked: What is said of it.
+
+    Raises:
+        Refused: The file is a link or of no known format, or holds types that are not trusted.
+        RegistrationRefused: The examples lack an answer or a column, or the licence is missing.
+        ParityFailed: The model answers an example otherwise.
+        SignatureError: The model does not fit the signature.
+    """
+    content = read_model(path)
+    format_ = sniffed(content)
+    files = {f"model.{format_}": content, EXAMPLES: json.dumps(dict(asked.examples), sort_keys=True).encode()}
+    if asked.trusted:
+        files[TRUSTED_FILE] = json.dumps(sorted(set(asked.trusted))).encode()
+    inputs, outputs = (tuple(f.name for f in fields) for fields in (asked.signature.inputs, asked.signature.outputs))
+    artifact = Artifact(format_, files, inputs, outputs)
+    rows = _proven(runtime(format_), artifact, asked)
+    tolerance = float(asked.examples.get("tolerance", TOLERANCE))
+    report = {"parity": {"rows": rows, "tolerance": tolerance}, "imported": {"file": path.name}}
+    artifact = Artifact(format_, files, inputs, outputs, report)
+    return register(stores, artifact, Registration(asked.name, None, asked.licence, signature=asked.signature))
+
+
+def _proven(runtime: Runtime, artifact: Artifact, asked: Import) -> int:
+    """Load the artifact and compare its answers; return how many rows were compared."""
+    missing = sorted(set(artifact.outputs) - set(asked.examples.get("outputs", ())))
+    if missing:
+        raise RegistrationRefused(
+            f"the examples lack what the model answered as {', '.join(missing)}",
+            why="without it nothing shows that the imported model is the trained one",
+            fix='{"columns": {"a": [1.0]}, "outputs": {"y": [0.5]}}',
+        )
+    version = ModelVersion(asked.name, 0, "", asked.signature, artifact.format)
+    with loaded(runtime, artifact, asked.signature) as model:
+        try:
+            return compare(asked.name, model, version, asked.examples)
+        except (KeyError, TypeError, AttributeError, SignatureError) as error:
+            raise RegistrationRefused("the examples do not fit the signature", why=str(error)) from error
