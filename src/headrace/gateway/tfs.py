@@ -90,7 +90,7 @@ class TensorFlowServing:
         else:
             check_outputs(method, live.signature)
             parsed, signature_name = parse(live, request.body, parse_examples)
-            _check_signature_name(signature_name)
+            check_signature_name(signature_name)
             render = _classify if method == "classify" else _regress
         respond(self._plane, live, parsed, render=render, send=send, fail=error_body)
 
@@ -132,7 +132,7 @@ def _parse(decoder: Decoder, body: bytes) -> tuple[Input, bool]:
         if "$.signature_name" in str(error):
             raise UsageError("'signature_name' key must be a string value.") from None
         raise
-    _check_signature_name(given.signature_name)
+    check_signature_name(given.signature_name)
     if given.instances is not UNSET and given.inputs is UNSET:
         return decoder.of_rows(given.instances), True
     if given.inputs is not UNSET and given.instances is UNSET:
@@ -185,7 +185,8 @@ def _regress(_live: Live, answer: Answer) -> Response:
     return regress_reply(answer)
 
 
-def _check_signature_name(name: str) -> None:
+def check_signature_name(name: str) -> None:
+    """Raise ``UsageError`` for a signature that no model here has."""
     if name not in _SIGNATURES:
         raise UsageError(f'Serving signature key "{name}" not found.')
 

@@ -40,15 +40,24 @@ def parse_examples(decoder: Decoder, body: bytes) -> tuple[Input, str]:
         raise UsageError("When method is classify or regress, key 'examples' is expected and was not found")
     if not asked.examples:
         raise UsageError("'examples' value is an empty array")
+    return of_examples(decoder, asked.examples, asked.context), asked.signature_name
+
+
+def of_examples(decoder: Decoder, examples: Sequence[Mapping[str, Any]], context: Mapping[str, Any]) -> Input:
+    """The rows that examples and the features they share make.
+
+    Raises:
+        SignatureError: Features do not fit the signature, or the context repeats one of an example's.
+    """
     ranks = {f.name: len(f.shape) if isinstance(f, Tensor) else 1 for f in decoder.signature.inputs}
     records = []
-    for number, example in enumerate(asked.examples):
-        again = asked.context.keys() & example.keys()
+    for number, example in enumerate(examples):
+        again = context.keys() & example.keys()
         if again:
             raise SignatureError(f"feature {min(again)!r} is in the context and in example {number}")
-        features = {**asked.context, **example}
+        features = {**context, **example}
         records.append({name: _feature(value, ranks.get(name, 1)) for name, value in features.items()})
-    return decoder.of_records(records), asked.signature_name
+    return decoder.of_records(records)
 
 
 def check_outputs(method: str, signature: Signature) -> None:
@@ -61,6 +70,16 @@ def check_outputs(method: str, signature: Signature) -> None:
 
 
 def classify_reply(answer: Answer) -> Response:
+    """Pairs of label and score, by example."""
+    return Response(200, encode({"results": classes_of(answer)}))
+
+
+def regress_reply(answer: Answer) -> Response:
+    """One value an example."""
+    return Response(200, encode({"results": values_of(answer)}))
+
+
+def classes_of(answer: Answer) -> list[list[tuple[str, Any]]]:
     """Pairs of label and score, by example.
 
     Outputs named ``classes`` and ``scores`` are just that. Otherwise the columns of the only output are the classes,
@@ -69,20 +88,20 @@ def classify_reply(answer: Answer) -> Response:
     outputs = {name: np.asarray(values) for name, values in answer.outputs.items()}
     if outputs.keys() == {"classes", "scores"}:
         columns = (to_cells(np.atleast_2d(outputs[name].T).T) for name in ("classes", "scores"))
-        pairs = [list(zip(map(str, c), s, strict=True)) for c, s in zip(*columns, strict=True)]
-        return Response(200, encode({"results": pairs}))
+        return [list(zip(map(str, c), s, strict=True)) for c, s in zip(*columns, strict=True)]
     if len(outputs) == 1 and next(iter(outputs.values())).ndim > 1:
         (scores,) = outputs.values()
         labels: Sequence[str] = [str(i) for i in range(scores.shape[1])]
     else:
         scores, labels = np.column_stack(list(outputs.values())), list(outputs)
-    return Response(200, encode({"results": [list(zip(labels, row, strict=True)) for row in scores.tolist()]}))
+    return [list(zip(labels, row, strict=True)) for row in scores.tolist()]
 
 
-def regress_reply(answer: Answer) -> Response:
+def values_of(answer: Answer) -> list[Any]:
     """One value an example."""
     (values,) = answer.outputs.values()
-    return Response(200, encode({"results": np.asarray(values).ravel().tolist()}))
+    found: list[Any] = np.asarray(values).ravel().tolist()
+    return found
 
 
 def _feature(value: Any, rank: int) -> Any:

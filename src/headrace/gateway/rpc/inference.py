@@ -1,36 +1,29 @@
 """``inference.GRPCInferenceService`` over the data plane: what Triton's and KServe's clients call."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
-from google.protobuf.message import DecodeError
 
 from headrace import __version__
-from headrace.errors import HeadraceError, NotFound, Unavailable, UsageError
+from headrace.errors import HeadraceError, Unavailable, UsageError
 from headrace.gateway.answers import versions_of
 from headrace.gateway.oip_reply import wanted_outputs
 from headrace.gateway.oip_request import DATATYPES
+from headrace.gateway.rpc.calls import Call, at_once, parsed, score, unary
 from headrace.gateway.rpc.messages import INFERENCE
 from headrace.gateway.rpc.tensors import parse_request, reply_to
 from headrace.gateway.triton import EXTENSIONS, configuration, index, statistics
 from headrace.models.signature import Column, Tensor
 from headrace.serving.dataplane import DataPlane
-from headrace.serving.records import DEFAULT
-from headrace.serving.rendezvous import Answer, Live
+from headrace.serving.rendezvous import Live
 
 SERVICE = "inference.GRPCInferenceService"
-_CODES: tuple[tuple[type[HeadraceError], Any], ...] = (
-    (NotFound, grpc.StatusCode.NOT_FOUND),
-    (Unavailable, grpc.StatusCode.UNAVAILABLE),
-    (UsageError, grpc.StatusCode.INVALID_ARGUMENT),
-)
 # Triton's enumeration of datatypes, in its order.
 _TYPES = (
     *("INVALID", "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64"),
     *("FP16", "FP32", "FP64", "STRING"),
 )
-Call = Callable[[Any], Awaitable[Any]]
 
 
 class InferenceService(grpc.GenericRpcHandler):  # type: ignore[misc]
@@ -52,8 +45,10 @@ class InferenceService(grpc.GenericRpcHandler):  # type: ignore[misc]
             "ModelStatistics": self._model_statistics,
             "RepositoryIndex": self._index,
         }
-        calls: dict[str, Call] = {name: _at_once(read) for name, read in reads.items()} | {"ModelInfer": self._scored}
-        self._handlers = {f"/{SERVICE}/{name}": _unary(name, call) for name, call in calls.items()}
+        calls: dict[str, Call] = {name: at_once(read) for name, read in reads.items()} | {"ModelInfer": self._scored}
+        self._handlers = {
+            f"/{SERVICE}/{name}": unary(getattr(INFERENCE, f"{name}Request"), call) for name, call in calls.items()
+        }
         self._handlers[f"/{SERVICE}/ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(
             self._stream, response_serializer=INFERENCE.ModelStreamInferResponse.SerializeToString
         )
@@ -65,7 +60,7 @@ class InferenceService(grpc.GenericRpcHandler):  # type: ignore[misc]
     async def _stream(self, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[Any]:  # noqa: ARG002 - gRPC's
         async for message in requests:
             try:
-                request = _parsed(INFERENCE.ModelInferRequest, message)
+                request = parsed(INFERENCE.ModelInferRequest, message)
                 yield INFERENCE.ModelStreamInferResponse(infer_response=await self._scored(request))
             except HeadraceError as error:
                 yield INFERENCE.ModelStreamInferResponse(error_message=str(error))
@@ -73,21 +68,12 @@ class InferenceService(grpc.GenericRpcHandler):  # type: ignore[misc]
     async def _scored(self, request: Any) -> Any:
         live = self._find(request.model_name, request.model_version)
         try:
-            asked, parsed = parse_request(live.decoder, request)
+            asked, given = parse_request(live.decoder, request)
             wanted = list(wanted_outputs(asked, live.signature))
         except UsageError:
             live.counters.refused += 1
             raise
-        done = live.loop.create_future()
-
-        def reply(answer: Answer) -> None:
-            if not done.done():  # else the caller has gone
-                done.set_result(answer)
-
-        self._plane.predict(live, parsed, reply)
-        answer: Answer = await done
-        if answer.winner == DEFAULT and not answer.outputs:
-            raise Unavailable(f"no model answered request {answer.id}", why="the endpoint has no default")
+        answer = await score(self._plane, live, given)
         return reply_to(request, answer, live.signature, wanted)
 
     def _find(self, name: str, version: str) -> Live:
@@ -151,35 +137,3 @@ class InferenceService(grpc.GenericRpcHandler):  # type: ignore[misc]
 
 def _extents(field: Column | Tensor) -> list[int]:
     return list(field.shape) if isinstance(field, Tensor) else [-1]
-
-
-def _at_once(read: Callable[[Any], Any]) -> Call:
-    async def call(request: Any) -> Any:
-        return read(request)
-
-    return call
-
-
-def _unary(name: str, call: Call) -> Any:
-    """A handler that reads its message itself: gRPC would write a trace to the log for each that is malformed."""
-    kind = getattr(INFERENCE, f"{name}Request")
-
-    async def behaviour(message: bytes, context: Any) -> Any:
-        try:
-            return await call(_parsed(kind, message))
-        except HeadraceError as error:
-            await context.abort(_code(error), str(error))
-
-    serializer = getattr(INFERENCE, f"{name}Response").SerializeToString
-    return grpc.unary_unary_rpc_method_handler(behaviour, response_serializer=serializer)
-
-
-def _parsed(kind: Any, message: bytes) -> Any:
-    try:
-        return kind.FromString(message)
-    except DecodeError as error:
-        raise UsageError("the message cannot be read", why=str(error)) from None
-
-
-def _code(error: HeadraceError) -> Any:
-    return next((code for kind, code in _CODES if isinstance(error, kind)), grpc.StatusCode.INTERNAL)

@@ -7,6 +7,7 @@ import grpc
 from headrace.errors import Unavailable
 from headrace.gateway.http import BODY_LIMIT
 from headrace.gateway.rpc.inference import InferenceService
+from headrace.gateway.rpc.tfs import ServingServices
 from headrace.serving.dataplane import DataPlane
 
 _STREAMS = 1024
@@ -28,7 +29,7 @@ class RpcServer:
 
     def __init__(self, plane: DataPlane) -> None:
         self._server: Any = grpc.aio.server(options=_OPTIONS)
-        self._server.add_generic_rpc_handlers((InferenceService(plane),))
+        self._server.add_generic_rpc_handlers((InferenceService(plane), ServingServices(plane)))
 
     async def listen(self, host: str, port: int) -> int:
         """Bind and accept; return the port (chosen by the system when ``port`` is 0).

@@ -1,0 +1,150 @@
+"""TensorFlow Serving's PredictionService and ModelService over the data plane."""
+
+from typing import Any
+
+import grpc
+
+from headrace.errors import NotFound, SignatureError, UsageError
+from headrace.gateway.answers import versions_of
+from headrace.gateway.oip_request import parse_tensors
+from headrace.gateway.rpc.calls import at_once, score, unary
+from headrace.gateway.rpc.tfs_messages import SERVING
+from headrace.gateway.rpc.tfs_tensors import read_tensor, type_number, write_tensor
+from headrace.gateway.tfs import check_signature_name
+from headrace.gateway.tfs_examples import check_outputs, classes_of, of_examples, values_of
+from headrace.models.signature import Column, Tensor
+from headrace.serving.dataplane import DataPlane
+from headrace.serving.rendezvous import Answer, Live
+
+_AVAILABLE, _LOADING, _END = 30, 20, 50
+_UNAVAILABLE = 14
+_SIGNATURES = "signature_def"
+
+
+class ServingServices(grpc.GenericRpcHandler):  # type: ignore[misc]
+    """The calls of both services by name.
+
+    Args:
+        plane: What scores; every call runs on its event loop.
+    """
+
+    def __init__(self, plane: DataPlane) -> None:
+        self._plane = plane
+        prediction, model = "/tensorflow.serving.PredictionService", "/tensorflow.serving.ModelService"
+        self._handlers = {
+            f"{prediction}/Predict": unary(SERVING.PredictRequest, self._predict),
+            f"{prediction}/Classify": unary(SERVING.ClassificationRequest, self._classify),
+            f"{prediction}/Regress": unary(SERVING.RegressionRequest, self._regress),
+            f"{prediction}/GetModelMetadata": unary(SERVING.GetModelMetadataRequest, at_once(self._metadata)),
+            f"{model}/GetModelStatus": unary(SERVING.GetModelStatusRequest, at_once(self._status)),
+        }
+
+    def service(self, handler_call_details: Any) -> Any:
+        """The handler of a call, or None."""
+        return self._handlers.get(handler_call_details.method)
+
+    def _find(self, spec: Any) -> Live:
+        check_signature_name(spec.signature_name)
+        try:
+            if spec.version_label:
+                return self._plane.label(spec.name, spec.version_label)
+            if spec.HasField("version"):
+                return self._plane.version(spec.name, spec.version.value)
+            return self._plane.live(spec.name)
+        except NotFound as error:
+            version = f"Specific({spec.name}, {spec.version.value})" if spec.HasField("version") else ""
+            which = version or f"Latest({spec.name})"
+            raise NotFound(f"Servable not found for request: {which}", why=str(error)) from None
+
+    async def _predict(self, request: Any) -> Any:
+        live = self._find(request.model_spec)
+        known = {field.name: field.dtype for field in live.signature.outputs}
+        strange = set(request.output_filter) - known.keys()
+        if strange:
+            raise SignatureError(f"there is no output {min(strange)}", why=f"there is {', '.join(known)}")
+        pairs = [read_tensor(name, tensor) for name, tensor in request.inputs.items()]
+        answer = await score(self._plane, live, parse_tensors(live.decoder, pairs))
+        reply = SERVING.PredictResponse(model_spec=_spec(request, answer))
+        for name in request.output_filter or known:
+            reply.outputs[name].CopyFrom(write_tensor(answer.outputs[name], known[name]))
+        return reply
+
+    async def _classify(self, request: Any) -> Any:
+        answer = await self._examples("classify", request)
+        reply = SERVING.ClassificationResponse(model_spec=_spec(request, answer))
+        for pairs in classes_of(answer):
+            row = reply.result.classifications.add()
+            for label, value in pairs:
+                row.classes.add(label=label, score=value)
+        return reply
+
+    async def _regress(self, request: Any) -> Any:
+        answer = await self._examples("regress", request)
+        reply = SERVING.RegressionResponse(model_spec=_spec(request, answer))
+        for value in values_of(answer):
+            reply.result.regressions.add(value=value)
+        return reply
+
+    async def _examples(self, method: str, request: Any) -> Answer:
+        live = self._find(request.model_spec)
+        check_outputs(method, live.signature)
+        shared = request.input.example_list_with_context
+        examples = shared.examples if request.input.HasField("example_list_with_context") else None
+        rows = [_features(example) for example in examples or request.input.example_list.examples]
+        return await score(self._plane, live, of_examples(live.decoder, rows, _features(shared.context)))
+
+    def _metadata(self, request: Any) -> Any:
+        if list(request.metadata_field) != [_SIGNATURES]:
+            raise UsageError(f"metadata_field must be {[_SIGNATURES]}")
+        live = self._find(request.model_spec)
+        signatures = SERVING.SignatureDefMap()
+        signature = signatures.signature_def["serving_default"]
+        signature.method_name = "tensorflow/serving/predict"
+        for fields, told in ((live.signature.inputs, signature.inputs), (live.signature.outputs, signature.outputs)):
+            for field in fields:
+                _describe(told[field.name], field)
+        reply = SERVING.GetModelMetadataResponse()
+        reply.model_spec.name = request.model_spec.name
+        reply.model_spec.version.value = int(versions_of(live)[0])
+        reply.metadata[_SIGNATURES].type_url = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
+        reply.metadata[_SIGNATURES].value = signatures.SerializeToString()
+        return reply
+
+    def _status(self, request: Any) -> Any:
+        spec = request.model_spec
+        reply = SERVING.GetModelStatusResponse()
+        status = self._plane.status(spec.name)
+        if status.deployment is None:
+            row = reply.model_version_status.add(state=_LOADING if status.state == "loading" else _END)
+            row.status.error_code = 0 if status.state == "loading" else _UNAVAILABLE
+            row.status.error_message = status.refused
+            return reply
+        for version in versions_of(self._find(spec)):
+            reply.model_version_status.add(version=int(version), state=_AVAILABLE).status.error_code = 0
+        return reply
+
+
+def _spec(request: Any, answer: Answer) -> Any:
+    spec = SERVING.ModelSpec(name=request.model_spec.name, signature_name="serving_default")
+    version = answer.winner.partition("@")[2]
+    if version:
+        spec.version.value = int(version)
+    return spec
+
+
+def _describe(told: Any, field: Column | Tensor) -> None:
+    told.name, told.dtype = f"{field.name}:0", type_number(field.dtype)
+    for extent in field.shape if isinstance(field, Tensor) else (-1,):
+        told.tensor_shape.dim.add(size=extent)
+
+
+def _features(example: Any) -> dict[str, Any]:
+    """Features of a ``tf.Example`` as lists of values."""
+    found: dict[str, Any] = {}
+    for name, feature in example.features.feature.items():
+        cells = [*feature.float_list.value, *feature.int64_list.value]
+        try:
+            found[name] = cells + [value.decode() for value in feature.bytes_list.value]
+        except UnicodeDecodeError as error:
+            raise SignatureError(f"feature {name!r} holds no UTF-8 text", why=str(error)[:100]) from None
+    return found

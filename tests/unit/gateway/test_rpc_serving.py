@@ -1,0 +1,163 @@
+"""TensorFlow Serving's gRPC services."""
+
+import grpc
+import numpy as np
+import pytest
+from served import ROW, WINE, linear
+from tensor_served import DATATYPES, PAIR, PIXELS, echo, echoed, renamed, sums, tensors_gated
+
+from headrace.gateway.rpc.server import RpcServer
+from headrace.gateway.rpc.tfs_messages import SERVING
+from headrace.gateway.rpc.tfs_tensors import read_tensor, write_tensor
+from headrace.models.tensors import NUMPY
+
+X = np.arange(12, dtype=np.float32).reshape(2, 2, 3)
+REPLIES = {"Classification": "Classify", "Regression": "Regress"}
+
+
+@pytest.fixture(scope="module")
+def gate(tmp_path_factory):
+    served = {"pixels": (PIXELS, sums), "pair": (PAIR, renamed), "wine": (WINE, linear)}
+    served |= {dtype: (echo(dtype), echoed) for dtype in DATATYPES}
+    served["half_plus_two"] = (echo("float32", (-1,)), lambda batch: {"y": batch["x"] / 2 + 2})
+    with tensors_gated(tmp_path_factory.mktemp("stream"), served) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def call(gate):
+    async def start():
+        server = RpcServer(gate.plane)
+        return server, await server.listen("127.0.0.1", 0)
+
+    server, port = gate.call(start())
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+
+        def ask(kind, *, service="PredictionService", **fields):
+            method = channel.unary_unary(
+                f"/tensorflow.serving.{service}/{REPLIES.get(kind, kind)}",
+                request_serializer=lambda message: message.SerializeToString(),
+                response_deserializer=getattr(SERVING, f"{kind}Response").FromString,
+            )
+            return method(getattr(SERVING, f"{kind}Request")(**fields), timeout=10)
+
+        yield ask
+    gate.call(server.close())
+
+
+def spec(name, **more):
+    return SERVING.ModelSpec(name=name, **more)
+
+
+def content(array):
+    found = write_tensor(array, "float32")
+    del found.float_val[:]
+    found.tensor_content = array.tobytes()
+    return found
+
+
+@pytest.mark.parametrize("tensor", [write_tensor(X, "float32"), content(X)], ids=["values", "content"])
+def test_predict_takes_values_and_content(call, tensor):
+    reply = call("Predict", model_spec=spec("pixels"), inputs={"pixels": tensor})
+    assert {n: list(t.float_val) for n, t in reply.outputs.items()} == {
+        "sum": [15.0, 51.0],
+        "double": (X * 2).ravel().tolist(),
+    }
+    assert (reply.model_spec.name, reply.model_spec.version.value) == ("pixels", 1)
+    only = call("Predict", model_spec=spec("pixels"), inputs={"pixels": tensor}, output_filter=["sum"])
+    assert list(only.outputs) == ["sum"]
+
+
+def test_half_plus_two(call):
+    tensor = write_tensor(np.array([1.0, 2.0, 5.0]), "float32")
+    version = SERVING.Int64Value(value=1)
+    reply = call("Predict", model_spec=spec("half_plus_two", version=version), inputs={"x": tensor})
+    assert list(reply.outputs["y"].float_val) == [2.5, 3.0, 4.5]
+
+
+def test_one_value_fills_its_shape_within_a_limit(call):
+    tensor = SERVING.TensorProto(dtype=1, float_val=[3.0])
+    tensor.tensor_shape.dim.add(size=4)
+    reply = call("Predict", model_spec=spec("half_plus_two"), inputs={"x": tensor})
+    assert list(reply.outputs["y"].float_val) == [3.5] * 4
+    tensor.tensor_shape.dim[0].size = 2**50
+    with pytest.raises(grpc.RpcError) as caught:
+        call("Predict", model_spec=spec("half_plus_two"), inputs={"x": tensor})
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize("dtype", DATATYPES)
+def test_every_type_goes_there_and_back(call, dtype):
+    array = np.array([["a", "ü"]], object) if dtype == "string" else np.array([[0, 1]], NUMPY[dtype])
+    reply = call("Predict", model_spec=spec(dtype), inputs={"x": write_tensor(array, dtype)})
+    _, found = read_tensor("y", reply.outputs["y"])
+    assert (found.dtype, found.tolist()) == (array.dtype, array.tolist())
+
+
+def test_a_table_takes_one_tensor_a_column(call):
+    dtypes = {column.name: column.dtype for column in WINE.columns}
+    inputs = {name: write_tensor(np.array([ROW[name]]), dtypes[name]) for name in reversed(ROW)}
+    reply = call("Predict", model_spec=spec("wine"), inputs=inputs)
+    assert list(reply.outputs["quality"].float_val) == [147.5]
+
+
+def examples(*values, context=()):
+    def example(features):
+        found = SERVING.Example()
+        for name, value in features.items():
+            found.features.feature[name].float_list.value.append(value)
+        return found
+
+    rows = [example({"x": value}) for value in values]
+    if context:
+        shared = SERVING.ExampleListWithContext(examples=rows, context=example(dict(context)))
+        return SERVING.Input(example_list_with_context=shared)
+    return SERVING.Input(example_list=SERVING.ExampleList(examples=rows))
+
+
+def test_classify_and_regress(call):
+    reply = call("Regression", model_spec=spec("half_plus_two"), input=examples(1.0, 5.0))
+    assert [r.value for r in reply.result.regressions] == [2.5, 4.5]
+    reply = call("Classification", model_spec=spec("half_plus_two"), input=examples(1.0))
+    assert [(c.label, c.score) for c in reply.result.classifications[0].classes] == [("y", 2.5)]
+
+
+def test_metadata_packs_the_signature(call):
+    reply = call("GetModelMetadata", model_spec=spec("pixels"), metadata_field=["signature_def"])
+    packed = reply.metadata["signature_def"]
+    assert packed.type_url == "type.googleapis.com/tensorflow.serving.SignatureDefMap"
+    signature = SERVING.SignatureDefMap.FromString(packed.value).signature_def["serving_default"]
+    assert [d.size for d in signature.inputs["pixels"].tensor_shape.dim] == [-1, 2, 3]
+    assert (signature.inputs["pixels"].dtype, sorted(signature.outputs)) == (1, ["double", "sum"])
+
+
+def test_status(call):
+    reply = call("GetModelStatus", service="ModelService", model_spec=spec("pixels"))
+    assert [(s.version, s.state, s.status.error_code) for s in reply.model_version_status] == [(1, 30, 0)]
+
+
+FAULTS = {
+    "another name": ({"model_spec": spec("nobody")}, "NOT_FOUND"),
+    "another version": ({"model_spec": spec("pixels", version=SERVING.Int64Value(value=9))}, "NOT_FOUND"),
+    "a label": ({"model_spec": spec("pixels", version_label="best")}, "INVALID_ARGUMENT"),
+    "a signature": ({"model_spec": spec("pixels", signature_name="other")}, "INVALID_ARGUMENT"),
+    "no inputs": ({"inputs": {}}, "INVALID_ARGUMENT"),
+    "another input": ({"inputs": {"x": write_tensor(X, "float32")}}, "INVALID_ARGUMENT"),
+    "another type": ({"inputs": {"pixels": write_tensor(X, "float64")}}, "INVALID_ARGUMENT"),
+    "no type": ({"inputs": {"pixels": SERVING.TensorProto(dtype=8)}}, "INVALID_ARGUMENT"),
+    "another output": ({"output_filter": ["x"]}, "INVALID_ARGUMENT"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_what_does_not_fit_is_refused_with_a_code(call, name):
+    change, code = FAULTS[name]
+    with pytest.raises(grpc.RpcError) as caught:
+        call("Predict", **({"model_spec": spec("pixels"), "inputs": {"pixels": write_tensor(X, "float32")}} | change))
+    assert (caught.value.code().name, bool(caught.value.details())) == (code, True)
+
+
+def test_metadata_of_another_kind_is_refused(call):
+    with pytest.raises(grpc.RpcError) as caught:
+        call("GetModelMetadata", model_spec=spec("pixels"), metadata_field=["other"])
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
