@@ -1,5 +1,6 @@
 """``headrace data``: put files into the store, see what is there, check it."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +72,8 @@ def show(out: Output, dataset: str) -> None:
     contract = contract_of(platform.files(), version).to_json()["columns"]
     others = [{**_summary(v), "at": v.at} for v in versions(platform.ledger(), version.name)]
     columns = [
-        {"column": name, "dtype": dtype, **_promise(contract.get(name))} for name, dtype in version.schema.items()
+        {"column": name, "dtype": _plain(dtype), **_promise(contract.get(name))}
+        for name, dtype in version.schema.items()
     ]
     out.result(
         {**version.to_json(), "contract": contract, "versions": others},
@@ -79,11 +81,13 @@ def show(out: Output, dataset: str) -> None:
             f"{version}  {version.rows:,} rows  licence {version.licence or 'none'}  from {version.source}",
             f"digest {version.digest}",
             "",
-            *aligned(columns, ["column", "dtype", "nulls", "range", "values", "key"]),
+            *aligned(columns, _filled(columns, ["column", "dtype", "nulls", "range", "values", "key"])),
             "",
             *aligned(others, ["version", "rows", "columns", "digest", "source"]),
         ],
     )
+    if any(column.get("key") for column in columns):
+        out.say("KEY unique: no value stood twice; where one does later, headrace data check tells it")
 
 
 @command.command()
@@ -97,7 +101,9 @@ def profile(out: Output, dataset: str) -> None:
     platform = _platform()
     version = find(platform.ledger(), dataset)
     seen = profile_of(platform.files(), version)
-    lines = aligned(_statistics(seen), ["column", "dtype", "nulls", "distinct", "min", "mean", "max", "most_frequent"])
+    rows = _statistics(seen)
+    names = ["column", "dtype", "nulls", "distinct", "min", "mean", "max", "most_frequent"]
+    lines = aligned(rows, _filled(rows, names))
     out.result({"dataset": version.name, "version": version.version, **seen.to_json()}, lines)
 
 
@@ -172,6 +178,17 @@ def _hints(platform: "Platform", version: "DatasetVersion") -> list[str]:
     ]
 
 
+def _plain(dtype: str) -> str:
+    """A dtype as people call it: ``Datetime UTC`` for ``Datetime(time_unit='us', time_zone='UTC')``."""
+    found = re.fullmatch(r"Datetime\(time_unit='\w+', time_zone=(?:None|'(.+)')\)", dtype)
+    return " ".join(filter(None, ("Datetime", found[1]))) if found else dtype
+
+
+def _filled(rows: list[dict[str, Any]], columns: list[str]) -> list[str]:
+    """The columns of which at least one row has something."""
+    return [column for column in columns if any(row.get(column) is not None for row in rows)]
+
+
 def _promise(column: dict[str, Any] | None) -> dict[str, Any]:
     if column is None:
         return {}
@@ -189,7 +206,7 @@ def _statistics(seen: "Profile") -> list[dict[str, Any]]:
     return [
         {
             "column": name,
-            "dtype": c.dtype,
+            "dtype": _plain(c.dtype),
             "nulls": c.nulls,
             "distinct": c.distinct,
             "min": c.minimum,

@@ -17,7 +17,7 @@ from headrace.datasets.contract import NOTHING, Expectations, infer
 from headrace.datasets.profile import profile
 from headrace.datasets.report import Report
 from headrace.datasets.version import CONTRACT, PROFILE, TABLE, DatasetVersion
-from headrace.errors import Conflict, NotFound
+from headrace.errors import Conflict, DataRefused, NotFound
 from headrace.refs import checked_name, new_id
 from headrace.storage import manifest
 from headrace.storage.ledger import Ledger
@@ -25,6 +25,8 @@ from headrace.storage.stores import Stores
 from headrace.storage.tables import TableFacts
 
 _TRIES = 20
+_ENDINGS = frozenset({".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".pq"})
+_PACKED = frozenset({".gz", ".zip"})
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def put(
 
     Raises:
         NotFound: There is no such file.
-        DataRefused: The file is not a table, or breaks the contract; nothing is stored.
+        DataRefused: The file is not a table, has no rows, or breaks the contract; nothing is stored.
         NameRefused: The name is not allowed.
         Conflict: The file changed while it was read.
     """
@@ -110,7 +112,30 @@ def _scratch(stores: Stores) -> Iterator[Path]:
 
 def _parse(stores: Stores, source: Path, target: Path, nulls: Sequence[str]) -> TableFacts:
     with plain(source, stores.scratch) as data:
-        return stores.tables.ingest(data, target, nulls=nulls)
+        facts = stores.tables.ingest(data, target, nulls=nulls)
+        _check_recognised(source, data, facts)
+    return facts
+
+
+def _check_recognised(source: Path, data: Path, facts: TableFacts) -> None:
+    """Raise unless the file is surely meant as a table: any text can be read as CSV of one column."""
+    if not facts.rows:
+        said = ", ".join(facts.schema) if len(facts.schema) > 1 else "not even a header of several columns"
+        raise DataRefused(
+            "the file has no rows", where=source.name, why=said, fix="put a file with data below its header"
+        )
+    ending = next((end.lower() for end in reversed(source.suffixes) if end.lower() not in _PACKED), "")
+    if len(facts.schema) > 1 or ending in _ENDINGS:
+        return
+    with data.open("rb") as file:
+        head = file.read(1024).removeprefix(b"\xef\xbb\xbf").lstrip()
+    if not head.startswith((b"PAR1", b"{", b"[")):
+        raise DataRefused(
+            "the file is not recognised as a table",
+            where=source.name,
+            why=f"{ending!r} is no known ending, and its text has one column",
+            fix="name it .csv if it is CSV of one column, else save it as CSV, JSON lines or Parquet",
+        )
 
 
 def _keep(stores: Stores, made: DatasetVersion, folder: Path, *, terms: Terms) -> DatasetVersion:

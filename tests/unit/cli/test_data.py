@@ -58,6 +58,19 @@ def test_show_and_profile(run):
     assert "c0 (8)" in run("profile", "sales")[1]
 
 
+def test_show_is_readable(run, project):
+    (project / "visits.csv").write_text("at,day,page\n2024-01-01T10:00:00Z,2024-01-01 10:00:00,a\n,,b\n")
+    run("put", "visits.csv")
+    out = run("show", "visits")[1]
+    rows = [line.split() for line in out.splitlines()[3:7]]
+    assert rows[0][:3] == ["COLUMN", "DTYPE", "NULLS"]
+    assert "RANGE" not in rows[0]  # no column has one
+    assert rows[1][:3] == ["at", "Datetime", "UTC"]
+    assert "time_unit" not in out + run("profile", "visits")[1]
+    run("put", "orders.csv")
+    assert "KEY unique: no value stood twice" in run("show", "orders")[2]
+
+
 def test_check_tells_dirt_from_refusal(run, project):
     run("put", "customers.csv", "orders.csv")
     code, out, _ = run("check")

@@ -126,6 +126,32 @@ def test_what_cannot_be_put(stores, csv, tmp_path):
         put(stores, "../orders", csv("orders", ORDERS))
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("notes.xyz", "a word\n", "has no rows"),
+        ("notes.csv", "id,amount\n", "has no rows"),
+        ("notes.xyz", "a word\nand another one\n", "not recognised"),
+        ("notes.md.gz", "# A title\nand a text\n", "not recognised"),
+        ("notes", "a word\nand another one\n", "not recognised"),
+    ],
+)
+def test_text_that_is_no_table_is_refused_and_not_stored(stores, tmp_path, *, name, text, why):
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(text.encode()) if name.endswith("gz") else text.encode())
+    with pytest.raises(DataRefused, match=why) as refused:
+        put(stores, "notes", path)
+    assert refused.value.fix
+    assert versions(stores.ledger) == []
+    assert not stores.files.list("")
+
+
+@pytest.mark.parametrize(("name", "text"), [("words.CSV", "word\na\n"), ("words.log", '{"word": "a"}\n')])
+def test_a_table_of_one_column_is_known_by_its_ending_or_its_bytes(stores, tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    assert put(stores, "words", tmp_path / name).rows == 1
+
+
 def test_a_file_that_changes_while_it_is_read_is_refused(stores, csv, monkeypatch):
     path = csv("orders", ORDERS)
     ingest = stores.tables.ingest
