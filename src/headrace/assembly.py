@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from headrace.errors import MissingExtra, UsageError
+from headrace.errors import MissingExtra, SettingsError, UsageError
 from headrace.journey.platform import Platform
 from headrace.settings import Settings, load_settings
 
@@ -154,10 +154,19 @@ def _tracking(settings: Settings, port: Callable[[str, str], Callable[[], Any]])
 
 
 def project_home(settings: Settings) -> Path:
-    """The state folder, made when missing and ignored by git."""
+    """The state folder, made when missing and ignored by git.
+
+    Raises:
+        SettingsError: It cannot be made.
+    """
     home = settings.home_path
-    home.mkdir(parents=True, exist_ok=True)
-    ignore = home / ".gitignore"
-    if not ignore.exists():
-        ignore.write_text("*\n")
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        ignore = home / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n")
+    except OSError as error:
+        fix = f"move {error.filename} away, or set HEADRACE_HOME to a folder that can be made"
+        why = error.strerror or str(error)
+        raise SettingsError("the state folder cannot be made", where=str(home), why=why, fix=fix) from error
     return home

@@ -90,5 +90,9 @@ def id_time_ms(identifier: str) -> int:
     """Unix milliseconds inside a UUIDv7; raise ``NameRefused`` if it is not one."""
     digits = identifier.replace("-", "")
     if len(digits) != 32 or digits[12] != "7" or re.fullmatch("[0-9a-f]+", digits) is None:  # noqa: PLR2004 - RFC 9562
-        raise NameRefused(f"id {identifier!r} is not allowed", why="it is not a UUIDv7")
+        raise NameRefused(
+            f"id {identifier!r} is not allowed",
+            why="it is not a UUIDv7",
+            fix="copy the id from a prediction's answer, or the run's from headrace runs ls",
+        )
     return int(digits[:12], 16)

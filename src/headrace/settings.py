@@ -5,7 +5,7 @@
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from headrace.errors import SettingsError
 
 PROJECT_FILE = "headrace.toml"
+DEFAULT_ENV = "laptop"
 _TABLES = ("env", "endpoint", "contract", "project")
 
 
@@ -42,7 +43,7 @@ class Settings:
     """
 
     root: Path
-    env: str = "laptop"
+    env: str = DEFAULT_ENV
     home: str = ".headrace"
     store: str = "local"
     tables: str = "duckdb"
@@ -90,17 +91,18 @@ def load_settings(root: Path | None = None, flags: Mapping[str, Any] | None = No
         flags: What the command line gave; None values count as not given.
 
     Raises:
-        SettingsError: Unknown name, wrong type, or a file that is not TOML.
+        SettingsError: Unknown name or environment, wrong type, or a file that is not TOML.
     """
     root = find_root(Path.cwd()) if root is None else root
     given = {k: v for k, v in (flags or {}).items() if v is not None}
     files = [(path, _read(path)) for path in (root / PROJECT_FILE, *_config_files())]
     environment = _from_environment()
-    env = given.get("env") or environment.get("env") or next((d["env"] for _, d in files if _is_name(d)), "laptop")
+    env = given.get("env") or environment.get("env") or next((d["env"] for _, d in files if _is_name(d)), DEFAULT_ENV)
     layers: list[tuple[str, Mapping[str, Any]]] = [("flag", given)]
     layers += [(f"environment HEADRACE_{k.upper()}", {k: v}) for k, v in environment.items()]
     for path, data in files:
         layers += [(f"{path} [env.{env}]", _environment_table(data, env)), (str(path), _plain(data))]
+    _refuse_unknown_environment(env, files)
     values: dict[str, Any] = {"env": env}
     origins: dict[str, str] = {}
     for origin, layer in layers:
@@ -110,6 +112,19 @@ def load_settings(root: Path | None = None, flags: Mapping[str, Any] | None = No
     project = files[0][1]
     values |= {"endpoints": dict(project.get("endpoint", {})), "contracts": dict(project.get("contract", {}))}
     return Settings(root=root, origins=origins, **values)
+
+
+def _refuse_unknown_environment(env: str, files: Sequence[tuple[Path, Mapping[str, Any]]]) -> None:
+    known = sorted(
+        {DEFAULT_ENV, *(name for _, data in files if isinstance(data.get("env"), dict) for name in data["env"])}
+    )
+    if env in known:
+        return
+    import difflib  # only a typo needs it
+
+    near = difflib.get_close_matches(env, known, 1)
+    fix = f"did you mean {near[0]!r}?" if near else f"one of {', '.join(known)}; or add [env.{env}] to {PROJECT_FILE}"
+    raise SettingsError(f"no environment {env!r}", why=f"no file has a table [env.{env}]", fix=fix)
 
 
 def _is_name(data: Mapping[str, Any]) -> bool:
@@ -127,13 +142,16 @@ def _read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except UnicodeDecodeError as error:
-        raise SettingsError("settings cannot be read", where=str(path), why=str(error)) from error
+        raise SettingsError(
+            "settings cannot be read", where=str(path), why=str(error), fix="save it as UTF-8"
+        ) from error
     import tomllib  # most folders have no such file
 
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise SettingsError("settings cannot be read", where=str(path), why=str(error)) from error
+        fix = f"mend {path} there; values are written as TOML: text in quotes"
+        raise SettingsError("settings cannot be read", where=str(path), why=str(error), fix=fix) from error
 
 
 def _plain(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -160,7 +178,14 @@ def _typed(name: str, value: Any, origin: str) -> Any:
         try:
             return int(value)
         except (TypeError, ValueError):
-            raise SettingsError(f"setting {name!r} is {value!r}", where=origin, why="a whole number is due") from None
+            fix = f"for example {name} = {getattr(Settings, name)}"
+            what = f"setting {name!r} is {value!r}"
+            raise SettingsError(what, where=origin, why="a whole number is due", fix=fix) from None
     if not isinstance(value, str):
-        raise SettingsError(f"setting {name!r} is {value!r}", where=origin, why="text is due")
+        raise SettingsError(
+            f"setting {name!r} is {value!r}",
+            where=origin,
+            why="text is due",
+            fix=f'for example {name} = "{getattr(Settings, name)}"',
+        )
     return value

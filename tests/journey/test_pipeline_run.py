@@ -140,13 +140,32 @@ def test_a_failing_gate_exits_3_with_its_values(project):
     refused = headrace(project, "run", "main", "--param", "bound=0.7")
     assert refused.returncode == 3
     assert not (project / "published.json").exists()
-    lines = [line.strip() for line in refused.stderr.splitlines()]
-    at = lines.index("assert scores.auc > bound")
-    assert lines[at + 1 : at + 4] == ["0.5 > 0.7", "scores.auc = 0.5", "bound = 0.7"]
+    _says_why_it_refused(refused.stderr)
     assert "7 done" not in refused.stdout
     assert "1 refused, 1 skipped" in refused.stdout
     passed = answer(project, "run", "main")
     assert states(passed) == {**dict.fromkeys(STEPS, "cached"), "good": "done", "publish": "done"}
+
+
+def _says_why_it_refused(text: str) -> None:
+    lines = [line.strip() for line in text.splitlines()]
+    at = next(i for i, line in enumerate(lines) if line.startswith("error [gate-failed] gate 'good' - "))
+    line = PIPELINE.splitlines().index("    assert scores.auc > bound") + 1
+    assert lines[at].endswith(f" - assert scores.auc > bound (pipeline.py:{line})")
+    assert lines[at + 1 : at + 4] == ["0.5 > 0.7", "scores.auc = 0.5", "bound = 0.7"]
+    assert lines[at + 4].startswith("fix: headrace runs logs ")
+
+
+def test_quiet_says_what_failed_and_nothing_else(project):
+    refused = headrace(project, "run", "main", "--param", "bound=0.7", "-q")
+    assert refused.returncode == 3
+    assert refused.stderr.startswith("error [gate-failed] gate 'good' - ")
+    _says_why_it_refused(refused.stderr)
+    as_json = headrace(project, "run", "main", "--param", "bound=0.7", "-q", "--json")
+    assert json.loads(as_json.stdout)["state"] == "refused"
+    error = json.loads(as_json.stderr)["error"]
+    assert (error["code"], error["what"]) == ("gate-failed", "gate 'good'")
+    assert "0.5 > 0.7" in error["why"]
 
 
 def test_a_failing_step_exits_1_and_its_log_says_why(project):
@@ -158,6 +177,45 @@ def test_a_failing_step_exits_1_and_its_log_says_why(project):
     log = headrace(project, "runs", "logs", "last", "weights")
     assert log.returncode == 0
     assert 'raise ValueError("too heavy")' in log.stdout
+
+
+DEADLY = """
+import os
+import headrace as hr
+
+@hr.step
+def die(n: int) -> int:
+    print("about to die")
+    if n:
+        os._exit(3)
+    return n
+
+@hr.step
+def after(n: int) -> int:
+    return n
+
+@hr.pipeline
+def main(n: int = 3):
+    return after(die(n))
+"""
+
+
+def test_a_step_that_kills_the_process_is_named_and_then_run_apart(project):
+    (project / "pipeline.py").write_text(DEADLY)
+    assert headrace(project, "run", "main").returncode == 3
+    listed = headrace(project, "runs", "ls")
+    assert "died in die" in listed.stdout
+    shown = headrace(project, "runs", "show")
+    assert re.search(r"^die +step +died", shown.stdout, re.MULTILINE)
+    assert "fix: headrace runs logs" in shown.stderr
+    assert headrace(project, "runs", "logs", "last", "die").stdout == "about to die\n"
+
+    for _ in range(2):  # it stays apart until it ends well
+        again = headrace(project, "run", "main", "-q")
+        assert again.returncode == 1
+        assert "error [run-failed] step 'die' - the worker process died - exit code 3" in again.stderr
+        assert "1 failed, 1 skipped" in again.stdout
+    assert states(answer(project, "run", "main", "--param", "n=0")) == {"die": "done", "after": "done"}
 
 
 def test_explain_and_dry_run_change_nothing(project):
@@ -192,6 +250,8 @@ def test_set_and_only(project):
         (["run", "main", "--only", "row"], 2, "no step named 'row'"),
         (["runs", "show", "nothing"], 5, "no run 'nothing'"),
         (["runs", "logs"], 5, "no run 'last'"),
+        (["run", "main", "--env", "prod"], 2, "no environment 'prod'"),
+        (["run", "main", "--what", "--json"], 2, '"code":"usage"'),
     ],
 )
 def test_wrong_calls_say_what_to_do(project, arguments, code, text):

@@ -13,7 +13,7 @@ import click
 
 from headrace import __version__
 from headrace.cli.output import Output
-from headrace.errors import HeadraceError
+from headrace.errors import HeadraceError, UsageError
 
 # Command to (module below headrace.cli, one line of help); a group's own commands live in its module.
 COMMANDS = {
@@ -77,20 +77,53 @@ def main(args: list[str] | None = None) -> None:
     try:
         result: Any = cli.main(args=args, prog_name="headrace", standalone_mode=False)
         code = result if isinstance(result, int) else 0
-    except HeadraceError as error:
-        Output.current().error(error)
-        code = error.exit_code
-    except click.exceptions.Abort:
-        click.echo("stopped", err=True)
-        code = 130
-    except KeyboardInterrupt:
+    except (click.exceptions.Abort, KeyboardInterrupt):
         click.echo("stopped", err=True)
         code = 130
     except click.exceptions.Exit as done:
         code = done.exit_code
     except click.ClickException as error:
-        error.show()
-        code = 2
+        code = _wrong_call(error, as_json="--json" in (sys.argv[1:] if args is None else args))
     except BrokenPipeError:
         code = 0
+    except (HeadraceError, OSError) as error:
+        code = _failed(error)
     sys.exit(code)
+
+
+def _failed(error: HeadraceError | OSError) -> int:
+    """Render an error in one line, after its traceback when HEADRACE_DEBUG asks for that; its exit code."""
+    if os.environ.get("HEADRACE_DEBUG", "0") not in {"", "0"}:
+        import traceback  # only failures need it
+
+        traceback.print_exception(error)
+    told = error if isinstance(error, HeadraceError) else _of_system(error)
+    Output.current().error(told)
+    return told.exit_code
+
+
+def _of_system(error: OSError) -> HeadraceError:
+    """What the operating system refused, with the path and what to do about it."""
+    path = str(error.filename or "")
+    fixes: dict[type[OSError], str] = {
+        PermissionError: f"check who may write {path}, or name another path",
+        FileNotFoundError: f"make {path}, or name another path",
+        FileExistsError: f"move {path} away, or name another path",
+        NotADirectoryError: f"move the file away that stands in {path}, or name another path",
+    }
+    fix = fixes.get(type(error), "") if path else ""
+    return HeadraceError(
+        "the system refused",
+        where=path,
+        why=error.strerror or str(error),
+        fix=fix or "HEADRACE_DEBUG=1 shows where it happened",
+    )
+
+
+def _wrong_call(error: click.ClickException, *, as_json: bool) -> int:
+    """Render what click refused, in the shape of every other error under ``--json``."""
+    if as_json:
+        Output(json=True).error(UsageError(error.format_message(), fix="the same with --help says what is allowed"))
+    else:
+        error.show()
+    return UsageError.exit_code

@@ -118,10 +118,13 @@ def find(ledger: Ledger, reference: str) -> ModelVersion:
     for version in known:
         if version.version == wanted:
             return version
+    newest = f"{ref.name}@{len(known)}"
     raise NotFound(
         f"model {ref.name!r} has no {'version' if ref.version else 'alias'} {ref.selector!r}",
         why=f"it has versions 1 to {len(known)}" + (f", aliases {', '.join(sorted(moved))}" if moved else ", no alias"),
-        fix=f"headrace models promote {ref.name}@{len(known)} --alias {ref.selector}" if not ref.version else "",
+        fix=f"headrace models show {newest}"
+        if ref.version
+        else f"headrace models promote {newest} --alias {ref.selector}",
     )
 
 

@@ -73,11 +73,33 @@ def _change(part: str, name: str, old: Any, new: Any) -> str:
         return f"{label} {name} {'is new' if old is None else 'is gone'}"
     if part in {"code", "inputs", "environment"}:
         return f"{label} {name} changed"
-    return f"{label} {name} changed from {json.dumps(old)} to {json.dumps(new)}"
+    if any(isinstance(value, dict) and "$digest" in value for value in (old, new)):
+        return f"{label} {name} changed"  # a long value is kept as its digest only
+    if _reference(old) and _reference(old) == _reference(new):
+        return _step_change(old, new)
+    return f"{label} {name} changed from {_told(old)} to {_told(new)}"
+
+
+def _step_change(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """What differs in a step that was passed as a parameter."""
+    which = "code" if old["code"] != new["code"] else "packages or environment variables"
+    return f"the {which} of step {_reference(new).rpartition(':')[2]} changed"
+
+
+def _reference(tree: Any) -> str:
+    """``module:qualname`` of a step that was passed as a parameter; empty of anything else."""
+    return str(tree["$step"]) if isinstance(tree, dict) and "$step" in tree else ""
+
+
+def _told(tree: Any) -> str:
+    return f"step {_reference(tree)}" if _reference(tree) else json.dumps(tree)
 
 
 def _short(tree: Any) -> Any:
-    """The tree itself when people can read it, else its digest."""
+    """The tree itself when people can read it, else its digest; of a step that was passed, its name and digests."""
+    if isinstance(tree, dict) and "$step" in tree:
+        parts = dict(tree["parts"])
+        return {"$step": tree["$step"], "code": tree_digest(parts.pop("code", {})), "other": tree_digest(parts)}
     text = json.dumps(tree, sort_keys=True)
     return tree if len(text) <= 200 else {"$digest": tree_digest(tree)}  # noqa: PLR2004 - a line or two
 

@@ -3,13 +3,15 @@
 import importlib
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from headrace.errors import NotFound, UsageError
+from headrace.assembly import project_home
+from headrace.errors import HeadraceError, NotFound, UsageError
 from headrace.pipelines.handover import hints_of
 from headrace.pipelines.opened import recorded
 from headrace.pipelines.plan import Plan
@@ -29,7 +31,8 @@ def planned(
     """The plan of a pipeline with its parameters; of one that is named, the plan kept from an earlier run if it holds.
 
     Raises:
-        UsageError: A parameter is unknown, missing or of the wrong type; a handle was misused.
+        UsageError: A parameter is unknown, missing or of the wrong type; a handle was misused; the project's code
+            raised while it was imported or planned.
         NotFound: There is no such pipeline.
     """
     if not isinstance(pipeline, str):
@@ -44,6 +47,7 @@ def planned(
     if plan is None:
         with recorded(root, besides=platform.home) as opened:
             plan = _planned(find_pipeline(pipeline), params, overrides)
+        project_home(platform.settings)
         kept.keep(request, plan, sources=_sources(), opened=opened)
     return plan
 
@@ -51,10 +55,11 @@ def planned(
 def _planned(
     pipeline: Pipeline[..., Any], params: Mapping[str, Any], overrides: Mapping[str, Mapping[str, Any]]
 ) -> Plan:
-    arguments = arguments_of(pipeline, params)
     writer = PlanWriter(pipeline.name, overrides)
-    with ambient.plan_into(writer):
-        result = pipeline.function(**arguments)
+    with _users(f"pipeline {pipeline.name!r} cannot be planned"):
+        arguments = arguments_of(pipeline, params)
+        with ambient.plan_into(writer):
+            result = pipeline.function(**arguments)
     return replace(writer.finish(result), params={n: Packer().pack(v, n) for n, v in arguments.items()})
 
 
@@ -85,11 +90,40 @@ def find_pipeline(name: str) -> Pipeline[..., Any]:
 def _module(name: str) -> ModuleType:
     root = str(ambient.platform().settings.root)
     try:
-        return importlib.import_module(name)
+        with _users(f"module {name!r} cannot be imported", absent=name):
+            return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if error.name != name:
-            raise
         raise NotFound(f"no module {name!r}", where=root, fix="run inside a project, or headrace init") from error
+
+
+@contextmanager
+def _users(what: str, *, absent: str = "") -> Iterator[None]:
+    """The user's own code runs: what it raises becomes a ``UsageError`` with the user's line.
+
+    Args:
+        what: What could not be done, if so.
+        absent: A module whose absence is for the caller to tell.
+    """
+    try:
+        yield
+    except HeadraceError:
+        raise
+    except (Exception, SystemExit) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == absent:
+            raise
+        from headrace.pipelines.lines import user_line  # only failures need it
+
+        where = user_line(error)
+        text = error.msg if isinstance(error, SyntaxError) else str(error)
+        raise UsageError(
+            what, where=where, why=f"{type(error).__name__}: {text}", fix=_mending(error, where)
+        ) from error
+
+
+def _mending(error: BaseException, where: str) -> str:
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return f"install what provides {error.name.partition('.')[0]!r}, or mend the import"
+    return f"mend {where or 'it'}; HEADRACE_DEBUG=1 shows the traceback"
 
 
 def arguments_of(pipeline: Pipeline[..., Any], params: Mapping[str, Any]) -> dict[str, Any]:

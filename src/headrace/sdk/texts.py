@@ -6,6 +6,7 @@ from typing import Any
 from headrace.errors import UsageError
 from headrace.pipelines.handover import plain
 
+_EXAMPLES = {int: "20", float: "0.1", bool: "true"}
 _TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
 
 
@@ -28,7 +29,8 @@ def read_text(text: str, annotation: Any, name: str) -> Any:
         if kind is Any:
             return text
         due = getattr(kind, "__name__", str(kind))
-        raise UsageError(f"{name} is {text!r}", why=f"{due} is due") from error
+        example = _EXAMPLES.get(kind, "'[\"a\", 1]', as JSON")
+        raise UsageError(f"{name} is {text!r}", why=f"{due} is due", fix=f"for example {name}={example}") from error
 
 
 def _boolean(text: str) -> bool:

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from headrace.errors import NotFound
+from headrace.errors import NotFound, UsageError
 from headrace.pipelines.explain import forecast
 from headrace.pipelines.history import log_of, past_run, past_runs, steps_of
 from headrace.sdk import ambient
@@ -148,7 +148,7 @@ def test_past_runs(project):
     assert past_run(ledger, first.run[-8:]).params == {"n": 1}
     with pytest.raises(NotFound, match="headrace runs ls"):
         past_run(ledger, "no-such")
-    with pytest.raises(NotFound, match="3 runs match"):
+    with pytest.raises(UsageError, match="3 runs match"):
         past_run(ledger, first.run[:4])
     (step, _) = steps_of(ledger, third.run)
     workspace = ambient.workspace(project.platform)

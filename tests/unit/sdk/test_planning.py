@@ -76,5 +76,5 @@ def test_pipelines_are_found_by_name(folder):
 
 def test_an_error_inside_the_project_is_not_hidden(folder):
     (folder / "made_broken.py").write_text("import made_nothing\n")
-    with pytest.raises(ModuleNotFoundError, match="made_nothing"):
+    with pytest.raises(UsageError, match=r"made_broken.py:1 - ModuleNotFoundError: .*'made_nothing'"):
         find_pipeline("made_broken:one")
