@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from headrace.sdk.decorators import pipeline as pipeline
     from headrace.sdk.decorators import step as step
     from headrace.sdk.deploy import deploy as deploy
+    from headrace.sdk.functions import serve_function as serve_function
     from headrace.sdk.models import champion_scores as champion_scores
     from headrace.sdk.models import optimize as optimize
     from headrace.sdk.models import predict as predict
@@ -47,6 +48,7 @@ _NAMES = {
     "promote": "headrace.sdk.models",
     "register": "headrace.sdk.models",
     "search": "headrace.sdk.search",
+    "serve_function": "headrace.sdk.functions",
     "split": "headrace.sdk.data",
     "step": "headrace.sdk.decorators",
     "uniform": "headrace.sdk.search",
@@ -78,6 +80,7 @@ __all__ = [
     "promote",
     "register",
     "search",
+    "serve_function",
     "split",
     "step",
     "uniform",

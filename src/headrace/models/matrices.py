@@ -1,6 +1,6 @@
 """Models of one matrix of numbers, as boosters are: which column goes where, and what an answer is called."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -92,6 +92,33 @@ class Answer:
         if columns.ndim != 2 or columns.shape[1] != len(self._outputs):  # noqa: PLR2004 - rows and outputs
             raise ValueError(f"the model answers {list(values.shape)}, the signature names {_list(self._outputs)}")
         return {name: np.asarray(columns[:, i], np.float32) for i, name in enumerate(self._outputs)}
+
+
+def typed_columns(batch: Batch, signature: Signature) -> dict[str, Matrix]:
+    """The columns of a table's batch by name, of the signature's types; null is NaN, in text None.
+
+    Raises:
+        KeyError: The batch lacks a matrix.
+        ValueError: A matrix has another width.
+    """
+    given = {c.name: c for c in signature.columns}
+    cells: dict[str, Matrix] = {}
+    for name, column in _split(batch, "numbers", numeric(signature)):
+        whole = given[name].dtype not in {"float32", "float64"} and np.isnan(column).any()
+        cells[name] = column.astype(np.float64 if whole else given[name].dtype)
+    for name, column in _split(batch, "strings", textual(signature)):
+        # Null is the empty text in a batch, and null again here.
+        cells[name] = np.where(column == "", None, column) if given[name].nullable else column  # type: ignore[call-overload]
+    return cells
+
+
+def _split(batch: Batch, part: str, names: tuple[str, ...]) -> Iterator[tuple[str, Matrix]]:
+    if not names:
+        return iter(())
+    matrix = batch[part]
+    if matrix.ndim != 2 or matrix.shape[1] != len(names):  # noqa: PLR2004 - a matrix
+        raise ValueError(f"{part!r} is {list(matrix.shape)}, {len(names)} columns are due")
+    return zip(names, matrix.T, strict=True)
 
 
 def _matrix_of(signature: Signature) -> tuple[str, tuple[str, ...]]:

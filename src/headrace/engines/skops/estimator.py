@@ -4,7 +4,7 @@ import importlib.util
 import json
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from skops.io import get_untrusted_types
 from skops.io import load as load_skops
 
 from headrace.errors import IntegrityError, Refused, SignatureError
-from headrace.models.matrices import Answer, Columns, Matrix
+from headrace.models.matrices import Answer, Columns, Matrix, typed_columns
 from headrace.models.runtime import Batch, numeric, textual
 from headrace.models.signature import Signature
 from headrace.serving.worker import Score
@@ -94,38 +94,18 @@ class _Frames:
     """Makes frames of batches: columns in the order of training, of the signature's types."""
 
     def __init__(self, signature: Signature, names: tuple[str, ...]) -> None:
-        self._columns = {c.name: c for c in signature.columns}
-        if set(names) != set(self._columns):
-            strange = ", ".join(sorted(set(names) ^ set(self._columns)))
+        given = {c.name for c in signature.columns}
+        if set(names) != given:
+            strange = ", ".join(sorted(set(names) ^ given))
             raise SignatureError("the model's columns are not the signature's", why=f"only one has {strange}")
-        self._names, self._numbers, self._strings = names, numeric(signature), textual(signature)
+        self._signature, self._names = signature, names
         self._backend: Any = next((name for name in _FRAMES if importlib.util.find_spec(name)), "pyarrow")
 
     def blank(self) -> Batch:
         """One row of zeros and empty texts."""
-        numbers = np.zeros((1, len(self._numbers)), np.float32)
-        return {"numbers": numbers, "strings": np.full((1, len(self._strings)), "", object)}
+        numbers = np.zeros((1, len(numeric(self._signature))), np.float32)
+        return {"numbers": numbers, "strings": np.full((1, len(textual(self._signature))), "", object)}
 
     def made(self, batch: Batch) -> Any:
-        cells: dict[str, Any] = {
-            name: self._number(name, column) for name, column in _split(batch, "numbers", self._numbers)
-        }
-        cells |= {name: self._text(name, column) for name, column in _split(batch, "strings", self._strings)}
+        cells = typed_columns(batch, self._signature)
         return nw.from_dict({name: cells[name] for name in self._names}, backend=self._backend).to_native()
-
-    def _number(self, name: str, column: Matrix) -> Matrix:
-        dtype = self._columns[name].dtype
-        return column.astype(np.float64 if np.isnan(column).any() else dtype)
-
-    def _text(self, name: str, column: Matrix) -> list[str | None]:
-        """Null is the empty text in a batch, and null again here."""
-        return [cell or None for cell in column] if self._columns[name].nullable else list(column)
-
-
-def _split(batch: Batch, part: str, names: tuple[str, ...]) -> Iterator[tuple[str, Matrix]]:
-    if not names:
-        return iter(())
-    matrix = batch[part]
-    if matrix.ndim != 2 or matrix.shape[1] != len(names):  # noqa: PLR2004 - a matrix
-        raise ValueError(f"{part!r} is {list(matrix.shape)}, {len(names)} columns are due")
-    return zip(names, matrix.T, strict=True)

@@ -1,0 +1,85 @@
+import numpy as np
+import polars as pl
+import pytest
+import served_functions
+
+import headrace as hr
+from headrace.assembly import open_platform
+from headrace.errors import UsageError
+from headrace.models.registry import Registration, register
+from headrace.serving.versions import load_model
+from headrace.settings import Settings
+
+
+@pytest.fixture
+def served(tmp_path):
+    platform = open_platform(Settings(root=tmp_path))
+    opened = []
+
+    def served(artifact, example, **more):
+        version = register(platform.stores(), artifact, Registration("judge", example, "CC0-1.0", **more))
+        opened.append(load_model(platform.ledger(), platform.files(), platform.runtime, str(version)))
+        return opened[-1]
+
+    yield served
+    for model in opened:
+        model.loaded.close()
+    platform.close()
+
+
+def test_a_function_is_registered_and_served_like_other_models(served):
+    rows = pl.DataFrame({"year": [2001, 2002], "grape": ["red", None], "alcohol": [12.5, 13.5]})
+    artifact = hr.serve_function(served_functions.quality)
+    assert (artifact.inputs, artifact.outputs) == (("alcohol", "grape", "year"), ("quality",))
+    model = served(artifact, rows)
+    numbers = np.array([[12.5, 2001], [13.5, 2002]], np.float32)
+    strings = np.array([["red"], [""]], object)
+    assert model.loaded.score({"numbers": numbers, "strings": strings})["quality"].tolist() == [113.5, 1015.5]
+
+
+def test_tensors_and_several_outputs(served):
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    artifact = hr.serve_function(served_functions.halves, outputs=("half", "rest"))
+    model = served(artifact, {"x": x}, answers={"half": x / 2, "rest": x / 2})
+    assert model.compared == 2
+    np.testing.assert_array_equal(model.loaded.score({"x": x})["rest"], x / 2)
+
+
+def test_a_static_method_is_a_function(served):
+    rows = pl.DataFrame({"a": [1.0], "b": [2.0]})
+    model = served(hr.serve_function(served_functions.Judges.mean), rows)
+    assert model.loaded.score({"numbers": np.array([[1, 2]], np.float32)})["mean"].tolist() == [1.5]
+
+
+@hr.step
+def stepped(a):
+    return a + 1
+
+
+def test_a_step_is_its_function(served):
+    model = served(hr.serve_function(stepped), pl.DataFrame({"a": [1.0]}))
+    assert model.loaded.score({"numbers": np.array([[1]], np.float32)})["stepped"].tolist() == [2.0]
+
+
+def _made_inside(a):
+    return lambda b: a + b
+
+
+@pytest.mark.parametrize("function", [lambda a: a, _made_inside(1), "text".join, print, object()])
+def test_what_has_no_name_in_a_module_is_refused(function):
+    with pytest.raises(UsageError, match="top of a module"):
+        hr.serve_function(function)
+
+
+def _many(*rows):
+    return rows
+
+
+def _nothing():
+    return 1
+
+
+@pytest.mark.parametrize("function", [_many, _nothing])
+def test_inputs_are_named(function):
+    with pytest.raises(UsageError, match="one parameter for each input"):
+        hr.serve_function(function)
