@@ -105,8 +105,8 @@ def test_models_and_runs_are_listed(project):
 
 def test_a_gate_that_fails_registers_nothing_and_prints_its_values(project):
     text = (project.job.folder / "pipeline.py").read_text()
-    strict = text.replace("new.auc > 0.55", "new.auc > 0.999").replace(
-        "auc_above(scores, 0.7)", "auc_above(scores, 0.999)"
+    strict = text.replace("new.auc > 0.55", "new.auc > 1.01").replace(
+        "auc_above(scores, 0.7)", "auc_above(scores, 1.01)"
     )
     assert strict != text
     before = project.json("models", "ls")
@@ -115,5 +115,5 @@ def test_a_gate_that_fails_registers_nothing_and_prints_its_values(project):
         said = project("run", project.job.pipeline, code=3)
     finally:
         (project.job.folder / "pipeline.py").write_text(text)
-    assert "0.999" in said
+    assert "1.01" in said
     assert project.json("models", "ls") == before
