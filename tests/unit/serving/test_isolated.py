@@ -1,7 +1,10 @@
 """A model in a worker: what it does to itself it does to nobody else, and it is back soon."""
 
 import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -163,6 +166,34 @@ def test_close_ends_the_process_in_the_middle_of_a_call(load):
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     assert "closed" in _tell(model, 1)
+
+
+SERVER = """
+import pathlib, sys, threading
+import numpy as np
+from headrace.conformance.runtime import SUM
+from headrace.serving.isolated import IsolatedRuntime, Limits
+model = IsolatedRuntime("test", "worker_models:adds", Limits(call_s=60)).load(pathlib.Path(sys.argv[1]), SUM)
+print(model.pid, flush=True)
+model.score({"numbers": np.array([[-4, 0]], np.float32)})
+"""
+
+
+def test_a_worker_does_not_outlive_a_server_that_is_killed(folder):
+    """Not even in the middle of a call that hangs."""
+    path = os.pathsep.join(p for p in sys.path if p)
+    command = [sys.executable, "-c", SERVER, str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}) as server:
+        pid = int(server.stdout.readline())
+        server.kill()
+    _until(lambda: not _runs(pid))
+
+
+def _runs(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_the_event_loop_never_waits_for_a_worker(load):
