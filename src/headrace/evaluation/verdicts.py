@@ -22,7 +22,7 @@ def beats(scores: Mapping[str, float], baseline: Mapping[str, float], metric: st
             f"{metric} {new:.6g} does not beat the baseline's {old:.6g}{margin}",
             fix="look for a leak that went, a broken feature or too little data before trying other settings",
         )
-    return {"metric": metric, "value": new, "baseline": old, "by": by}
+    return {"metric": metric, "value": new, "baseline": old} | ({"by": by} if by else {})
 
 
 def above(scores: Mapping[str, float], metric: str, floor: float) -> Judged:
@@ -45,7 +45,7 @@ def no_slice_under(found: Sequence[Slice], floor: float) -> Judged:
         )
     judged = [s for s in found if not math.isnan(s.high)]
     worst = min(judged, key=lambda s: s.high, default=None)
-    return {"slices": len(judged), "floor": floor, "worst": asdict(worst) if worst else None}
+    return {"slices": len(judged), "floor": floor} | ({"worst": asdict(worst)} if worst else {})
 
 
 def latency_within(found: Latency, at_most: float, *, where: str = "") -> Judged:

@@ -8,9 +8,8 @@ All three measures come from counts alone, so that windows can be added up over 
 - L-infinity: the greatest difference of two shares (Breck et al., Data Validation for Machine Learning, 2019).
 - Jensen-Shannon divergence to base 2, from 0 (equal) to 1 (disjoint) (Lin 1991).
 
-A PSI of few rows is large by chance. So an alarm also needs Pearson's chi-square test of homogeneity, which does not
-mind empty bins, to say that one population would hardly give both counts; and a window of some size, for a few requests
-that come together are alike.
+A PSI of few rows is large by chance. So an alarm also needs Pearson's chi-square test of homogeneity to say that one
+population would hardly give both counts; and a window of some size, for a few requests that come together are alike.
 """
 
 import math
@@ -26,6 +25,8 @@ PSI_ALARM = 0.25
 FLOOR = 1e-4
 CHANCE = 0.001
 """An alarm's greatest probability that both counts are of one population."""
+EXPECTED = 5.0
+"""Rows that a bin must be due in either count for the chi-square test to hold (Cochran 1954); rarer bins are pooled."""
 
 
 @dataclass(frozen=True)
@@ -99,11 +100,10 @@ def jensen_shannon(training: ArrayLike, window: ArrayLike) -> float:
 def homogeneity(training: ArrayLike, window: ArrayLike) -> float:
     """Probability that two counts of one population differ at least so much; 1 when either is empty.
 
-    Pearson's two-sample chi-square over the bins that either uses; its tail by Wilson and Hilferty's cube root (1931),
-    right to 0.05 in the middle and to 0.0006 below 0.01.
+    Pearson's two-sample chi-square, rare bins pooled; its tail by Wilson and Hilferty's cube root (1931), right to 0.05
+    in the middle and to 0.0006 below 0.01.
     """
-    p, q = np.asarray(training, dtype=np.float64), np.asarray(window, dtype=np.float64)
-    p, q = p[(p + q) > 0], q[(p + q) > 0]
+    p, q = pooled(training, window)
     degrees = len(p) - 1
     if degrees < 1 or not p.sum() or not q.sum():
         return 1.0
@@ -112,6 +112,25 @@ def homogeneity(training: ArrayLike, window: ArrayLike) -> float:
     spread = 2 / (9 * degrees)
     normal = ((square / degrees) ** (1 / 3) - (1 - spread)) / math.sqrt(spread)
     return math.erfc(normal / math.sqrt(2)) / 2
+
+
+def pooled(training: ArrayLike, window: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Two counts with the bins put together in which fewer than ``EXPECTED`` rows are due in the smaller count.
+
+    Where those together are due fewer still, the next larger bins go with them.
+    """
+    p, q = np.asarray(training, dtype=np.float64), np.asarray(window, dtype=np.float64)
+    rows = p.sum(), q.sum()
+    if not min(rows):
+        return p, q
+    due = (p + q) * min(rows) / sum(rows)
+    order = np.argsort(due)
+    if not (rare := int((due < EXPECTED).sum())):
+        return p, q
+    if due[order[:rare]].sum() < EXPECTED:
+        rare = 1 + int(np.searchsorted(np.cumsum(due[order]), EXPECTED))
+    together, alone = order[:rare], order[rare:]
+    return np.append(p[alone], p[together].sum()), np.append(q[alone], q[together].sum())
 
 
 def _shares(training: ArrayLike, window: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:

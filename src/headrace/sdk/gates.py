@@ -72,11 +72,11 @@ def _latency(model: Artifact, *, champion: ModelVersion | None, rows: Any, at_mo
     from headrace.journey.latency import against_champion
 
     if champion is None:
-        return {"champion": None, "why": "there is no champion yet"}
+        return {"champion": "none yet"}
     platform = ambient.platform()
     found = against_champion(platform.runtime, platform.files(), model, champion, rows)
     if found is None:
-        return {"champion": str(champion), "why": "it is the champion"}
+        return {"champion": str(champion), "candidate": "the same model"}
     return {"champion": str(champion), **verdicts.latency_within(found, at_most, where=f"beside {champion}")}
 
 

@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import chi2_contingency
 
-from headrace.monitoring.drift import FLOOR, compare, homogeneity, jensen_shannon, l_infinity, psi
+from headrace.monitoring.drift import EXPECTED, FLOOR, compare, homogeneity, jensen_shannon, l_infinity, pooled, psi
 
 counts = st.lists(st.integers(0, 1000), min_size=2, max_size=12)
 pairs = st.integers(2, 12).flatmap(lambda n: st.tuples(*[st.lists(st.integers(0, 1000), min_size=n, max_size=n)] * 2))
@@ -64,12 +64,36 @@ def test_different_bins_are_refused():
 
 @given(pairs)
 def test_chance_is_pearsons(pair):
-    table = np.array(pair)[:, np.sum(pair, axis=0) > 0]
+    table = np.array(pooled(*pair))
     assume(table.shape[1] > 1 and all(table.sum(axis=1) > 0))
     due = chi2_contingency(table, correction=False)[1]
     assert homogeneity(*pair) == pytest.approx(due, abs=0.06 if due > 0.01 else 0.0006)
 
 
 def test_a_few_equal_requests_do_not_alarm():
-    assert compare([100] * 10, [5] + [0] * 9).chance < 0.001
-    assert not compare([100] * 10, [5] + [0] * 9).alarm
+    assert compare([100] * 10, [5] + [0] * 9).chance == 1
+    assert compare([100] * 10, [60] + [0] * 9).chance < 0.001
+    assert not compare([100] * 10, [60] + [0] * 9).alarm
+
+
+@given(pairs)
+def test_rare_bins_are_pooled_and_no_row_is_lost(pair):
+    found = np.array(pooled(*pair))
+    assert found.sum(axis=1).tolist() == np.sum(pair, axis=1).tolist()
+    if all(found.sum(axis=1)) and found.shape[1] > 1:
+        due = found.sum(axis=0) * found.sum(axis=1).min() / found.sum()
+        assert due.min() >= EXPECTED - 1e-9
+
+
+@pytest.mark.parametrize(("training", "rows"), [(20_000, 200), (20_000, 400), (2000, 250)])
+def test_many_rare_categories_do_not_alarm_by_chance(training, rows):
+    shares = 1 / np.arange(1, 52) ** 2
+    shares /= shares.sum()
+    rng = np.random.default_rng(11)
+    pairs = [(rng.multinomial(training, shares), rng.multinomial(rows, shares)) for _ in range(1000)]
+    assert sum(homogeneity(*pair) < 0.001 for pair in pairs) <= 5  # unpooled: tens
+
+
+def test_a_category_that_training_never_had_still_alarms():
+    training, window = [600, 300, *[5] * 20, 0], [100, 50, *[1] * 20, 40]
+    assert compare(training, window).alarm
