@@ -65,7 +65,8 @@ def _result(out: Output, report: "RunReport") -> None:
         if step.state in {"failed", "refused"} and "/" not in step.name:  # a child's failure is its parent's
             what, fix = f"{step.kind} {step.name!r}", f"headrace runs logs {report.run} {step.name}"
             parts = {"what": what, "where": report.run, "why": step.error, "fix": fix}
-            out.failure(step.code or "run-failed", f"{what} - {step.error}\n  fix: {fix}", parts)
+            label = "log" if "fix: " in step.error else "fix"  # an error may know better what to do
+            out.failure(step.code or "run-failed", f"{what} - {step.error}\n  {label}: {fix}", parts)
 
 
 def _forecast(out: Output, run: "Run", step: str | None) -> int:

@@ -196,4 +196,5 @@ def _start(threads: int) -> _Worker:
 def _death(code: int | None) -> RunFailed:
     why = f"killed by signal {-code}" if code is not None and code < 0 else f"exit code {code}"
     hint = ", as the system does when memory runs out" if code == -9 else ""  # noqa: PLR2004 - SIGKILL
-    return RunFailed(WORKER_DIED, why=why + hint, fix="run again; finished steps are not repeated")
+    fix = "see its log; finished steps are not repeated when you run again"
+    return RunFailed(WORKER_DIED, why=why + hint, fix=fix)
