@@ -35,7 +35,7 @@ def _misbehave(how):
     elif how == MEMORY:
         kept = []
         while True:
-            kept.append(np.ones(1 << 20))
+            kept.append(np.empty(1 << 23))
     elif how == HANG:
         time.sleep(60)
     elif how == RAISE:
