@@ -1,9 +1,16 @@
 """Options of the whole test suite."""
 
+import os
 from collections.abc import Generator
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# What CI says depends on the change alone; at home every run tries other examples.
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 ALLOWED_SKIP = "no GPU"
 """A skip for this reason stands even under --no-skips: CI machines have none."""

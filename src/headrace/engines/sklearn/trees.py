@@ -46,7 +46,7 @@ def floor32(values: NDArray[np.float64]) -> NDArray[np.float32]:
     """The largest float32 at most each value; infinities stay."""
     with np.errstate(over="ignore"):
         nearest = values.astype(np.float32)
-    return np.where(nearest > values, np.nextafter(nearest, np.float32(-np.inf)), nearest)
+        return np.where(nearest > values, np.nextafter(nearest, np.float32(-np.inf)), nearest)
 
 
 def track_missing(graph: onnx.GraphProto, final: Any) -> None:
