@@ -40,7 +40,9 @@ def test_its_own_tests_pass(project):
 
 
 def test_a_second_init_changes_nothing(project):
-    before = {path: path.stat().st_mtime_ns for path in project.rglob("*") if path.is_file()}
+    # The project's own files: below .headrace the mirror of the run before may still be at work.
+    own = [path for path in project.rglob("*") if path.is_file() and ".headrace" not in path.parts]
+    before = {path: path.stat().st_mtime_ns for path in own}
     _headrace("init", ".", cwd=project, code=2)
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
