@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -119,7 +120,6 @@ def test_a_bool_is_no_int_and_one_is_no_one_point_nought():
 
 
 def test_numpy_scalars_become_pythons():
-    np = pytest.importorskip("numpy")
     assert Packer().pack([np.int64(3), np.float64(0.5), np.float32(0.5), np.bool_(True), np.str_("a")]) == [
         3, 0.5, 0.5, True, "a",
     ]  # fmt: skip
