@@ -120,7 +120,7 @@ INFER = {
     "a column twice": ({"inputs": tensors()["inputs"] * 2}, "given twice"),
     "one unnamed matrix": (
         {"inputs": [{"name": "x", "shape": [1, 5], "datatype": "FP32", "data": [1, 2, 3, 4, 5]}]},
-        "shape",
+        "'x' is not an input of this model - it takes the columns alcohol",
     ),
     "an unknown output": ({**tensors(), "outputs": [{"name": "colour"}]}, "no output colour"),
     "no inputs": ({}, "inputs"),
