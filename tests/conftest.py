@@ -1,7 +1,7 @@
 """Options of the whole test suite."""
 
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
@@ -18,6 +18,25 @@ ALLOWED_SKIP = "no GPU"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-skips", action="store_true", help="a skipped test fails, unless it lacks a GPU")
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Callable[[str, float], None]:
+    """Says what a test measured: ``figure("serving.swap_failed", 0)`` is a line below the tests' summary."""
+
+    def say(name: str, value: float) -> None:
+        request.node.user_properties.append(("figure", f"{name} {value:.6g}"))
+
+    return say
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    reports = [r for kind in ("passed", "failed") for r in terminalreporter.stats.get(kind, ()) if hasattr(r, "when")]
+    lines = [text for r in reports if r.when == "call" for name, text in r.user_properties if name == "figure"]
+    if lines:
+        terminalreporter.section("figures")
+        for line in sorted(lines):
+            terminalreporter.line(line)
 
 
 @pytest.hookimpl(wrapper=True)
