@@ -4,13 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CLIENTS := .venv-clients/.ready
+FRAMEWORKS := .venv-frameworks/.ready
 JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest
 PARALLEL := -n $(JOBS) --dist worksteal
+FRAMEWORK_TESTS := tests/service/frameworks
+# That a selection by name finds nothing in one of two runs is no fault.
+NONE_IS_FINE = $(if $(findstring -k,$(ARGS)),|| test $$? -eq 5)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check docs bench bench-demo bench-peers test-services test-heavy soak reference picture lock clean
+.PHONY: help setup demo test check docs bench bench-demo bench-peers test-services test-frameworks test-heavy soak reference picture lock clean
 
 help: ## say what each target does
 	@echo "headrace: make <target>"
@@ -40,14 +44,29 @@ $(CLIENTS): tests/service/clients/clients.txt .ci/python
 	@.venv-clients/bin/python -m pip install --quiet --no-deps -r tests/service/clients/clients.txt
 	@touch $@
 
+# Laid over .venv by a line that Python runs at its start: one copy of what both need. This pip sees .venv too, and keeps it.
+$(FRAMEWORKS): $(READY) $(FRAMEWORK_TESTS)/frameworks.txt
+	@echo "make: setting up .venv-frameworks with PyTorch and TensorFlow: 510 MB to download, 2.3 GB in the end, once"
+	@test -x .venv-frameworks/bin/python || $(BIN)/python -m venv .venv-frameworks
+	@below=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
+	over=$$(.venv-frameworks/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
+	echo "import site; site.addsitedir('$$below')" > "$$over/below.pth"
+	@.venv-frameworks/bin/python -m pip install --quiet -c constraints.txt -r $(FRAMEWORK_TESTS)/frameworks.txt || { \
+	  echo "make: where pip finds no torch +cpu - fix: set PIP_EXTRA_INDEX_URL to PyTorch's index of CPU builds"; exit 1; }
+	@touch $@
+
 test: $(READY) ## run the tests (all but those that need real services)
 	@echo "make: running the tests, $(JOBS) at a time; options: make test ARGS='-k pipelines'"
 	@$(PYTEST) $(PARALLEL) -m "not service" $(ARGS)
 
-test-services: $(READY) $(CLIENTS) ## run the tests that start real services
+test-services: $(READY) $(CLIENTS) $(FRAMEWORKS) ## run the tests that start real services
 	@echo "make: running the tests that start real services"
-	@$(PYTEST) -m service $(ARGS) || { code=$$?; \
-	  [ $$code -eq 5 ] && echo "make: there are no service tests yet" || exit $$code; }
+	@$(PYTEST) -m service $(ARGS) $(NONE_IS_FINE)
+	@$(MAKE) --no-print-directory test-frameworks
+
+test-frameworks: $(FRAMEWORKS) ## of these, the tests of models of PyTorch and TensorFlow
+	@echo "make: running the tests of models of PyTorch and TensorFlow"
+	@.venv-frameworks/bin/python -m pytest -m service $(ARGS) $(FRAMEWORK_TESTS) $(NONE_IS_FINE)
 
 check: $(READY) ## lint, format, types, layers and shape
 	@echo "make: ruff (lint)" && $(BIN)/ruff check .
@@ -73,9 +92,10 @@ bench-peers: $(READY) ## install the peers that make bench compares with, each i
 	@echo "make: installing the peers below benchmarks/.peers"
 	@$(BIN)/python -m benchmarks.peers
 
-soak: $(READY) ## the slow tests with their full counts; many minutes
+soak: $(READY) $(CLIENTS) $(FRAMEWORKS) ## the slow tests with their full counts; many minutes
 	@echo "make: soaking, full counts"
 	@HEADRACE_SOAK=1 $(PYTEST) -m "slow or service" --timeout 3600 $(ARGS)
+	@HEADRACE_SOAK=1 .venv-frameworks/bin/python -m pytest -m service --timeout 3600 $(ARGS) $(FRAMEWORK_TESTS)
 
 test-heavy: $(READY) ## the tests that need heavy installs, run by hand
 	@echo "make: running the heavy tests"
@@ -96,5 +116,5 @@ lock: ## write constraints.txt anew from the newest versions that install togeth
 
 clean: ## remove the environment, caches and built files
 	@echo "make: removing $(VENV), caches and built files"
-	@rm -rf $(VENV) .venv-clients .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis docs/_build dist
+	@rm -rf $(VENV) .venv-clients .venv-frameworks .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis docs/_build dist
 	@find src tests docs examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
