@@ -16,6 +16,8 @@ from headrace.errors import NameRefused
 _VERSION_7 = 0x7 << 76 | 0b10 << 62
 _RANDOM_7 = 0xFFF << 64 | (1 << 62) - 1
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+MOST_PARTS = 16
+"""A relative path of more names is refused."""
 
 
 def checked_name(name: str, *, of: str = "name") -> str:
@@ -32,6 +34,21 @@ def checked_name(name: str, *, of: str = "name") -> str:
             fix=f"rename it, for example {suggested_name(name)!r}",
         )
     return name
+
+
+def checked_path(path: str, *, of: str = "path") -> str:
+    """Return ``path`` if it may be kept below a folder, else raise ``NameRefused``.
+
+    Args:
+        path: The candidate; at most ``MOST_PARTS`` names with ``/`` between them, each as ``checked_name`` has it.
+        of: What it leads to, for the message.
+    """
+    parts = path.split("/")
+    if len(parts) > MOST_PARTS:
+        raise NameRefused(f"{of} {path[:128]!r} is not allowed", why=f"more than {MOST_PARTS} folders deep")
+    for part in parts:
+        checked_name(part, of=of)
+    return path
 
 
 def suggested_name(text: str) -> str:

@@ -1,5 +1,6 @@
 """What every Runtime engine must do. Subclass ``RuntimeSuite`` and return the engine and a model of its format."""
 
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -104,13 +105,16 @@ class RuntimeSuite:
                 runtime.load(folder, signature)
 
     def test_broken_files_are_refused_at_load(self, runtime: Runtime, folder: Path, tmp_path: Path) -> None:
-        """Truncated, empty, missing: never a crash, never a model."""
-        for name in (path.name for path in folder.iterdir()):
-            content = (folder / name).read_bytes()
-            for broken in (content[: len(content) // 2], b"", b"not a model at all"):
-                copy = tmp_path / f"{len(broken)}-{len(content)}"
-                copy.mkdir(exist_ok=True)
-                (copy / name).write_bytes(broken)
+        """Each file truncated, empty, foreign or missing, the others whole: never a crash, never a model."""
+        for path in (path for path in folder.rglob("*") if path.is_file()):
+            content = path.read_bytes()
+            for number, broken in enumerate((content[: len(content) // 2], b"", b"not a model at all", None)):
+                copy = tmp_path / f"{number}-{path.name}"
+                shutil.copytree(folder, copy)
+                changed = copy / path.relative_to(folder)
+                changed.unlink()
+                if broken is not None:
+                    changed.write_bytes(broken)
                 with pytest.raises(HeadraceError):
                     runtime.load(copy, SUM)
         (tmp_path / "empty").mkdir()

@@ -8,7 +8,7 @@ from typing import Any
 
 from headrace.errors import RegistrationRefused, SignatureError
 from headrace.models.artifact import Artifact
-from headrace.models.formats import read_model, sniffed
+from headrace.models.formats import recognised
 from headrace.models.registry import EXAMPLES, Registration, register
 from headrace.models.runtime import Runtime
 from headrace.models.scoring import loaded
@@ -46,18 +46,17 @@ def imported(stores: Stores, runtime: Callable[[str], Runtime], path: Path, aske
     Args:
         stores: Where it is kept.
         runtime: The runtime for a format.
-        path: One plain file; its format is told by its bytes.
+        path: One plain file, or a folder where the format is one; the format is told by what is in it.
         asked: What is said of it.
 
     Raises:
-        Refused: The file is a link or of no known format, or holds types that are not trusted.
+        Refused: It is or holds a link, is of no known format, or holds types that are not trusted.
         RegistrationRefused: The examples lack an answer or a column, or the licence is missing.
         ParityFailed: The model answers an example otherwise.
         SignatureError: The model does not fit the signature.
     """
-    content = read_model(path)
-    format_ = sniffed(content)
-    files = {f"model.{format_}": content, EXAMPLES: json.dumps(dict(asked.examples), sort_keys=True).encode()}
+    format_, files = recognised(path)
+    files[EXAMPLES] = json.dumps(dict(asked.examples), sort_keys=True).encode()
     if asked.trusted:
         files[TRUSTED_FILE] = json.dumps(sorted(set(asked.trusted))).encode()
     inputs, outputs = (tuple(f.name for f in fields) for fields in (asked.signature.inputs, asked.signature.outputs))

@@ -1,17 +1,19 @@
-"""Formats of model files, told by their bytes and never by their names; what would run code is refused by its name."""
+"""Formats of models, told by what files hold and never by what users call them; what would run code is refused."""
 
 import io
-import os
 import stat
 import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from headrace.errors import Refused, UsageError
+from headrace.errors import Refused
+from headrace.models.reading import MOST_BYTES, read_file, read_folder
 
-MOST_BYTES = 2 << 30
-"""A longer model file is refused."""
+SAVED_MODEL = "saved_model.pb"
+"""The file that makes a folder a SavedModel."""
 
 _EXTERNAL_DATA = b"\x0a\x08location\x12"  # ONNX: a tensor's entry that names another file
+_LENGTH = 2  # protocol buffers: what follows is a length and so many bytes
 _SHOWN = 16
 _MOST_ENTRIES = 100_000
 _MOST_RATIO = 1000
@@ -21,29 +23,37 @@ _PICKLED = (b"\x80", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda", b"\x1f\x8b", b"BZh"
 _FIX = "save it as ONNX, XGBoost JSON or UBJSON, LightGBM text, or with skops.io.dump"
 
 
-def read_model(path: Path) -> bytes:
-    """The bytes of a plain file.
+def recognised(path: Path) -> tuple[str, dict[str, bytes]]:
+    """The format of the model at ``path``, and its files as an artifact keeps them.
+
+    A file is kept as ``model.<format>``, the files of a folder below a folder of that name.
 
     Raises:
-        Refused: It is a link, a folder, a device, or longer than ``MOST_BYTES``.
+        Refused: It is of no known format, would run code when loaded, or is or holds a link.
         UsageError: It cannot be read.
     """
-    try:
-        opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        if path.is_symlink():
-            raise Refused("a model is not read through a link", where=str(path), fix="name the file itself") from error
-        raise UsageError("the model cannot be read", where=str(path), why=error.strerror or str(error)) from error
-    try:
-        found = os.fstat(opened)
-        if not stat.S_ISREG(found.st_mode):
-            raise Refused("a model is one plain file", where=str(path), why="this is none", fix=_FIX)
-        if found.st_size > MOST_BYTES:
-            raise Refused("the model is too long", where=str(path), why=f"{found.st_size} bytes of {MOST_BYTES}")
-        with os.fdopen(opened, "rb", closefd=False) as file:
-            return file.read(MOST_BYTES)
-    finally:
-        os.close(opened)
+    if path.is_dir():
+        files = read_folder(path)
+        format_ = sniffed_folder(files)
+        return format_, {f"model.{format_}/{name}": content for name, content in files.items()}
+    content = read_file(path)
+    format_ = sniffed(content)
+    return format_, {f"model.{format_}": content}
+
+
+def sniffed_folder(files: Mapping[str, bytes]) -> str:
+    """The format of a model that is a folder of files: ``tensorflow``.
+
+    Raises:
+        Refused: It is of none.
+    """
+    graph = files.get(SAVED_MODEL)
+    if graph is not None:
+        if not _is_saved_model(graph):
+            raise Refused("no SavedModel", where=SAVED_MODEL, why=f"it begins {_begin(graph)}")
+        return "tensorflow"
+    why = f"it holds {', '.join(sorted(files)[:5]) or 'no file'}"
+    raise Refused("no format of model folders that is known", why=why, fix="name a SavedModel's folder, or a file")
 
 
 def sniffed(content: bytes) -> str:
@@ -94,6 +104,40 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
         raise Refused(f"the archive's entry {name!r} is a link")
     if entry.file_size > _MOST_RATIO * max(entry.compress_size, 1):
         raise Refused(f"the archive's entry {name!r} is packed beyond belief", why=f"{entry.file_size} bytes")
+
+
+def _is_saved_model(content: bytes) -> bool:
+    """Whether a file is the outermost message of a SavedModel: schema version 1, then graphs, and no more."""
+    try:
+        return list(dict.fromkeys(_fields(content))) == [(1, 1), (2, None)]
+    except IndexError:
+        return False
+
+
+def _fields(content: bytes) -> Iterator[tuple[int, int | None]]:
+    """Number and, for numbers, value of each field of a protocol buffer; ``IndexError`` when it is none."""
+    at = 0
+    while at < len(content):
+        tag, at = _number(content, at)
+        value, at = _number(content, at)
+        if tag & 7 == _LENGTH:
+            at += value
+            if at > len(content):
+                raise IndexError
+        elif tag & 7:
+            raise IndexError
+        yield tag >> 3, None if tag & 7 else value
+
+
+def _number(content: bytes, at: int) -> tuple[int, int]:
+    """A number of seven bits a byte, and where what follows it begins."""
+    number = 0
+    for shift in range(0, 64, 7):
+        number |= (content[at] & 0x7F) << shift
+        at += 1
+        if content[at - 1] < 0x80:  # noqa: PLR2004 - the last byte of a number
+            return number, at
+    raise IndexError
 
 
 def _begin(content: bytes) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from headrace.errors import Conflict, NotFound, RegistrationRefused
 from headrace.models.aliases import aliases
-from headrace.models.artifact import Artifact
+from headrace.models.artifact import Artifact, write_files
 from headrace.models.infer import cells_of, examples_frame, signature_of
 from headrace.models.signature import Signature
 from headrace.models.version import Lineage, ModelVersion
@@ -181,8 +181,7 @@ def _digest(contents: Mapping[str, bytes]) -> str:
 def _stored(files: Files, version: ModelVersion, contents: Mapping[str, bytes]) -> ModelVersion:
     prefix = f"models/{_digest(contents)}"
     with tempfile.TemporaryDirectory() as folder:
-        for name, content in contents.items():
-            (Path(folder) / checked_name(name, of="file of a model")).write_bytes(content)
+        write_files(contents, Path(folder))
         written = manifest.store(files, Path(folder), prefix, {"format": version.format})
     return replace(version, folder=prefix, manifest=written.digest)
 

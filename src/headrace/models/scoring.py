@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.errors import SignatureError
-from headrace.models.artifact import Artifact
+from headrace.models.artifact import Artifact, write_files
 from headrace.models.runtime import Batch, Loaded, Runtime, numeric, to_batch
 from headrace.models.signature import Signature
 
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 def loaded(runtime: Runtime, artifact: Artifact, signature: Signature) -> Iterator[Loaded]:
     """The artifact in memory, for the length of a ``with`` block."""
     with tempfile.TemporaryDirectory() as folder:
-        for name, content in artifact.files.items():
-            (Path(folder) / name).write_bytes(content)
+        write_files(artifact.files, Path(folder))
         model = runtime.load(Path(folder), signature)
         try:
             yield model

@@ -100,7 +100,8 @@ class Recipe:
             raise IntegrityError("the model's files have changed since it was loaded", where=str(self.folder))
 
     def _found(self) -> dict[str, str]:
-        return {path.name: file_digest(path) for path in sorted(self.folder.iterdir()) if path.is_file()}
+        files = (path for path in sorted(self.folder.rglob("*")) if path.is_file())
+        return {path.relative_to(self.folder).as_posix(): file_digest(path) for path in files}
 
 
 class IsolatedModel:

@@ -69,13 +69,17 @@ def read(files: Files, prefix: str, digest: str = "") -> Manifest:
 
 
 def fetch(files: Files, prefix: str, digest: str = "") -> Path:
-    """A local folder with every file of ``prefix``, each verified now.
+    """A local folder with every file of ``prefix``, each verified now, and no other file.
 
     Raises:
         NotFound: There is no such folder.
-        IntegrityError: A file is missing or not the one that was written.
+        IntegrityError: A file is missing, not the one that was written, or was not written with the others.
     """
-    for name, due in read(files, prefix, digest).files.items():
+    written = read(files, prefix, digest).files
+    # Whoever opens a whole folder would read what somebody laid beside its files.
+    if strange := set(files.list(f"{prefix}/")) - {f"{prefix}/{name}" for name in (*written, NAME)}:
+        raise IntegrityError("a stored folder has a file that was not stored", where=min(strange), fix="delete it")
+    for name, due in written.items():
         try:
             found = file_digest(files.get(f"{prefix}/{name}"))
         except NotFound as error:

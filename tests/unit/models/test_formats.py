@@ -1,5 +1,4 @@
 import io
-import os
 import pickle
 import zipfile
 
@@ -8,8 +7,8 @@ import pytest
 from onnx import TensorProto, helper
 from served import onnx_linear
 
-from headrace.errors import Refused, UsageError
-from headrace.models.formats import read_model, sniffed
+from headrace.errors import Refused
+from headrace.models.formats import recognised, sniffed, sniffed_folder
 
 
 def _zip(*names, content=b"x", mode=0o644, packed=zipfile.ZIP_STORED):
@@ -73,13 +72,39 @@ def test_what_runs_code_escapes_or_is_unknown_is_refused(content, said):
         sniffed(content)
 
 
-def test_only_a_plain_file_is_read(tmp_path):
-    (tmp_path / "model").write_bytes(b"tree")
-    (tmp_path / "link").symlink_to("model")
-    os.mkfifo(tmp_path / "pipe")
-    assert read_model(tmp_path / "model") == b"tree"
-    for name in ("link", "pipe", "."):
-        with pytest.raises(Refused):
-            read_model(tmp_path / name)
-    with pytest.raises(UsageError, match="No such file"):
-        read_model(tmp_path / "absent")
+# The outermost message of a SavedModel: schema version 1, then one graph of three bytes.
+SAVED = b"\x08\x01\x12\x03abc"
+
+
+def test_a_folder_is_told_by_the_file_that_makes_it_a_model(tmp_path):
+    folder = tmp_path / "1"
+    (folder / "variables").mkdir(parents=True)
+    (folder / "saved_model.pb").write_bytes(SAVED)
+    (folder / "variables" / "variables.index").write_bytes(b"x")
+    due = {"model.tensorflow/saved_model.pb": SAVED, "model.tensorflow/variables/variables.index": b"x"}
+    assert recognised(folder) == ("tensorflow", due)
+
+
+def test_a_file_is_kept_by_its_format(tmp_path):
+    (tmp_path / "x.pkl").write_bytes(b"tree\nversion=v4\n")
+    assert recognised(tmp_path / "x.pkl") == ("lightgbm", {"model.lightgbm": b"tree\nversion=v4\n"})
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({}, "no file"),
+        ({"model.onnx": onnx_linear([1, 2])}, "it holds model.onnx"),
+        ({"deep/saved_model.pb": SAVED}, "it holds deep/saved_model.pb"),
+        ({"saved_model.pb": b""}, "no SavedModel"),
+        ({"saved_model.pb": b"\x08\x01"}, "no SavedModel"),
+        ({"saved_model.pb": b"\x08\x02\x12\x03abc"}, "no SavedModel"),
+        ({"saved_model.pb": SAVED[:-1]}, "no SavedModel"),
+        ({"saved_model.pb": SAVED + b"\x1a\x01x"}, "no SavedModel"),
+        ({"saved_model.pb": b"\x08" + b"\xff" * 11}, "no SavedModel"),
+        ({"saved_model.pb": pickle.dumps({})}, "no SavedModel"),
+    ],
+)
+def test_other_folders_are_refused(files, said):
+    with pytest.raises(Refused, match=said):
+        sniffed_folder(files)

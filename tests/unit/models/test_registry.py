@@ -1,5 +1,6 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -144,3 +145,26 @@ def test_versions_registered_at_once_have_numbers_of_their_own(stores, adds, win
 def test_a_version_survives_json(stores, adds, wine):
     version = register(stores, adds(1.0), wine_model(wine))
     assert ModelVersion.from_json(json.loads(json.dumps(version.to_json()))) == version
+
+
+def test_a_model_of_several_folders_is_kept_and_verified(stores, adds, wine):
+    artifact = adds(1.0)
+    parts = {**artifact.files, "model.x/graph": b"g", "model.x/weights/0": b"w"}
+    version = register(stores, replace(artifact, files=parts), wine_model(wine))
+    folder = registry.fetch(stores.files, version)
+    assert (folder / "model.x/weights/0").read_bytes() == b"w"
+    other = register(stores, replace(artifact, files={**parts, "model.x/weights/0": b"v"}), wine_model(wine))
+    assert other.digest != version.digest
+    stores.files.get(f"{version.folder}/model.x/weights/0").write_bytes(b"v")
+    with pytest.raises(IntegrityError, match="weights/0"):
+        registry.fetch(stores.files, version)
+
+
+@pytest.mark.parametrize(
+    "path", ["../up", "/etc/up", "a//b", "a/.b", "a/../../b", "a\\b", "/".join("d" * 17), "a/", ""]
+)
+def test_a_file_that_would_leave_its_folder_is_refused(stores, adds, wine, path):
+    artifact = adds(1.0)
+    with pytest.raises(NameRefused):
+        register(stores, replace(artifact, files={**artifact.files, path: b""}), wine_model(wine))
+    assert stores.files.list("models/") == []

@@ -157,6 +157,15 @@ def test_files_that_changed_are_not_loaded_again(load, folder):
     _until(lambda: model.state == "running")
 
 
+def test_a_file_in_a_folder_of_the_model_that_changed_is_noticed(load, folder):
+    (folder / "deep").mkdir()
+    (folder / "deep" / "weights").write_text("2")
+    model = load()
+    (folder / "deep" / "weights").write_text("3")
+    _tell(model, worker_models.SEGFAULT)
+    _until(lambda: "have changed since" in _tell(model, 1))
+
+
 def test_close_ends_the_process_in_the_middle_of_a_call(load):
     model = load()
     pid = model.pid

@@ -71,3 +71,13 @@ def test_a_missing_file_and_a_foreign_manifest_are_refused(files, folder):
     files.get("a/1/manifest.json").write_text("{")
     with pytest.raises(IntegrityError, match="cannot be read"):
         manifest.fetch(files, "a/1")
+
+
+def test_a_file_laid_beside_the_stored_ones_is_refused(files, folder):
+    stored = manifest.store(files, folder, "a/1")
+    manifest.store(files, folder, "a/11")  # another folder, though its key begins alike
+    (folder / "more.py").write_text("")
+    files.put(folder / "more.py", "a/1/deep/more.py")
+    with pytest.raises(IntegrityError, match=r"a/1/deep/more\.py"):
+        manifest.fetch(files, "a/1", stored.digest)
+    manifest.fetch(files, "a/11")
