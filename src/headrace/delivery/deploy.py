@@ -31,7 +31,8 @@ def deploy(
     Raises:
         NotFound: A model reference means nothing.
         SignatureError: The models do not take the same columns.
-        UsageError: The schedule is empty, waits beyond the deadline, or an output of a table has no default.
+        UsageError: The schedule is empty, waits beyond the deadline, or an output of a table has no default; or batches
+            gather beyond the deadline.
     """
     checked_name(endpoint.name, of="endpoint")
     _check_schedule(endpoint)
@@ -77,4 +78,10 @@ def _check_schedule(endpoint: Endpoint) -> None:
             f"endpoint {endpoint.name} cannot wait as long for {beyond[0]} as its schedule says",
             why=f"the default answers after {endpoint.deadline_s * 1000:g} ms",
             fix="give each model more than 0 ms and at most deadline_ms",
+        )
+    if endpoint.batching.max_wait_s >= endpoint.deadline_s:
+        raise UsageError(
+            f"batches of endpoint {endpoint.name} gather for {endpoint.batching.max_wait_s * 1000:g} ms",
+            why=f"the default answers after {endpoint.deadline_s * 1000:g} ms",
+            fix="give max_wait_ms a fraction of deadline_ms",
         )

@@ -35,6 +35,10 @@ def _lines(plane: DataPlane) -> Iterator[str]:
         yield from _head(name, text, "counter")
         for endpoint, model, scorer in _scorers(endpoints):
             yield f"{name}{_labels(endpoint=endpoint, model=model)} {getattr(scorer, attribute)}"
+    yield from _head("headrace_dropped_scores_total", "Scores that failed because no model saw the request.", "counter")
+    for endpoint, model, scorer in _scorers(endpoints):
+        for reason, count in scorer.dropped.items():
+            yield f"headrace_dropped_scores_total{_labels(endpoint=endpoint, model=model, reason=reason)} {count}"
     yield from _head("headrace_log_lost_total", "Records that the request log could not keep.", "counter")
     for endpoint, lost in plane.log_failures().items():
         yield f"headrace_log_lost_total{_labels(endpoint=endpoint)} {lost}"

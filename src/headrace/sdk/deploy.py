@@ -6,7 +6,7 @@ from typing import Any, TypedDict, Unpack
 from headrace.models.version import ModelVersion
 from headrace.sdk import ambient
 from headrace.sdk.decorators import step
-from headrace.serving.endpoint import Endpoint, LogMode, Preference
+from headrace.serving.endpoint import Batching, Endpoint, LogMode, Preference
 
 
 class Options(TypedDict, total=False):
@@ -17,6 +17,9 @@ class Options(TypedDict, total=False):
         shadows: Models that score everything and answer nothing.
         event_time: A column that callers may send besides the model's inputs; monitoring's windows use it.
         log: What a reply promises about the request log.
+        max_batch_rows: Rows that a model scores in one call at most; a larger request is scored alone.
+        max_wait_ms: How long a batch gathers after its first request arrived; 0 takes what waits.
+        max_queue_rows: Rows that may wait for each model.
         why: For people who read the history.
     """
 
@@ -24,6 +27,9 @@ class Options(TypedDict, total=False):
     shadows: Sequence[ModelVersion | str]
     event_time: str
     log: LogMode
+    max_batch_rows: int
+    max_wait_ms: float
+    max_queue_rows: int
     why: str
 
 
@@ -46,7 +52,8 @@ def deploy(
         schedule: Models with the milliseconds that each is waited for, in order of preference.
         deadline_ms: When the default answers at the latest, from a request's arrival.
         default: Output name to the value that answers when no model can.
-        **options: ``reference``, ``shadows``, ``event_time``, ``log``, ``why``.
+        **options: ``reference``, ``shadows``, ``event_time``, ``log``, ``max_batch_rows``, ``max_wait_ms``,
+            ``max_queue_rows``, ``why``.
 
     Returns:
         The endpoint's name.
@@ -63,6 +70,7 @@ def deploy(
         shadows=tuple(str(model) for model in options.get("shadows", ())),
         event_time=options.get("event_time", ""),
         log=options.get("log", "durable"),
+        batching=Batching.from_json(options),
     )
     gates = running.gates if running else ()
     deployed(ambient.writable().ledger(), endpoint, why=options.get("why", ""), gates=gates)

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from headrace.serving.outcome import DROPPED, Outcome
 from headrace.serving.records import DEFAULT
-from headrace.serving.scorer import Outcome
 
 BOUNDS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.075, 0.1, 0.25, 0.5, 1.0, 5.0)
 """Upper bounds of the latency buckets, in seconds; a last one is open."""
@@ -43,11 +43,22 @@ class Histogram:
 
 @dataclass(slots=True)
 class ScorerCounters:
-    """How one model version did: requests ``scored`` in time and ``late`` with their ``rows``, ``failed``, ``won``."""
+    """How one model version did.
+
+    Attributes:
+        scored: Requests scored before their reply.
+        late: Requests scored after it.
+        failed: Requests without a score.
+        dropped: Those among them that the model has not seen, by reason.
+        won: Requests that it answered.
+        rows: In what was scored.
+        seconds: From arrival to score.
+    """
 
     scored: int = 0
     late: int = 0
     failed: int = 0
+    dropped: dict[str, int] = field(default_factory=lambda: dict.fromkeys(DROPPED.values(), 0))
     won: int = 0
     rows: int = 0
     seconds: Histogram = field(default_factory=Histogram)
@@ -56,6 +67,8 @@ class ScorerCounters:
         """Count one outcome."""
         if outcome.error:
             self.failed += 1
+            if outcome.error in DROPPED:
+                self.dropped[DROPPED[outcome.error]] += 1
             return
         if late:
             self.late += 1

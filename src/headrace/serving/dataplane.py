@@ -10,6 +10,8 @@ from headrace.models.signature import Signature
 from headrace.refs import Ref, new_id
 from headrace.serving.counters import EndpointCounters
 from headrace.serving.deployment import Deployment, contract
+from headrace.serving.endpoint import Endpoint
+from headrace.serving.lane import Terms
 from headrace.serving.log import topic
 from headrace.serving.log_writer import LogWriter
 from headrace.serving.outputs import check_default
@@ -159,6 +161,7 @@ class DataPlane:
                     models[ref],
                     project=projection(signature, models[ref].version.signature),
                     post=self._loop.call_soon_threadsafe,
+                    terms=_terms(endpoint, ref),
                 )
                 for ref in order
             ],
@@ -232,6 +235,14 @@ class DataPlane:
             for scorer in live.scorers:
                 scorer.close()
         self._ticker = self._loop.call_later(_TICK_S, self._tick)
+
+
+def _terms(endpoint: Endpoint, reference: str) -> Terms:
+    """A scheduled model's score is wanted by its time and useless after the deadline; the others' are for the log."""
+    waits = [p.wait_s for p in endpoint.schedule if p.model == reference]
+    if not waits:
+        return Terms(endpoint.batching)
+    return Terms(endpoint.batching, wait_s=max(waits), expire_s=endpoint.deadline_s)
 
 
 def _decoder(signature: Signature, event_time: str) -> Decoder:

@@ -1,6 +1,7 @@
 """An endpoint: which models score, how long each is waited for, and what answers when none can."""
 
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
@@ -22,6 +23,53 @@ class Preference:
 
 
 @dataclass(frozen=True)
+class Batching:
+    """How requests wait for a model, and how many rows it scores in one call.
+
+    Attributes:
+        max_batch_rows: Requests that wait are scored together up to so many rows; a larger one is scored alone.
+        max_wait_s: How long a batch gathers after its first request arrived; 0 takes what waits. It never gathers so
+            long that the first request would miss its time.
+        max_queue_rows: Rows that may wait for each model; when they do for every scheduled one, requests are refused.
+
+    Raises:
+        SettingsError: A value is of the wrong type or out of range.
+    """
+
+    max_batch_rows: int = 256
+    max_wait_s: float = 0.0
+    max_queue_rows: int = 1024
+
+    def __post_init__(self) -> None:
+        for name in ("max_batch_rows", "max_queue_rows"):
+            value: Any = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise SettingsError(f"{name} is {value!r}", why="a whole number from 1 is due", fix=f"{name} = 256")
+        if self.max_queue_rows < self.max_batch_rows:
+            raise SettingsError(
+                f"max_queue_rows is {self.max_queue_rows}",
+                why=f"a batch of max_batch_rows = {self.max_batch_rows} could never wait there",
+                fix=f"max_queue_rows = {4 * self.max_batch_rows}",
+            )
+        if not 0 <= self.max_wait_s < math.inf:
+            raise SettingsError(f"max_wait_ms is {self.max_wait_s * 1000:g}", why="0 or more is due")
+
+    def to_json(self) -> dict[str, Any]:
+        """As the endpoint's settings name them."""
+        return {
+            "max_batch_rows": self.max_batch_rows,
+            "max_wait_ms": self.max_wait_s * 1000,
+            "max_queue_rows": self.max_queue_rows,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Batching":
+        """Back from ``to_json``; what is absent keeps its default."""
+        given = {key: data[key] for key in ("max_batch_rows", "max_queue_rows") if key in data}
+        return cls(max_wait_s=data.get("max_wait_ms", 0) / 1000, **given)
+
+
+@dataclass(frozen=True)
 class Endpoint:
     """What is served under one name.
 
@@ -34,6 +82,7 @@ class Endpoint:
         shadows: Models that score all and answer nothing.
         event_time: A column that callers may send beside the model's inputs; monitoring's windows use it.
         log: What a reply promises about the request log.
+        batching: How requests wait for its models.
     """
 
     name: str
@@ -44,6 +93,7 @@ class Endpoint:
     shadows: tuple[str, ...] = ()
     event_time: str = ""
     log: LogMode = "durable"
+    batching: Batching = Batching()
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -62,6 +112,7 @@ class Endpoint:
             "shadows": list(self.shadows),
             "event_time": self.event_time,
             "log": self.log,
+            **self.batching.to_json(),
         }
 
     @classmethod
@@ -76,10 +127,14 @@ class Endpoint:
             shadows=tuple(data.get("shadows", ())),
             event_time=data.get("event_time", ""),
             log=data.get("log", "durable"),
+            batching=Batching.from_json(data),
         )
 
 
-_KEYS = ("schedule", "deadline_ms", "default", "reference", "shadows", "event_time", "log")
+_KEYS = (
+    *("schedule", "deadline_ms", "default", "reference", "shadows", "event_time", "log"),
+    *("max_batch_rows", "max_wait_ms", "max_queue_rows"),
+)
 
 
 def read_endpoint(name: str, table: Mapping[str, Any]) -> Endpoint:
@@ -96,6 +151,8 @@ def read_endpoint(name: str, table: Mapping[str, Any]) -> Endpoint:
             raise SettingsError(f"unknown setting {key!r}", where=where, fix=fix)
     try:
         endpoint = Endpoint.from_json({**table, "name": name})
+    except SettingsError as error:
+        raise SettingsError(error.what, where=where, why=error.why, fix=error.fix) from None
     except (KeyError, TypeError, ValueError) as error:
         why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         fix = 'deadline_ms = 50, schedule = [{ model = "name@champion", wait_ms = 20 }]'

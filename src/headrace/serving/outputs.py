@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from headrace.errors import SignatureError
-from headrace.models.signature import Column, Signature, Tensor
+from headrace.models.signature import Signature, Tensor
 from headrace.models.tensors import NUMPY, to_cells
 
 Check = Callable[[Mapping[str, Any], int], dict[str, Any]]
@@ -36,12 +36,6 @@ def checked(raw: Mapping[str, Any], names: Sequence[str], count: int) -> dict[st
             raise ValueError(f"{name!r} is not finite")
         outputs[name] = values
     return outputs
-
-
-def by_rows(signature: Signature) -> bool:
-    """Whether every input and output has one entry per row, so that several requests can be scored as one."""
-    fields = (*signature.inputs, *signature.outputs)
-    return all(isinstance(f, Column) or f.shape[:1] == (-1,) for f in fields)
 
 
 def check_default(signature: Signature, default: Mapping[str, float]) -> None:

@@ -18,10 +18,11 @@ from headrace.serving.counters import EndpointCounters
 from headrace.serving.deployment import Deployment
 from headrace.serving.log import Answered, Late
 from headrace.serving.log_writer import LogWriter
+from headrace.serving.outcome import Outcome
 from headrace.serving.outputs import filled, plain
 from headrace.serving.records import DEFAULT
 from headrace.serving.request import Input
-from headrace.serving.scorer import Outcome, Scorer
+from headrace.serving.scorer import Scorer
 from headrace.serving.tensors import Decoder
 
 _TICK_S = 0.001
@@ -99,8 +100,7 @@ class Rendezvous:
     """
 
     __slots__ = (
-        "_answer", "_elapsed", "_late_at", "_live", "_outcomes", "_reply", "_started", "_timer", "_winner", "id",
-        "input",
+        "_answer", "_elapsed", "_live", "_outcomes", "_reply", "_timer", "_winner", "id", "input", "started",
     )  # fmt: skip
 
     def __init__(self, live: Live, identifier: str, given: Input, reply: Reply) -> None:
@@ -111,7 +111,7 @@ class Rendezvous:
         self._answer: Mapping[str, Sequence[Any]] | None = None
         self._winner = ""
         self._elapsed = 0.0
-        self._started = live.clock()
+        self.started = live.clock()
 
     def start(self) -> None:
         """Hand the request to every scorer, those in threads first so that they run while the others compute."""
@@ -135,9 +135,9 @@ class Rendezvous:
             return
         live = self._live
         name = live.scorers[slot].name
-        live.counters.scorers[name].took(outcome, outcome.at - self._started, late=True, rows=self.input.count)
+        live.counters.scorers[name].took(outcome, outcome.at - self.started, late=True, rows=self.input.count)
         if live.log is not None:
-            entry = Late(name, outcome.outputs, outcome.at - self._started, outcome.error)
+            entry = Late(name, outcome.outputs, outcome.at - self.started, outcome.error)
             live.log.add(self.id, _encode(entry), time.time_ns() // 1_000_000)
 
     def _decide(self) -> None:
@@ -147,13 +147,13 @@ class Rendezvous:
             outcome = outcomes[slot]
             if outcome is None:
                 waiting = True
-                if live.clock() < self._started + wait_s:
-                    self._wake_at(self._started + wait_s)
+                if live.clock() < self.started + wait_s:
+                    self._wake_at(self.started + wait_s)
                     return
             elif not outcome.error:
                 self._choose(live.scorers[slot].name, outcome.outputs)
                 return
-        deadline = self._started + live.deployment.endpoint.deadline_s
+        deadline = self.started + live.deployment.endpoint.deadline_s
         if waiting and live.clock() < deadline:
             self._wake_at(deadline)
             return
@@ -171,7 +171,7 @@ class Rendezvous:
             self._timer = None
         live = self._live
         self._answer, self._winner = outputs, winner
-        self._elapsed = live.clock() - self._started
+        self._elapsed = live.clock() - self.started
         scores, waiting = self._scores()
         if live.log is None:
             self._finish(logged=True)
@@ -202,7 +202,7 @@ class Rendezvous:
             if outcome is None:
                 waiting.append(scorer.name)
             else:
-                elapsed = outcome.at - self._started
+                elapsed = outcome.at - self.started
                 scores.append((scorer.name, outcome.outputs, elapsed, outcome.error))
                 counters[scorer.name].took(outcome, elapsed, late=False, rows=self.input.count)
         return scores, waiting
@@ -227,7 +227,7 @@ class Rendezvous:
     def _finish(self, *, logged: bool) -> None:
         live = self._live
         live.open -= 1
-        elapsed = live.clock() - self._started
+        elapsed = live.clock() - self.started
         live.counters.answered(self._winner, elapsed, rows=self.input.count)
         assert self._answer is not None
         self._reply(Answer(self.id, self._answer, self._winner, elapsed, logged))

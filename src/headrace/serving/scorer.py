@@ -7,15 +7,16 @@ import contextlib
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
 from headrace.models.runtime import Batch, Loaded
 from headrace.models.signature import Signature
-from headrace.serving.outputs import by_rows, checker
+from headrace.serving.lane import Job, Lane, Terms, Ticket, shape_of
+from headrace.serving.outcome import BREAKER_OPEN, EXPIRED, QUEUE_FULL, Outcome
+from headrace.serving.outputs import checker
 from headrace.serving.request import Input, Projection
 
 INLINE_P99_S = 0.0002
@@ -27,31 +28,12 @@ _DRIFT_S = 0.003
 _DRIFT_WEIGHT = 0.05
 _RETRY_S = 0.2
 _RETRY_MAX_S = 64.0
-_QUEUE_REQUESTS = 256
-_BATCH_ROWS = 256
 _STUCK_S = 5.0
 _COOLDOWN_S = 2.0
 _MAX_ABANDONED = 3
+_TERMS = Terms()
 
 
-class Outcome(NamedTuple):
-    """What a scorer made of one request; ``error`` is empty for a score."""
-
-    outputs: Mapping[str, Sequence[Any]]
-    at: float
-    error: str
-
-
-class Ticket(Protocol):
-    """What a scorer is handed: a request that waits for its outcome."""
-
-    input: Input
-
-    def arrived(self, slot: int, outcome: Outcome) -> None:
-        """Take the outcome of the scorer in ``slot``; called on the event loop."""
-
-
-Job = tuple[Ticket, int]
 Post = Callable[..., Any]
 """Runs a callable on the event loop, from any thread (``loop.call_soon_threadsafe``)."""
 
@@ -86,6 +68,7 @@ class Scorer:
         model: Loaded and warmed up; it belongs to whoever loaded it.
         post: How a thread reaches the event loop.
         project: Takes of the endpoint's batch what this model takes; None for all of it.
+        terms: How requests may wait for it.
         stuck_s: After so long in one call a model counts as hanging.
 
     Attributes:
@@ -94,17 +77,23 @@ class Scorer:
     """
 
     def __init__(
-        self, model: Ready, *, post: Post, project: Projection | None = None, stuck_s: float = _STUCK_S
+        self,
+        model: Ready,
+        *,
+        post: Post,
+        project: Projection | None = None,
+        terms: Terms = _TERMS,
+        stuck_s: float = _STUCK_S,
     ) -> None:
         self.name, self.inline = model.name, model.fast
         self._ready, self._model = model, model.loaded
-        self._check, self._together = checker(model.signature), by_rows(model.signature)
-        self._project = project
+        self._check, self._shape = checker(model.signature), shape_of(model.signature)
+        self._project, self._terms = project, terms
         self._post, self._stuck_s = post, stuck_s
         self._usual_s = 0.0
         self._retry_at, self._retry_s = math.inf, _RETRY_S
-        self._lane: _Lane | None = None
-        self._abandoned: list[_Lane] = []
+        self._lane: Lane | None = None
+        self._abandoned: list[Lane] = []
         self._open_until = 0.0
 
     def submit(self, ticket: Ticket, slot: int) -> Outcome | None:
@@ -113,13 +102,12 @@ class Scorer:
             return self._inline(ticket.input)
         now = time.monotonic()
         if now < self._open_until:
-            return Outcome({}, now, "breaker open: the model hangs")
+            return Outcome({}, now, BREAKER_OPEN)
         lane = self._lane
         if lane is None:
-            lane = self._lane = _Lane(self._work, self.name)
-        if not lane.put((ticket, slot)):
-            return Outcome({}, now, "dropped: the queue is full")
-        return None
+            name = f"scorer {self.name}"
+            lane = self._lane = Lane(name, self._terms, shape=self._shape, work=self._work, drop=self._drop)
+        return None if lane.put(ticket, slot) else Outcome({}, now, QUEUE_FULL)
 
     def check(self, now: float) -> None:
         """Open the breaker when the model hangs: its thread is abandoned, and what it holds or queues fails."""
@@ -136,7 +124,7 @@ class Scorer:
         hopeless = len(self._abandoned) >= _MAX_ABANDONED
         self._open_until = math.inf if hopeless else now + _COOLDOWN_S
         for ticket, slot in lane.abandon():
-            ticket.arrived(slot, Outcome({}, now, "breaker open: the model hangs"))
+            ticket.arrived(slot, Outcome({}, now, BREAKER_OPEN))
 
     @property
     def state(self) -> str:
@@ -153,7 +141,7 @@ class Scorer:
     def close(self) -> None:
         """End the thread after what is queued; the model belongs to whoever loaded it."""
         if self._lane is not None:
-            self._lane.put(None)
+            self._lane.close()
 
     def score(self, given: Input) -> Outcome:
         """Score on the calling thread; never raises."""
@@ -183,11 +171,11 @@ class Scorer:
 
     def _work(self, jobs: Sequence[Job]) -> None:
         inputs = [ticket.input for ticket, _ in jobs]
-        if len(jobs) > 1 and self._together and _alike(inputs):
-            outcomes = self._score_together(inputs)
-        else:
-            outcomes = [self.score(given) for given in inputs]
+        outcomes = [self.score(inputs[0])] if len(jobs) == 1 else self._score_together(inputs)
         self._post(_deliver, jobs, outcomes)
+
+    def _drop(self, jobs: Sequence[Job]) -> None:
+        self._post(_deliver, jobs, [Outcome({}, time.monotonic(), EXPIRED)] * len(jobs))
 
     def _score_together(self, inputs: Sequence[Input]) -> list[Outcome]:
         parts = inputs[0].batch
@@ -203,11 +191,6 @@ class Scorer:
         return outcomes
 
 
-def _alike(inputs: Sequence[Input]) -> bool:
-    """Whether the extents beside the batch are equal, as those of tensors may not be."""
-    return len({tuple(array.shape[1:] for array in i.batch.values()) for i in inputs}) == 1
-
-
 def _deliver(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
     for (ticket, slot), outcome in zip(jobs, outcomes, strict=True):
         ticket.arrived(slot, outcome)
@@ -217,63 +200,3 @@ def _said(error: Exception) -> str:
     if isinstance(error, KeyError):
         return f"no output {error}"
     return f"{type(error).__name__}: {error}"[:200]
-
-
-class _Lane:
-    """One daemon thread that takes jobs in order, several at once when they wait."""
-
-    def __init__(self, work: Callable[[Sequence[Job]], None], name: str) -> None:
-        self._work = work
-        self._queue: SimpleQueue[Job | None] = SimpleQueue()
-        self._jobs: list[Job] = []
-        self._left = False
-        self.busy_since = 0.0
-        self._thread = threading.Thread(target=self._run, name=f"scorer {name}", daemon=True)
-        self._thread.start()
-
-    @property
-    def alive(self) -> bool:
-        return self._thread.is_alive()
-
-    def put(self, job: Job | None) -> bool:
-        if job is not None and self._queue.qsize() >= _QUEUE_REQUESTS:
-            return False
-        self._queue.put(job)
-        return True
-
-    def abandon(self) -> list[Job]:
-        """Leave the thread to itself; return the jobs it will not finish."""
-        self._left = True
-        jobs = [job for job in (*self._jobs, *_drained(self._queue)) if job is not None]
-        self._queue.put(None)
-        return jobs
-
-    def _run(self) -> None:
-        while (job := self._queue.get()) is not None:
-            self._jobs = [job]
-            self.busy_since = time.monotonic()
-            again = self._gather(job[0].input.count)
-            self._work(self._jobs)
-            self.busy_since = 0.0
-            if self._left or not again:
-                return
-
-    def _gather(self, rows: int) -> bool:
-        """Add what waits, up to the bound on rows; False once told to end."""
-        while rows < _BATCH_ROWS:
-            try:
-                job = self._queue.get_nowait()
-            except Empty:
-                return True
-            if job is None:
-                return False
-            self._jobs.append(job)
-            rows += job[0].input.count
-        return True
-
-
-def _drained(queue: "SimpleQueue[Job | None]") -> list[Job | None]:
-    jobs = []
-    while not queue.empty():
-        jobs.append(queue.get_nowait())
-    return jobs

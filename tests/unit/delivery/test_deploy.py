@@ -7,7 +7,7 @@ from headrace.errors import NotFound, SignatureError, UsageError
 from headrace.models.aliases import Move, aliases
 from headrace.models.signature import Column, Signature
 from headrace.models.version import ModelVersion
-from headrace.serving.endpoint import Endpoint, Preference
+from headrace.serving.endpoint import Batching, Endpoint, Preference
 from headrace.storage.ledger import Fact
 
 
@@ -46,7 +46,9 @@ def test_the_same_again_adds_nothing_until_an_alias_moved(ledger):
     first = deploy(ledger, endpoint())
     assert deploy(ledger, endpoint()) == first
     promote(ledger, "good@2", Move("champion", 0))
-    assert deploy(ledger, endpoint()).seq > first.seq
+    moved = deploy(ledger, endpoint())
+    assert moved.seq > first.seq
+    assert deploy(ledger, endpoint(batching=Batching(max_batch_rows=64))).seq > moved.seq
 
 
 @pytest.mark.parametrize(
@@ -58,6 +60,7 @@ def test_the_same_again_adds_nothing_until_an_alias_moved(ledger):
         (endpoint(("good@1", 0.02), default={}), UsageError, "no default for good"),
         (endpoint(("good@1", 0.06)), UsageError, "after 50 ms"),
         (endpoint(("good@1", 0.0)), UsageError, "more than 0 ms"),
+        (endpoint(("good@1", 0.02), batching=Batching(max_wait_s=0.05)), UsageError, "a fraction of deadline_ms"),
         (Endpoint("good", (), 0.05, {"good": 0.5}), UsageError, "no schedule"),
     ],
 )

@@ -69,5 +69,7 @@ def first(trials: int = 5, floor: float = 0.6) -> hr.ModelVersion:
         default={"first": 0.33},
         reference=reference,
         event_time="made",
+        max_batch_rows=64,
+        max_wait_ms=2,
     )
     return model

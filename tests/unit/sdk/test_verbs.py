@@ -15,6 +15,7 @@ from headrace.models.registry import find, versions
 from headrace.sdk.children import value
 from headrace.sdk.running import Request, run
 from headrace.serving.deployment import history
+from headrace.serving.endpoint import Batching
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +83,7 @@ def test_the_endpoint_is_deployed_with_its_gates(project, report):
     endpoint, fact = current(project.ledger(), "first")
     assert fact.body["models"] == {"first@champion": "first@1", "first-constant@1": "first-constant@1"}
     assert (endpoint.deadline_s, endpoint.event_time, endpoint.default) == (0.05, "made", {"first": 0.33})
+    assert endpoint.batching == Batching(max_batch_rows=64, max_wait_s=0.002)
     gates = {"beats_baseline", "auc_above", "no_bad_slice", "parity", "no_worse", "latency"}
     assert set(fact.body["gates"]) == gates
     moved = project.ledger().query("alias.moved", "first")[0]

@@ -3,7 +3,7 @@ import pytest
 from headrace.errors import SettingsError, SignatureError
 from headrace.models.signature import Column, Signature
 from headrace.serving.deployment import Deployment, contract
-from headrace.serving.endpoint import Endpoint, Preference, read_endpoint
+from headrace.serving.endpoint import Batching, Endpoint, Preference, read_endpoint
 from headrace.storage.ledger import Fact
 
 TABLE = {
@@ -14,6 +14,9 @@ TABLE = {
     "reference": "wine-old@1",
     "event_time": "at",
     "log": "async",
+    "max_batch_rows": 64,
+    "max_wait_ms": 2.5,
+    "max_queue_rows": 512,
 }
 
 
@@ -21,12 +24,14 @@ def test_a_table_of_the_settings_file():
     found = read_endpoint("wine", TABLE)
     assert found.schedule == (Preference("wine@champion", 0.02), Preference("wine-linear@2", 0.04))
     assert found.models == ("wine@champion", "wine-linear@2", "wine@challenger", "wine-old@1")
+    assert found.batching == Batching(max_batch_rows=64, max_wait_s=0.0025, max_queue_rows=512)
     assert Endpoint.from_json(found.to_json()) == found
 
 
 def test_what_a_table_may_leave_out():
     found = read_endpoint("wine", {"deadline_ms": 50, "schedule": [{"model": "wine@1", "wait_ms": 20}]})
     assert (found.log, found.shadows, found.event_time) == ("durable", (), "")
+    assert found.batching == Batching(max_batch_rows=256, max_wait_s=0, max_queue_rows=1024)
 
 
 @pytest.mark.parametrize(
@@ -38,6 +43,14 @@ def test_what_a_table_may_leave_out():
         ({**TABLE, "schedule": ["wine@1"]}, "cannot be read"),
         ({**TABLE, "deadline_ms": "50"}, "cannot be read"),
         ({**TABLE, "log": "always"}, "one of durable"),
+        ({**TABLE, "max_batch_rows": 0}, r"max_batch_rows is 0 - \[endpoint.wine\] - a whole number from 1"),
+        ({**TABLE, "max_batch_rows": 1.5}, "max_batch_rows is 1.5"),
+        ({**TABLE, "max_batch_rows": True}, "max_batch_rows is True"),
+        ({**TABLE, "max_queue_rows": "9"}, "max_queue_rows is '9'"),
+        ({**TABLE, "max_queue_rows": 63}, "max_batch_rows = 64 could never wait there - fix: max_queue_rows = 256"),
+        ({**TABLE, "max_wait_ms": -1}, "max_wait_ms is -1"),
+        ({**TABLE, "max_wait_ms": float("nan")}, "max_wait_ms is nan"),
+        ({**TABLE, "max_wait_ms": "2"}, "cannot be read"),
     ],
 )
 def test_a_table_that_cannot_be_read_says_why(table, said):

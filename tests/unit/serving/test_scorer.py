@@ -6,6 +6,8 @@ import pytest
 from served import ROW, WINE, Function, constant, linear
 
 from headrace.serving import scorer as scorer_module
+from headrace.serving.endpoint import Batching
+from headrace.serving.lane import Terms
 from headrace.serving.outputs import checked
 from headrace.serving.request import TableDecoder
 from headrace.serving.scorer import Scorer
@@ -17,7 +19,7 @@ class Ticket:
     """Remembers what arrived."""
 
     def __init__(self, given=INPUT):
-        self.input = given
+        self.input, self.started = given, time.monotonic()
         self.outcomes = []
         self.came = threading.Event()
 
@@ -155,13 +157,37 @@ def test_one_poisonous_request_does_not_fail_those_scored_with_it(make):
     assert [bool(t.outcomes[0][1].error) for t in tickets] == [False, False, False, True, False, False]
 
 
-def test_a_full_queue_drops_the_newest(make, monkeypatch):
-    monkeypatch.setattr(scorer_module, "_QUEUE_REQUESTS", 4)
+def test_a_full_queue_drops_the_newest(make):
     gate = threading.Event()
-    scorer = make(lambda batch: gate.wait(5) and linear(batch))
+    terms = Terms(Batching(max_batch_rows=4, max_queue_rows=4))
+    scorer = make(lambda batch: gate.wait(5) and linear(batch), terms=terms)
     outcomes = [scorer.submit(Ticket(), 0) for _ in range(8)]
     gate.set()
     assert outcomes[-1].error == "dropped: the queue is full"
+
+
+def test_a_request_whose_deadline_passed_in_the_queue_is_not_scored(make):
+    gate, begun, seen = threading.Event(), threading.Event(), []
+
+    def held(batch):
+        seen.append(len(batch["numbers"]))
+        begun.set()
+        gate.wait(5)
+        return linear(batch)
+
+    scorer = make(held, terms=Terms(expire_s=30.0))
+    first, stale, fresh = Ticket(), Ticket(TableDecoder(WINE).of_records([ROW] * 3)), Ticket()
+    scorer.submit(first, 0)
+    assert begun.wait(5)
+    stale.started -= 31
+    scorer.submit(stale, 0)
+    scorer.submit(fresh, 0)
+    gate.set()
+    assert all(t.came.wait(5) for t in (first, stale, fresh))
+    assert stale.outcomes[0][1].error == "dropped: the deadline passed while it waited"
+    assert not first.outcomes[0][1].error
+    assert not fresh.outcomes[0][1].error
+    assert seen == [1, 1]
 
 
 def test_a_hanging_model_opens_the_breaker_and_its_thread_is_abandoned(make, monkeypatch):
