@@ -15,7 +15,8 @@
     │   ├── ParityFailed               the served artifact does not answer as the trained model does
     │   └── RegistrationRefused        a model lacks what registration asks for
     ├── Unavailable           exit 4   a service did not answer, or did not accept us
-    │   └── Unauthorized               the token is missing or wrong
+    │   ├── Unauthorized               the token is missing or wrong
+    │   └── Overloaded                 more is asked than can wait; try again in a while (retryable)
     ├── NotFound              exit 5   no such dataset, run, model, endpoint, prediction
     └── Conflict              exit 1   somebody else changed it first; try again (retryable)
 
@@ -154,6 +155,17 @@ class Unauthorized(Unavailable):
 
     code = "unauthorized"
     retryable = False
+
+
+class Overloaded(Unavailable):
+    """More is asked of a server than it lets wait; the same call may do in a while.
+
+    Attributes:
+        retry_after_s: After how many seconds it is worth trying again; 1 where nothing better is known.
+    """
+
+    code = "overloaded"
+    retry_after_s: int = 1
 
 
 class NotFound(HeadraceError):

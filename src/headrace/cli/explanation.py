@@ -27,7 +27,7 @@ def lines(told: Mapping[str, Any]) -> Iterator[str]:
 
 def _model(model: Mapping[str, Any] | None) -> Iterator[str]:
     if model is None:
-        yield "model      none: the endpoint's default answered"
+        yield "model      none answered"
         return
     yield f"model      {model['name']}@{model['version']}, artifact {model['digest'][:16]}, licence {model['licence']}"
     yield f"commit     {model['commit'] or 'none: the project is not under git'}"

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from headrace.client.connection import Connection, Reply
-from headrace.errors import HeadraceError, NotFound, SignatureError, Unauthorized, Unavailable
+from headrace.errors import HeadraceError, NotFound, Overloaded, SignatureError, Unauthorized, Unavailable
 
 _ERRORS: Mapping[int, type[HeadraceError]] = {
     400: SignatureError,
@@ -18,6 +18,7 @@ _ERRORS: Mapping[int, type[HeadraceError]] = {
     404: NotFound,
     413: SignatureError,
     422: SignatureError,
+    429: Overloaded,
 }
 
 
@@ -69,6 +70,7 @@ class Client:
         Raises:
             SignatureError: The input does not fit the model; names the column.
             NotFound: No such endpoint or version.
+            Overloaded: The server lets no more requests wait; ``retry_after_s`` says when to try again.
             Unavailable: No server, or it is not ready.
         """
         body = json.dumps({"instances": rows} if columns is None else {"inputs": columns}, allow_nan=False)
@@ -145,4 +147,7 @@ def checked(reply: Reply) -> Reply:
     except (ValueError, KeyError, TypeError):
         text = reply.body[:200].decode("utf-8", "replace")
     kind = _ERRORS.get(reply.status, Unavailable)
-    raise kind(text or "the server refused", where=f"HTTP {reply.status}")
+    error = kind(text or "the server refused", where=f"HTTP {reply.status}")
+    if isinstance(error, Overloaded) and (said := reply.header("retry-after")).isdigit():
+        error.retry_after_s = int(said)
+    raise error

@@ -7,8 +7,8 @@ import msgspec
 import numpy as np
 
 from headrace.errors import HeadraceError, Unavailable, UsageError
-from headrace.gateway.faults import named, status_of
-from headrace.gateway.http import Request, Response, Send
+from headrace.gateway.faults import named, retry_after, status_of
+from headrace.gateway.http import Pending, Request, Response, Send
 from headrace.models.tensors import to_cells
 from headrace.refs import Ref
 from headrace.serving.dataplane import DataPlane
@@ -25,8 +25,12 @@ Render = Callable[[Live, Answer], Response]
 Fail = Callable[[HeadraceError], Response]
 
 
-def respond(plane: DataPlane, live: Live, parsed: Input, *, render: Render, send: Send, fail: Fail) -> None:
-    """Score ``parsed`` and send what ``render`` makes of the answer."""
+def respond(plane: DataPlane, live: Live, parsed: Input, *, render: Render, send: Send, fail: Fail) -> Pending:
+    """Score ``parsed`` and send what ``render`` makes of the answer; what is returned calls it off.
+
+    Raises:
+        Overloaded: Too many rows wait; nothing is sent.
+    """
 
     def reply(answer: Answer) -> None:
         if answer.winner == DEFAULT and not answer.outputs:
@@ -35,7 +39,7 @@ def respond(plane: DataPlane, live: Live, parsed: Input, *, render: Render, send
         made = render(live, answer)
         send(Response(made.status, made.body, made.content_type, made.headers + _headers(answer)))
 
-    plane.predict(live, parsed, reply)
+    return plane.predict(live, parsed, reply)
 
 
 def parse(live: Live, body: bytes, how: Callable[[Decoder, bytes], Any]) -> Any:
@@ -67,7 +71,7 @@ def refuse_foreign_type(request: Request) -> None:
 
 def error_body(error: HeadraceError) -> Response:
     """The reply of TensorFlow Serving and of the Open Inference Protocol to an error."""
-    return Response(status_of(error), encode({"error": str(error)}))
+    return Response(status_of(error), encode({"error": str(error)}), headers=retry_after(error))
 
 
 def versions_of(live: Live) -> list[str]:

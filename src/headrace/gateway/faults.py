@@ -12,6 +12,7 @@ from headrace.errors import (
     HeadraceError,
     NameRefused,
     NotFound,
+    Overloaded,
     SignatureError,
     Unauthorized,
     Unavailable,
@@ -24,6 +25,7 @@ _SEARCHED_BYTES = 1024 * 1024
 _STATUS: tuple[tuple[type[HeadraceError], int], ...] = (
     (NotFound, 404),
     (Unauthorized, 401),
+    (Overloaded, 429),
     (Unavailable, 503),
     (NameRefused, 400),
     (UsageError, 400),
@@ -34,6 +36,11 @@ _NOT_FINITE = re.compile(rb"NaN|Infinity")
 def status_of(error: HeadraceError) -> int:
     """HTTP status of an error: 4xx where the caller can mend it."""
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+
+
+def retry_after(error: HeadraceError) -> bytes:
+    """The header that says when to try again; none where that is not known."""
+    return b"retry-after: %d\r\n" % error.retry_after_s if isinstance(error, Overloaded) else b""
 
 
 def named(error: Exception, body: bytes, decoder: Decoder) -> HeadraceError:

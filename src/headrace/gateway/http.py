@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import httptools
 
@@ -26,6 +26,13 @@ JSON = b"application/json"
 TEXT = b"text/plain; charset=utf-8"
 
 
+class Pending(Protocol):
+    """The work on a request that is not answered yet."""
+
+    def cancel(self) -> None:
+        """Call it off: nobody waits for the answer any more."""
+
+
 @dataclass(slots=True)
 class Request:
     """A whole request.
@@ -36,6 +43,7 @@ class Request:
         headers: By lower-case name; the last of a repeated one.
         body: At most ``BODY_LIMIT`` bytes.
         keep_alive: Whether the connection goes on after the reply.
+        pending: What is called off when the client goes before the reply; whoever answers sets it.
     """
 
     method: bytes
@@ -43,6 +51,7 @@ class Request:
     headers: dict[bytes, bytes]
     body: bytes
     keep_alive: bool
+    pending: Pending | None = None
 
 
 class Response(NamedTuple):
@@ -146,6 +155,9 @@ class Connection(asyncio.Protocol):
         """The client went, or we closed."""
         self._transport = None
         self._waiting.clear()
+        request, self._current = self._current, None
+        if request is not None and request.pending is not None:
+            request.pending.cancel()
         self._server.connections.discard(self)
 
     def data_received(self, data: bytes) -> None:

@@ -10,6 +10,8 @@ _ENDPOINT = (
     ("headrace_rows_total", "Rows in answered requests.", "rows"),
     ("headrace_defaults_total", "Requests answered by the default.", "defaults"),
     ("headrace_refused_total", "Requests that did not fit the signature.", "refused"),
+    ("headrace_overloaded_total", "Requests refused because too many rows waited.", "overloaded"),
+    ("headrace_cancelled_total", "Requests whose caller went before there was an answer.", "cancelled"),
     ("headrace_past_deadline_total", "Requests answered more than 10 ms after the deadline.", "past_deadline"),
 )
 _SCORER = (

@@ -16,7 +16,7 @@ from msgspec import UNSET, UnsetType
 from headrace import __version__
 from headrace.errors import HeadraceError, SignatureError, Unavailable, UsageError
 from headrace.gateway.answers import by_rows, encode, parse, respond, single
-from headrace.gateway.faults import status_of
+from headrace.gateway.faults import retry_after, status_of
 from headrace.gateway.http import TEXT, Request, Response, Send
 from headrace.gateway.tables import CSV, PARQUET, of_csv, of_parquet
 from headrace.serving.dataplane import DataPlane
@@ -26,6 +26,12 @@ from headrace.serving.tensors import Decoder
 
 Cell = float | int | str | bool | None
 _TYPES = ("application/json", CSV, PARQUET)
+_CODES = {
+    400: "BAD_REQUEST",
+    404: "RESOURCE_DOES_NOT_EXIST",
+    429: "REQUEST_LIMIT_EXCEEDED",
+    503: "TEMPORARILY_UNAVAILABLE",
+}
 _FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 
 
@@ -66,28 +72,29 @@ class MlflowScoring:
                 raise Unavailable("nothing is deployed yet")
             live = self._plane.live(names[0])
             if kind == PARQUET:
-                self._later(live, request.body, send)
+                self._later(live, request, send)
                 return
             parsed = parse(live, request.body, of_csv if kind == CSV else _parse)
-            respond(self._plane, live, parsed, render=_render, send=send, fail=_error)
+            request.pending = respond(self._plane, live, parsed, render=_render, send=send, fail=_error)
         except HeadraceError as error:
             send(_error(error))
 
-    def _later(self, live: Live, body: bytes, send: Send) -> None:
+    def _later(self, live: Live, request: Request, send: Send) -> None:
         """Read Parquet on a thread; the deployment is kept open meanwhile."""
 
         def read(done: "asyncio.Future[Input]") -> None:
             live.open -= 1
             try:
-                respond(self._plane, live, done.result(), render=_render, send=send, fail=_error)
-            except UsageError as error:
-                live.counters.refused += 1
+                request.pending = respond(self._plane, live, done.result(), render=_render, send=send, fail=_error)
+            except HeadraceError as error:
+                live.counters.refused += isinstance(error, UsageError)
                 send(_error(error))
             except Exception as error:  # noqa: BLE001 - whatever a reader of foreign files raises, one reply is due
                 send(_error(UsageError("the body is no Parquet file", why=type(error).__name__)))
 
         live.open += 1
-        asyncio.ensure_future(asyncio.to_thread(of_parquet, live.decoder, body), loop=live.loop).add_done_callback(read)
+        work = asyncio.to_thread(of_parquet, live.decoder, request.body)
+        asyncio.ensure_future(work, loop=live.loop).add_done_callback(read)
 
 
 def _content_type(said: bytes) -> tuple[str, str]:
@@ -159,7 +166,5 @@ def _error(error: HeadraceError) -> Response:
         status, code = 422, "INVALID_PARAMETER_VALUE"
     else:
         status = status_of(error)
-        code = {400: "BAD_REQUEST", 404: "RESOURCE_DOES_NOT_EXIST", 503: "TEMPORARILY_UNAVAILABLE"}.get(
-            status, "INTERNAL_ERROR"
-        )
-    return Response(status, encode({"error_code": code, "message": str(error)}))
+        code = _CODES.get(status, "INTERNAL_ERROR")
+    return Response(status, encode({"error_code": code, "message": str(error)}), headers=retry_after(error))

@@ -110,7 +110,7 @@ class OpenInference:
         def render(live: Live, answer: Answer) -> Response:
             return infer_reply(answer, live.signature, name=name, asked=asked, wanted=wanted)
 
-        respond(self._plane, live, parsed, render=render, send=send, fail=error_body)
+        request.pending = respond(self._plane, live, parsed, render=render, send=send, fail=error_body)
 
 
 def _metadata(name: str, live: Live) -> dict[str, Any]:

@@ -169,7 +169,7 @@ def _get(summary: str, kind: str = "application/json", *, also: Sequence[int] = 
     return {"summary": summary, "responses": _responses(kind, also)}
 
 
-def _post(summary: str, schema: Json, *, refused: Sequence[int] = (400, 503)) -> Json:
+def _post(summary: str, schema: Json, *, refused: Sequence[int] = (400, 429, 503)) -> Json:
     body = {"required": True, "content": {"application/json": {"schema": schema}}}
     return {"summary": summary, "requestBody": body, "responses": _responses("application/json", (*refused, 413))}
 

@@ -92,7 +92,7 @@ class TensorFlowServing:
             parsed, signature_name = parse(live, request.body, parse_examples)
             check_signature_name(signature_name)
             render = _classify if method == "classify" else _regress
-        respond(self._plane, live, parsed, render=render, send=send, fail=error_body)
+        request.pending = respond(self._plane, live, parsed, render=render, send=send, fail=error_body)
 
     def _status(self, found: re.Match[str]) -> Response:
         name, version = unquote(found[1]), found[2]

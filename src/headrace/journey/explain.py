@@ -9,7 +9,7 @@ from headrace.models.registry import find
 from headrace.models.version import ModelVersion
 from headrace.refs import id_time_ms
 from headrace.serving.log import RequestLog
-from headrace.serving.records import DEFAULT, Prediction
+from headrace.serving.records import NO_MODEL, Prediction
 from headrace.storage.ledger import Fact, Ledger
 
 
@@ -22,7 +22,7 @@ def explain(platform: Platform, prediction_id: str) -> dict[str, Any]:
 
     Returns:
         ``input``, ``answer``, ``winner`` and ``reason``; every scorer's score and time; the model version with its
-        digest, commit, dataset versions and step keys (None when the default answered); the deployment in force.
+        digest, commit, dataset versions and step keys (None when none answered); the deployment in force.
 
     Raises:
         NameRefused: The id is not a UUIDv7.
@@ -31,7 +31,7 @@ def explain(platform: Platform, prediction_id: str) -> dict[str, Any]:
     id_time_ms(prediction_id)
     ledger = platform.ledger()
     prediction = _find(platform, ledger, prediction_id)
-    model = None if prediction.winner == DEFAULT else find(ledger, prediction.winner)
+    model = None if prediction.winner in NO_MODEL else find(ledger, prediction.winner)
     return {
         "id": prediction.id,
         "endpoint": prediction.endpoint,

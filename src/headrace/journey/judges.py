@@ -10,7 +10,7 @@ from headrace.journey.evidence import Evidence, attestations
 from headrace.journey.platform import Platform
 from headrace.journey.rubric import AUTOMATIC, BY_HAND, RUBRIC, Finding, RubricTest, Score, Scored
 from headrace.models import registry
-from headrace.serving.records import DEFAULT
+from headrace.serving.records import NO_MODEL
 from headrace.storage.ledger import Fact
 
 
@@ -150,7 +150,7 @@ def _validated(evidence: Evidence) -> Finding:
 
 def _debuggable(evidence: Evidence) -> Finding:
     for prediction in reversed(evidence.predictions):
-        if prediction.winner != DEFAULT and prediction.scores:
+        if prediction.winner not in NO_MODEL and prediction.scores:
             model = registry.find(evidence.ledger, prediction.winner)
             return Finding(
                 AUTOMATIC, f"prediction {prediction.id} leads to {model}, commit {model.commit[:12] or 'unknown'}"

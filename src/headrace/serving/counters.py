@@ -87,6 +87,8 @@ class EndpointCounters:
         rows: In them.
         defaults: Answered by the default.
         refused: Requests that did not fit the signature.
+        overloaded: Requests refused because too many rows waited.
+        cancelled: Requests whose caller went before there was an answer.
         past_deadline: Answered more than 10 ms after the deadline.
         last_ms: Unix milliseconds of the last reply; 0 before the first.
         limit_s: The deadline and those 10 ms.
@@ -98,6 +100,8 @@ class EndpointCounters:
     rows: int = 0
     defaults: int = 0
     refused: int = 0
+    overloaded: int = 0
+    cancelled: int = 0
     past_deadline: int = 0
     last_ms: int = 0
     limit_s: float = 0.0

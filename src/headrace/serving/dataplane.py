@@ -1,11 +1,12 @@
 """The data plane: endpoints by name, each with what serves it now. Every protocol of the gateway calls this."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from headrace.errors import NotFound, Unavailable, UsageError
+from headrace.errors import NotFound, Overloaded, Unavailable, UsageError
 from headrace.models.signature import Signature
 from headrace.refs import Ref, new_id
 from headrace.serving.counters import EndpointCounters
@@ -132,9 +133,17 @@ class DataPlane:
         """Remember that an alias was moved."""
         self._aliases.setdefault((model, alias), []).append(version)
 
-    def predict(self, live: Live, given: Input, reply: Reply) -> None:
-        """Score ``given`` and call ``reply`` exactly once, now or later."""
-        Rendezvous(live, new_id(), given, reply).start()
+    def predict(self, live: Live, given: Input, reply: Reply) -> Rendezvous:
+        """Score ``given`` and call ``reply`` exactly once, now or later, unless what is returned is cancelled.
+
+        Raises:
+            Overloaded: Too many rows wait for every scheduled model; nothing is scored or logged.
+        """
+        if live.overloaded(given.count):
+            raise _overloaded(live)
+        request = Rendezvous(live, new_id(), given, reply)
+        request.start()
+        return request
 
     def flip(self, deployment: Deployment, models: Mapping[str, Model]) -> None:
         """Serve ``deployment`` from the next request on; requests under way end on what they began with.
@@ -237,11 +246,28 @@ class DataPlane:
         self._ticker = self._loop.call_later(_TICK_S, self._tick)
 
 
+def _overloaded(live: Live) -> Overloaded:
+    endpoint, scorers = live.deployment.endpoint, [live.scorers[slot] for slot, _ in live.schedule]
+    live.counters.overloaded += 1
+    fullest = max(scorers, key=lambda scorer: scorer.backlog_s)
+    error = Overloaded(
+        f"endpoint {endpoint.name!r} takes no more requests now",
+        why=f"max_queue_rows = {endpoint.batching.max_queue_rows} wait for {fullest.name}",
+        fix="try again in a while; send fewer at a time, or deploy with a longer queue or a faster model",
+    )
+    # What waits longer than the deadline is dropped, so a queue never takes longer than that.
+    error.retry_after_s = max(1, math.ceil(min(*(s.backlog_s for s in scorers), endpoint.deadline_s)))
+    return error
+
+
 def _terms(endpoint: Endpoint, reference: str) -> Terms:
-    """A scheduled model's score is wanted by its time and useless after the deadline; the others' are for the log."""
+    """A scheduled model's score is wanted by its time and useless after the deadline.
+
+    The others' are for the log: they may come late, and to keep few of them waiting costs no caller an answer.
+    """
     waits = [p.wait_s for p in endpoint.schedule if p.model == reference]
     if not waits:
-        return Terms(endpoint.batching)
+        return Terms(replace(endpoint.batching, max_queue_rows=endpoint.batching.max_batch_rows))
     return Terms(endpoint.batching, wait_s=max(waits), expire_s=endpoint.deadline_s)
 
 

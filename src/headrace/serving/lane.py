@@ -116,6 +116,11 @@ class Lane:
         """How many wait."""
         return len(self._waiting)
 
+    @property
+    def backlog_s(self) -> float:
+        """How long the model may need for what waits, and for what it scores now."""
+        return (self.rows / self._batching.max_batch_rows + 1) * self.usual_s
+
     def room(self, rows: int) -> bool:
         """Whether so many rows more may wait; one request always may, however large."""
         return not self.rows or self.rows + rows <= self._batching.max_queue_rows

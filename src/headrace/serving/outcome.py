@@ -5,9 +5,15 @@ from typing import Any, NamedTuple
 
 QUEUE_FULL = "dropped: the queue is full"
 EXPIRED = "dropped: the deadline passed while it waited"
+CANCELLED = "cancelled: the caller had gone"
 BREAKER_OPEN = "breaker open: the model hangs"
 
-DROPPED: Mapping[str, str] = {QUEUE_FULL: "queue_full", EXPIRED: "expired", BREAKER_OPEN: "breaker_open"}
+DROPPED: Mapping[str, str] = {
+    QUEUE_FULL: "queue_full",
+    EXPIRED: "expired",
+    CANCELLED: "cancelled",
+    BREAKER_OPEN: "breaker_open",
+}
 """Errors of requests that no model has seen, each with its short name in the metrics."""
 
 

@@ -7,6 +7,12 @@ from typing import Any, Literal
 DEFAULT = "default"
 """The winner's name when no model answered in time."""
 
+GONE = "gone"
+"""The winner's name when the caller went before there was an answer."""
+
+NO_MODEL = frozenset({DEFAULT, GONE})
+"""Winners that are no model version."""
+
 
 @dataclass(frozen=True)
 class Score:
@@ -38,7 +44,7 @@ class Prediction:
         columns: Input column to one value per row, exactly as the scorers saw them.
         event_time: One value per row of the endpoint's event-time column; empty when it has none.
         outputs: What was answered: output name to one value per row.
-        winner: Reference of the model that answered, or ``default``.
+        winner: Reference of the model that answered, ``default``, or ``gone``: the caller did not wait for an answer.
         reason: Why it was chosen, for people.
         elapsed_s: From arrival to reply, by the server's monotonic clock.
         scores: Every scorer's score.

@@ -2,7 +2,8 @@
 
 For each preference in order: its score is there, it is taken; it failed, the next one is asked; it is awaited, nothing
 is decided before its wait is over. A preference whose wait is over is still taken when it comes before any other does.
-At the deadline, or once no scheduled model can answer any more, the default answers.
+At the deadline, or once no scheduled model can answer any more, the default answers. A request whose caller goes before
+that is called off: what no model has begun is not scored.
 """
 
 import asyncio
@@ -17,10 +18,10 @@ from headrace.models.signature import Signature
 from headrace.serving.counters import EndpointCounters
 from headrace.serving.deployment import Deployment
 from headrace.serving.log import Answered, Late
-from headrace.serving.log_writer import LogWriter
-from headrace.serving.outcome import Outcome
+from headrace.serving.log_writer import LogWriter, Written
+from headrace.serving.outcome import CANCELLED, Outcome
 from headrace.serving.outputs import filled, plain
-from headrace.serving.records import DEFAULT
+from headrace.serving.records import DEFAULT, GONE
 from headrace.serving.request import Input
 from headrace.serving.scorer import Scorer
 from headrace.serving.tensors import Decoder
@@ -88,6 +89,16 @@ class Live:
         """Whether a request waits for its answer."""
         return self.open > 0 or any(live.open for live in self.alone.values())
 
+    def overloaded(self, rows: int) -> bool:
+        """Whether no scheduled model takes so many rows more, at least one of them because too many wait for it."""
+        full = False
+        for slot, _ in self.schedule:
+            scorer = self.scorers[slot]
+            if scorer.takes(rows):
+                return False
+            full = full or scorer.full(rows)
+        return full
+
 
 class Rendezvous:
     """One request from arrival to its last score.
@@ -140,6 +151,22 @@ class Rendezvous:
             entry = Late(name, outcome.outputs, outcome.at - self.started, outcome.error)
             live.log.add(self.id, _encode(entry), time.time_ns() // 1_000_000)
 
+    def cancel(self) -> None:
+        """Call the request off unless it has its answer: nobody is told, and what no model has begun is not scored."""
+        if self._answer is not None:
+            return
+        live, now = self._live, self._live.clock()
+        for slot, scorer in enumerate(live.scorers):
+            if self._outcomes[slot] is None and scorer.cancel(self):
+                self._outcomes[slot] = Outcome({}, now, CANCELLED)
+        self._settle(GONE, {})
+        live.open -= 1
+        live.counters.cancelled += 1
+        if live.log is not None:
+            self._record("the caller went before there was an answer")
+        else:
+            self._scores()
+
     def _decide(self) -> None:
         live, outcomes = self._live, self._outcomes
         waiting = False
@@ -166,34 +193,44 @@ class Rendezvous:
         self._timer = self._live.loop.call_later(max(moment - self._live.clock(), _TICK_S), self._decide)
 
     def _choose(self, winner: str, outputs: Mapping[str, Sequence[Any]]) -> None:
+        self._settle(winner, outputs)
+        live = self._live
+        if live.log is None:
+            self._scores()
+            self._finish(logged=True)
+            return
+        reason = "" if live.schedule and winner == live.scorers[live.schedule[0][0]].name else self._reason()
+        if live.wait_for_log:
+            self._record(reason, self._written)
+        else:
+            self._record(reason)
+            self._finish(logged=True)
+
+    def _settle(self, winner: str, outputs: Mapping[str, Sequence[Any]]) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        live = self._live
         self._answer, self._winner = outputs, winner
-        self._elapsed = live.clock() - self.started
+        self._elapsed = self._live.clock() - self.started
+
+    def _record(self, reason: str, written: Written | None = None) -> None:
+        live = self._live
+        assert live.log is not None
+        assert self._answer is not None
         scores, waiting = self._scores()
-        if live.log is None:
-            self._finish(logged=True)
-            return
         entry = Answered(
             live.decoder.names,
             self.input.rows,
             live.decoder.event_time,
-            outputs,
-            winner,
-            "" if live.schedule and winner == live.scorers[live.schedule[0][0]].name else self._reason(),
+            self._answer,
+            self._winner,
+            reason,
             self._elapsed,
             scores,
             waiting,
             live.deployment.seq,
         )
-        now_ms = time.time_ns() // 1_000_000
-        if live.wait_for_log:
-            live.log.add(self.id, _encode(entry), now_ms, self._written)
-        else:
-            live.log.add(self.id, _encode(entry), now_ms)
-            self._finish(logged=True)
+        live.log.add(self.id, _encode(entry), time.time_ns() // 1_000_000, written)
 
     def _scores(self) -> tuple[list[tuple[str, Mapping[str, Sequence[Any]], float, str]], list[str]]:
         counters = self._live.counters.scorers

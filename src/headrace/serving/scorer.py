@@ -109,6 +109,27 @@ class Scorer:
             lane = self._lane = Lane(name, self._terms, shape=self._shape, work=self._work, drop=self._drop)
         return None if lane.put(ticket, slot) else Outcome({}, now, QUEUE_FULL)
 
+    def cancel(self, ticket: Ticket) -> bool:
+        """Take a request back; False when it does not wait: it is being scored, or was."""
+        return self._lane is not None and self._lane.cancel(ticket)
+
+    def takes(self, rows: int) -> bool:
+        """Whether a request of so many rows would be scored, now or after what waits."""
+        if self.inline and rows <= _INLINE_ROWS:
+            return True
+        lane = self._lane
+        return time.monotonic() >= self._open_until if lane is None else lane.room(rows)
+
+    def full(self, rows: int) -> bool:
+        """Whether a request of so many rows would be dropped because of what waits already."""
+        lane = self._lane
+        return lane is not None and not lane.room(rows)
+
+    @property
+    def backlog_s(self) -> float:
+        """How long what waits may take."""
+        return 0.0 if self._lane is None else self._lane.backlog_s
+
     def check(self, now: float) -> None:
         """Open the breaker when the model hangs: its thread is abandoned, and what it holds or queues fails."""
         if now > self._retry_at:

@@ -1,5 +1,6 @@
 """What the services share: reading messages, scoring, and turning faults into codes."""
 
+import asyncio
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
@@ -8,7 +9,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
-from headrace.errors import HeadraceError, NotFound, Unavailable, UsageError
+from headrace.errors import HeadraceError, NotFound, Overloaded, Unavailable, UsageError
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.records import DEFAULT
 from headrace.serving.rendezvous import Answer, Live
@@ -19,21 +20,31 @@ Call = Callable[[Any], Awaitable[Any]]
 
 _CODES: tuple[tuple[type[HeadraceError], Any], ...] = (
     (NotFound, grpc.StatusCode.NOT_FOUND),
+    (Overloaded, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (Unavailable, grpc.StatusCode.UNAVAILABLE),
     (UsageError, grpc.StatusCode.INVALID_ARGUMENT),
 )
 
 
 async def score(plane: DataPlane, live: Live, given: Input) -> Answer:
-    """The answer to an input; raise ``Unavailable`` when no model gave one and the endpoint has no default."""
-    done = live.loop.create_future()
+    """The answer to an input; a caller that goes before it calls the request off.
+
+    Raises:
+        Unavailable: No model gave one, and the endpoint has no default.
+        Overloaded: Too many rows wait already.
+    """
+    done: asyncio.Future[Answer] = live.loop.create_future()
 
     def reply(answer: Answer) -> None:
         if not done.done():  # else the caller has gone
             done.set_result(answer)
 
-    plane.predict(live, given, reply)
-    answer: Answer = await done
+    request = plane.predict(live, given, reply)
+    try:
+        answer = await done
+    except asyncio.CancelledError:
+        request.cancel()
+        raise
     if answer.winner == DEFAULT and not answer.outputs:
         raise Unavailable(f"no model answered request {answer.id}", why="the endpoint has no default")
     return answer
@@ -55,7 +66,7 @@ def unary(kind: Any, call: Call) -> Any:
         try:
             return (await call(parsed(kind, message))).SerializeToString()
         except HeadraceError as error:
-            await context.abort(_code(error), str(error))
+            await context.abort(_code(error), str(error), _pushback(error))
         except Exception:  # noqa: BLE001 - a fault of ours: the caller learns that, not our stack
             sys.stderr.write(traceback.format_exc())
             await context.abort(grpc.StatusCode.INTERNAL, "internal error")
@@ -69,6 +80,11 @@ def parsed(kind: Any, message: bytes) -> Any:
         return kind.FromString(message)
     except DecodeError as error:
         raise UsageError("the message cannot be read", why=str(error)) from None
+
+
+def _pushback(error: HeadraceError) -> tuple[tuple[str, str], ...]:
+    """What clients with a retry policy go by (gRPC's retry design, A6)."""
+    return (("grpc-retry-pushback-ms", str(error.retry_after_s * 1000)),) if isinstance(error, Overloaded) else ()
 
 
 def _code(error: HeadraceError) -> Any:
