@@ -51,8 +51,11 @@ class Output:
         if not self.quiet:
             click.echo(text, err=True)
 
-    def progress(self, label: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
-        """A bar on a terminal, a line every few seconds elsewhere; call what the block gets with the number done."""
+    def progress(self, label: str, total: int = 0) -> AbstractContextManager[Callable[[int], None]]:
+        """A bar on a terminal, a line every few seconds elsewhere; call what the block gets with the number done.
+
+        A total of 0 is not known.
+        """
         return _progress(label, total, quiet=self.quiet)
 
     def error(self, error: HeadraceError) -> None:
@@ -123,9 +126,9 @@ def _progress(label: str, total: int, *, quiet: bool) -> Iterator[Callable[[int]
             return
         said = now
         rate = done / max(now - started, 1e-9)
-        filled = "#" * (_BAR * done // max(total, 1))
-        text = f"  {label} {done:,} of {total:,}, {rate:,.0f} a second"
-        click.echo(f"\r{text} [{filled:<{_BAR}}]" if alive else text, err=True, nl=not alive)
+        text = f"  {label} {done:,}{f' of {total:,}' if total else ''}, {rate:,.0f} a second"
+        bar = f" [{'#' * (_BAR * done // total):<{_BAR}}]" if total else ""
+        click.echo(f"\r{text}{bar}" if alive else text, err=True, nl=not alive)
 
     yield to
     if alive and not quiet:

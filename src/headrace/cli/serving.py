@@ -1,4 +1,4 @@
-"""``headrace serving``: endpoints: deploy, run, predict, explain."""
+"""``headrace serving``: endpoints: deploy, run, predict, replay, explain."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ _WATCH_S = 0.5
 
 @click.group()
 def command() -> None:
-    """Endpoints: ls, deploy, run, predict, explain."""
+    """Endpoints: ls, deploy, run, predict, replay, explain."""
 
 
 @command.command("ls")
@@ -138,6 +138,28 @@ def explain(out: Output, prediction: str) -> None:
 
     told = explain_prediction(_platform(), prediction)
     out.result(told, lines(told))
+
+
+@command.command()
+@click.argument("endpoint")
+@click.option("--model", required=True, help="The candidate: late@challenger, late@4.")
+@click.option("--since", default="", help="From when: 2h, 7d, or an instant.  [default: all that is logged]")
+@click.option("--slice", "slices", multiple=True, help="An input column to look at category by category; may repeat.")
+@click.option("--tolerance", default=0.01, show_default=True, help="Answers differ when they are farther apart.")
+@options
+def replay(out: Output, endpoint: str, *, since: str, slices: tuple[str, ...], **asked: Any) -> None:
+    """Score the logged requests of ENDPOINT with a candidate, without touching production."""
+    from datetime import UTC, datetime
+
+    from headrace.cli.replayed import lines
+    from headrace.journey.replay import Replay, replayed
+    from headrace.serving.moments import ago
+
+    since_s = ago(since, datetime.now(UTC)).timestamp() if since else 0.0
+    platform = _platform()
+    with out.progress("requests replayed") as progress:
+        found = replayed(platform, Replay(endpoint, since_s=since_s, slices=slices, progress=progress, **asked))
+    out.result(found.to_json(), lines(found))
 
 
 def _platform(**flags: Any) -> "Platform":

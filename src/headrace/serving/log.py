@@ -14,6 +14,8 @@ from headrace.serving.records import Prediction, Score
 from headrace.storage.stream import Record, Stream
 
 _PAGE = 1000
+# Several threads and a stepping clock: how far records may be from the order of their times.
+_SLACK_MS = 10_000
 
 
 class Answered(msgspec.Struct, array_like=True, tag="a", gc=False):
@@ -74,10 +76,42 @@ class RequestLog:
             found += self._page(records, late=late)
         return found[:limit]
 
+    def between(self, since_ms: int, until_ms: int | None = None) -> Iterator[list[tuple[int, Prediction]]]:
+        """Logged requests of a span of time with their offsets, a page at a time, late scores left out.
+
+        Memory holds one page, however long the span is; its begin is found by bisection, without reading what is
+        before.
+
+        Args:
+            since_ms: Unix milliseconds of the first.
+            until_ms: Of the last; None for all that is there.
+        """
+        after = self._before(since_ms - _SLACK_MS)
+        while page := self.predictions(after, _PAGE, late=False):
+            after = page[-1][0]
+            yield [p for p in page if since_ms <= p[1].at_ms and (until_ms is None or p[1].at_ms <= until_ms)]
+            if until_ms is not None and page[-1][1].at_ms > until_ms + _SLACK_MS:
+                return
+
     def find(self, identifier: str) -> Prediction | None:
         """The logged request with this id, or None."""
         records = self._stream.find(self._topic, identifier)
         return next((prediction for _, prediction in self._page(records, late=True)), None)
+
+    def _before(self, moment_ms: int) -> int:
+        """The offset before the first record of ``moment_ms`` or later; records lie in order of time, nearly."""
+
+        def later(offset: int) -> bool:
+            found = self._stream.read(self._topic, after=offset, limit=1)
+            return not found or found[0].at_ms >= moment_ms
+
+        low, high = -1, 1024
+        while not later(high):
+            low, high = high, high * 2
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if later(middle) else (middle, high)
+        return -1 if later(-1) else high
 
     def _page(self, records: Sequence[Record], *, late: bool) -> Iterator[tuple[int, Prediction]]:
         entries = [(record, _decoder.decode(record.value)) for record in records]

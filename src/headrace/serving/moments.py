@@ -1,6 +1,6 @@
 """Instants of event time, in whichever way callers write them."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from headrace.errors import UsageError
 
@@ -9,6 +9,8 @@ _SECONDS_FROM, _MILLISECONDS_FROM, _MILLISECONDS_TO = 1e8, 1e11, 253_402_300_800
 _YEARS = range(2, 9999)
 """At the ends of the calendar a change of time zone overflows."""
 _SAID = 60
+_SPANS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_DIGITS = 6
 
 
 def instant(moment: datetime | str | float) -> datetime:
@@ -29,6 +31,21 @@ def instant(moment: datetime | str | float) -> datetime:
             why=str(error)[: 2 * _SAID],
             fix="ISO 8601 (2024-03-05T10:00:00Z), Unix seconds or Unix milliseconds",
         ) from error
+
+
+def ago(text: str, now: datetime) -> datetime:
+    """An instant, said as a span back from ``now`` (``90s``, ``30m``, ``2h``, ``7d``) or as ``instant`` reads it.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    number, unit = text[:-1], text[-1:]
+    if unit in _SPANS and number.isdecimal() and len(number) <= _DIGITS:
+        return now - timedelta(seconds=int(number) * _SPANS[unit])
+    try:
+        return instant(text)
+    except UsageError as error:
+        raise UsageError(f"{_brief(text)} is no time", why=error.why, fix="2h, 7d, or 2024-03-05T10:00:00Z") from error
 
 
 def _of_text(moment: str) -> datetime:

@@ -99,3 +99,25 @@ def test_reading_goes_on_where_it_stopped(stream, monkeypatch):
         after = page[-1][0]
         seen += [p.id for _, p in page]
     assert seen == keys
+
+
+def test_a_span_of_time_is_read_without_what_is_before(stream):
+    """Bisection: of 5,000 records few are looked at to find where a span begins."""
+    begin = 1_700_000_000_000
+    entry = msgspec.msgpack.encode(answered())
+    keys = [new_id() for _ in range(5000)]
+    stream.append(topic("wine"), [Record(key, entry, begin + i * 1000) for i, key in enumerate(keys)])
+    log = RequestLog(stream, "wine")
+    found = [p.id for page in log.between(begin + 4_000_000, begin + 4_500_000) for _, p in page]
+    assert found == keys[4000:4501]
+    assert [p.id for page in log.between(0) for _, p in page] == keys
+    assert [p.id for page in log.between(begin + 4_999_000) for _, p in page] == keys[-1:]
+    assert [p for page in log.between(begin + 5_100_000) for p in page] == []
+    read, counted = [], stream.read
+    stream.read = lambda name, **how: read.append(how) or counted(name, **how)
+    next(log.between(begin + 4_000_000, begin + 4_001_000))
+    assert sum(min(how["limit"], 5000) for how in read) < 2100
+
+
+def test_a_log_that_nobody_wrote_has_no_span(stream):
+    assert list(RequestLog(stream, "wine").between(0)) == []

@@ -1,0 +1,77 @@
+"""Use case: replay an endpoint's log with a candidate, and record what came of it."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from headrace.delivery.replay import KIND, Asked, Replayed, replay
+from headrace.errors import HeadraceError, NotFound
+from headrace.journey.platform import Platform
+from headrace.models.registry import find
+from headrace.monitoring.labels import reader
+from headrace.serving.deployment import current
+from headrace.serving.log import RequestLog
+from headrace.serving.versions import Model, load_model
+from headrace.storage.ledger import Fact
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What is to be replayed.
+
+    Attributes:
+        endpoint: Whose log.
+        model: The candidate, by any reference (``late@challenger``).
+        since_s: Unix seconds; 0 for the whole log.
+        slices: Input columns to look at category by category.
+        tolerance: Answers differ when they are farther apart.
+        progress: Told how many requests are done.
+    """
+
+    endpoint: str
+    model: str
+    since_s: float = 0.0
+    slices: Sequence[str] = ()
+    tolerance: float = 0.01
+    progress: Callable[[int], None] = field(default=lambda _: None)
+
+
+def replayed(platform: Platform, asked: Replay) -> Replayed:
+    """Score the logged requests with the candidate; production is not touched.
+
+    The candidate is loaded as a server would load it, with every check, in this process or a worker of its own.
+
+    Raises:
+        NotFound: No such endpoint or model, or nothing was logged in that time.
+        SignatureError: The candidate takes what the log does not have.
+        ParityFailed: It does not answer its recorded rows.
+    """
+    ledger, stream = platform.ledger(), platform.stream()
+    deployed = current(ledger, asked.endpoint)
+    if deployed is None:
+        raise NotFound(f"no endpoint named {asked.endpoint!r}", fix="headrace serving ls")
+    reference = str(find(ledger, asked.model))
+    candidate = load_model(ledger, platform.files(), platform.runtime, reference)
+    champion = _champion(platform, deployed.models[deployed.endpoint.models[0]])
+    try:
+        found = replay(
+            asked.endpoint,
+            RequestLog(stream, asked.endpoint).between(int(asked.since_s * 1000)),
+            candidate,
+            Asked(asked.tolerance, asked.slices, champion, reader(stream, asked.endpoint), asked.progress),
+        )
+    finally:
+        candidate.loaded.close()
+        if champion is not None:
+            champion.loaded.close()
+    about = {"since": asked.since_s, "at": time.time(), "tolerance": asked.tolerance}
+    ledger.append([Fact(KIND, reference, {**about, **found.to_json()})])
+    return found
+
+
+def _champion(platform: Platform, reference: str) -> Model | None:
+    """What answers now, to be timed beside the candidate; a version that no longer loads is not needed for the rest."""
+    try:
+        return load_model(platform.ledger(), platform.files(), platform.runtime, reference)
+    except HeadraceError:
+        return None

@@ -1,0 +1,125 @@
+import numpy as np
+import pytest
+from served import model
+
+from headrace.delivery.replay import Asked, replay
+from headrace.errors import NotFound, SignatureError, UsageError
+from headrace.models.signature import Column, Signature
+from headrace.serving.records import DEFAULT, Prediction
+
+SIGNATURE = Signature("table", (Column("heat", "float64"), Column("site", "string")), (Column("wear", "float32"),))
+HOUR_MS = 3_600_000
+
+
+def served(factor, signature=SIGNATURE):
+    """A model that answers a tenth of the heat, so many times; 0.5 more in the north."""
+
+    def score(batch):
+        north = 0.5 * (batch["strings"][:, 0] == "north") if factor != 1 else 0.0
+        return {"wear": (batch["numbers"][:, 0] * 0.1 * factor + north).astype(np.float32)}
+
+    return model("wear@2", score, signature=signature)
+
+
+def prediction(number, heats, sites, *, winner="wear@1", **changed):
+    fields = {
+        "id": f"id-{number}",
+        "endpoint": "wear",
+        "at_ms": 1_700_000_000_000 + number * 1000,
+        "columns": {"site": sites, "heat": heats},
+        "event_time": [],
+        "outputs": {"wear": [h * 0.1 for h in heats]} if winner != DEFAULT else {"wear": [0.0] * len(heats)},
+        "winner": winner,
+        "reason": "",
+        "elapsed_s": 0.001,
+        "scores": (),
+        "deployment": 1,
+    }
+    return number, Prediction(**(fields | changed))
+
+
+@pytest.fixture
+def pages():
+    rng = np.random.default_rng(3)
+    made = []
+    for page in range(5):
+        heats = rng.uniform(1, 9, (100, 3)).round(3).tolist()
+        made.append([prediction(page * 100 + i, h, ["north", "south", "east"]) for i, h in enumerate(heats)])
+    return made
+
+
+def test_the_same_model_differs_nowhere(pages):
+    found = replay("wear", pages, served(1), Asked())
+    assert (found.requests, found.skipped, found.span_s) == (500, 0, 499.0)
+    assert found.numbers["disagreement"] == 0
+    assert found.numbers["mean_difference"] < 1e-6
+    assert found.numbers["score_psi"] < 1e-3
+    assert found.worst == []
+    assert found.numbers["p99_ms"] >= found.numbers["p50_ms"] > 0
+    assert found.speed > 20
+
+
+def test_what_differs_is_counted_by_row_and_by_slice_and_the_worst_are_named(pages):
+    pages[4][99] = prediction(499, [1.0, 900.0, 1.0], ["north", "south", "east"])
+    found = replay("wear", pages, served(1.1), Asked(tolerance=0.2, slices=("site",)))
+    sites = found.slices["site"]
+    assert {name: side["rows"] for name, side in sites.items()} == {"north": 500, "south": 500, "east": 500}
+    assert sites["north"]["disagreement"] == 1
+    assert sites["south"]["disagreement"] == pytest.approx(1 / 500)
+    assert sites["north"]["mean_after"] == pytest.approx(sites["north"]["mean_before"] * 1.1 + 0.5, abs=1e-3)
+    assert found.numbers["disagreement"] == pytest.approx(501 / 1500)
+    assert found.worst[0] == ("id-499", pytest.approx(9.0, abs=1e-3))
+    assert found.numbers["score_psi"] > 0.01
+
+
+def test_labels_say_who_was_nearer(pages):
+    def labels(identifier):
+        number = int(identifier[3:])
+        (before,) = [p.outputs["wear"] for page in pages for n, p in page if n == number]
+        return {0: before[0] * 1.1 + 0.5, 2: before[2] * 1.1}
+
+    found = replay("wear", pages, served(1.1), Asked(labels=labels))
+    assert found.numbers["rmse"] < 1e-4
+    assert found.champion["rmse"] > 0.1
+
+
+def test_chances_are_judged_as_chances(pages):
+    tenth = [[(n, p) for n, p in page] for page in pages]
+    for page in tenth:
+        for _, p in page:
+            p.outputs["wear"][:] = [h / 10 for h in p.columns["heat"]]
+
+    def labels(identifier):
+        return {0: float(hash(identifier) % 2)}
+
+    found = replay("wear", tenth, served(1), Asked(labels=labels))
+    assert {"auc", "log_loss", "brier"} <= found.numbers.keys()
+    assert found.numbers["auc"] == pytest.approx(found.champion["auc"], abs=1e-6)
+
+
+def test_what_no_model_answered_is_left_out_and_counted(pages):
+    pages[0][0] = prediction(0, [5.0], ["north"], winner=DEFAULT)
+    found = replay("wear", pages, served(1), Asked())
+    assert (found.requests, found.skipped) == (499, 1)
+
+
+def test_the_champion_is_timed_beside_the_candidate(pages):
+    slow = served(1)
+    quick = slow.loaded.score
+    champion = served(1)
+    champion.loaded.score = lambda batch: [quick(batch) for _ in range(200)][-1]
+    found = replay("wear", pages, slow, Asked(champion=champion))
+    assert found.champion["p50_ms"] > 5 * found.numbers["p50_ms"]
+
+
+def test_a_candidate_that_asks_for_more_is_refused_by_name(pages):
+    more = Signature("table", (*SIGNATURE.inputs, Column("wind", "float64")), SIGNATURE.outputs)
+    with pytest.raises(SignatureError, match=r"wear@2 takes wind"):
+        replay("wear", pages, served(1, more), Asked())
+
+
+def test_an_empty_span_and_a_strange_slice_are_said(pages):
+    with pytest.raises(NotFound, match="no request of wear"):
+        replay("wear", [[], []], served(1), Asked())
+    with pytest.raises(UsageError, match=r"no column 'colour'.*one of site, heat"):
+        replay("wear", pages, served(1), Asked(slices=("colour",)))
