@@ -18,3 +18,10 @@ class Judges:
     @staticmethod
     def mean(a, b):
         return (a + b) / 2
+
+
+def sober(alcohol):
+    """Refuses what is strong."""
+    if (strong := alcohol[alcohol > 15]).size:
+        raise ValueError(f"{np.floor(strong[0])} is too much")
+    return alcohol / 2

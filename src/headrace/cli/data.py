@@ -66,9 +66,11 @@ def show(out: Output, dataset: str) -> None:
     """One version of DATASET (name or name@version): its columns, its contract, its other versions."""
     from headrace.datasets.catalogue import find, versions
     from headrace.datasets.contents import contract_of
+    from headrace.journey.predictions import origins
 
     platform = _platform()
     version = find(platform.ledger(), dataset)
+    scored = [dict(fact.body) for fact in origins(platform.ledger(), version)]
     contract = contract_of(platform.files(), version).to_json()["columns"]
     others = [{**_summary(v), "at": v.at} for v in versions(platform.ledger(), version.name)]
     columns = [
@@ -76,10 +78,11 @@ def show(out: Output, dataset: str) -> None:
         for name, dtype in version.schema.items()
     ]
     out.result(
-        {**version.to_json(), "contract": contract, "versions": others},
+        {**version.to_json(), "contract": contract, "versions": others, "predicted": scored},
         [
             f"{version}  {version.rows:,} rows  licence {version.licence or 'none'}  from {version.source}",
             f"digest {version.digest}",
+            *(f"scored by {origin['model']} from {origin['dataset']}" for origin in scored),
             "",
             *aligned(columns, _filled(columns, ["column", "dtype", "nulls", "range", "values", "key"])),
             "",
@@ -136,7 +139,7 @@ def _put(
     platform: "Platform", path: Path, name: str, *, nulls: tuple[str, ...], licence: str, new_contract: bool
 ) -> "DatasetVersion":
     from headrace.datasets.contract import expectations
-    from headrace.datasets.put import Terms
+    from headrace.datasets.keep import Terms
     from headrace.datasets.put import put as stored
 
     terms = Terms(expectations(platform.settings.contracts, name), fresh=new_contract)

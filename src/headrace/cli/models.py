@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from headrace.cli.output import Output, aligned, options
+from headrace.cli.predictions import predict
 from headrace.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ SHOWN = 12
 @click.group()
 def command() -> None:
     """Model versions, their signatures and aliases."""
+
+
+command.add_command(predict)
 
 
 @command.command("ls")

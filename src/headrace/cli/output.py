@@ -4,7 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import wraps
 from typing import Any, ClassVar
 
@@ -57,6 +57,19 @@ class Output:
         A total of 0 is not known.
         """
         return _progress(label, total, quiet=self.quiet)
+
+    @contextmanager
+    def counting(self, label: str) -> Iterator[Callable[[int, int], None]]:
+        """The same for work whose extent is known once it runs: call what the block gets with done and total."""
+        with ExitStack() as open_bar:
+            bars: dict[int, Callable[[int], None]] = {}
+
+            def to(done: int, total: int) -> None:
+                if total not in bars:
+                    bars[total] = open_bar.enter_context(self.progress(label, total))
+                bars[total](done)
+
+            yield to
 
     def error(self, error: HeadraceError) -> None:
         """An error with its code; JSON on stderr under ``--json``."""

@@ -1,6 +1,7 @@
 """What every Tables engine must do. Subclass ``TablesSuite`` and give it a ``tables`` fixture."""
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,29 @@ from headrace.storage.tables import TableFacts, Tables
 
 LATE = 30_000
 """Rows before the one that decides a column's type; past what engines sample."""
+
+
+class Twice:
+    """Doubles a column of whole numbers; a ``storage.tables.Through`` that remembers what it was given."""
+
+    def __init__(self, fails_after: int | None = None) -> None:
+        self.sizes: list[int] = []
+        self.first: list[int] = []
+        self._fails_after = fails_after
+
+    def schema(self, given: pa.Schema) -> pa.Schema:
+        """The column under its new name, then all others."""
+        return pa.schema([pa.field("twice", pa.int64()), *list(given)[1:]])
+
+    def batches(self, given: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Each batch with its first column doubled."""
+        for rows in given:
+            values = [2 * value for value in rows.column(0).to_pylist()]
+            self.sizes.append(len(values))
+            self.first += values if len(self.sizes) < 3 else []
+            if self._fails_after is not None:
+                raise DataRefused(f"after {self._fails_after}")
+            yield pa.record_batch([pa.array(values), *rows.columns[1:]], schema=self.schema(rows.schema))
 
 
 class TablesSuite:
@@ -135,6 +159,27 @@ class TablesSuite:
             {"k": "a", "n": 4, "at": at},
             {"k": "b", "n": 2, "at": None},
         ]
+
+    def test_write_hands_rows_through_in_order(self, tables: Tables, tmp_path: Path) -> None:
+        """What comes of each batch is written, in the plan's order, and no batch is the whole table."""
+        source = pa.table({"i": range(LATE), "pair": [[i, -i] for i in range(LATE)]})
+        tables.write(nw.from_native(source), tmp_path / "source.parquet")
+        twice = Twice()
+        facts = tables.write(tables.scan([tmp_path / "source.parquet"]), tmp_path / "twice.parquet", through=twice)
+        assert (facts.rows, dict(facts.schema)) == (LATE, {"twice": "Int64", "pair": "List(Int64)"})
+        assert facts == tables.digest(tmp_path / "twice.parquet")
+        assert twice.first == [2 * i for i in range(sum(twice.sizes[:2]))]
+        assert len(twice.sizes) > 1
+        found = tables.scan([tmp_path / "twice.parquet"]).sort("twice").collect("pyarrow").to_arrow()
+        assert found.slice(LATE - 1).to_pylist() == [{"twice": 2 * (LATE - 1), "pair": [LATE - 1, 1 - LATE]}]
+
+    def test_what_rows_are_handed_through_may_raise(self, tables: Tables, tmp_path: Path) -> None:
+        """Its own error arrives as it was raised, and the engine goes on working."""
+        tables.write(nw.from_native(pa.table({"i": range(LATE)})), tmp_path / "source.parquet")
+        frame = tables.scan([tmp_path / "source.parquet"])
+        with pytest.raises(DataRefused, match="after 8"):
+            tables.write(frame, tmp_path / "twice.parquet", through=Twice(fails_after=8))
+        assert tables.digest(tmp_path / "source.parquet").rows == LATE
 
     def test_scan_reads_several_files_as_one(self, tables: Tables, tmp_path: Path) -> None:
         """Files of one schema are one table; a missing one raises."""

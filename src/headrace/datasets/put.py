@@ -1,48 +1,20 @@
 """Put a file into the store as a version: parsed once, digested over all content, described, held to its contract."""
 
-import json
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from headrace.datasets import catalogue, check
 from headrace.datasets.archives import plain
 from headrace.datasets.catalogue import versions
-from headrace.datasets.check import Subject, examine
-from headrace.datasets.contents import contract_of
-from headrace.datasets.contract import NOTHING, Expectations, infer
-from headrace.datasets.profile import profile
-from headrace.datasets.report import Report
-from headrace.datasets.version import CONTRACT, PROFILE, TABLE, DatasetVersion
+from headrace.datasets.keep import USUAL, Terms, keep, licensed, unnumbered
+from headrace.datasets.version import TABLE, DatasetVersion
 from headrace.errors import Conflict, DataRefused, NotFound
-from headrace.refs import checked_name, new_id
+from headrace.refs import checked_name
 from headrace.storage import manifest
-from headrace.storage.ledger import Ledger
 from headrace.storage.stores import Stores
 from headrace.storage.tables import TableFacts
 
-_TRIES = 20
 _ENDINGS = frozenset({".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".pq"})
 _PACKED = frozenset({".gz", ".zip"})
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What data is held against when it is put.
-
-    Attributes:
-        expect: What the project states about the dataset.
-        fresh: Infer the contract anew from this data, instead of holding the data against the stored one.
-    """
-
-    expect: Expectations = NOTHING
-    fresh: bool = False
-
-
-_USUAL = Terms()
 
 
 def put(
@@ -52,7 +24,7 @@ def put(
     *,
     nulls: Sequence[str] = (),
     licence: str = "",
-    terms: Terms = _USUAL,
+    terms: Terms = USUAL,
 ) -> DatasetVersion:
     """Store a file as a version of dataset ``name``; equal content is the same version, however often it is put.
 
@@ -80,34 +52,13 @@ def put(
     before, raw = _mark(path), manifest.file_digest(path)
     for version in versions(stores.ledger, name):
         if (version.source_digest, version.nulls) == (raw, tuple(nulls)):
-            return _licensed(stores.ledger, version, licence)
-    with _scratch(stores) as folder:
+            return licensed(stores.ledger, version, licence)
+    with stores.folder("put-") as folder:
         facts = _parse(stores, path, folder / TABLE, nulls)
         if _mark(path) != before:
             raise Conflict("the file changed while it was read", where=path.name, fix="put it again")
-        made = DatasetVersion(
-            name=name,
-            version=0,
-            digest=facts.digest,
-            rows=facts.rows,
-            schema=facts.schema,
-            licence=licence,
-            # A folder of its own, so that racing puts never mix their files.
-            folder=f"datasets/{name}/{facts.digest[:32]}-{new_id()[-8:]}",
-            manifest="",
-            source=path.name,
-            source_digest=raw,
-            nulls=tuple(nulls),
-        )
-        return _keep(stores, made, folder, terms=terms)
-
-
-@contextmanager
-def _scratch(stores: Stores) -> Iterator[Path]:
-    if stores.scratch is not None:
-        stores.scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="put-", dir=stores.scratch) as folder:
-        yield Path(folder)
+        made = unnumbered(name, facts, licence=licence, source=path.name, source_digest=raw, nulls=tuple(nulls))
+        return keep(stores, made, folder, terms=terms)
 
 
 def _parse(stores: Stores, source: Path, target: Path, nulls: Sequence[str]) -> TableFacts:
@@ -138,52 +89,6 @@ def _check_recognised(source: Path, data: Path, facts: TableFacts) -> None:
         )
 
 
-def _keep(stores: Stores, made: DatasetVersion, folder: Path, *, terms: Terms) -> DatasetVersion:
-    stored = versions(stores.ledger, made.name)
-    for version in stored:
-        if version.digest == made.digest:
-            return _licensed(stores.ledger, version, made.licence)
-    frame = stores.tables.scan([folder / TABLE])
-    seen = profile(frame)
-    contract = infer(seen) if terms.fresh or not stored else contract_of(stores.files, stored[-1])
-    report = examine(stores, Subject(made.name, frame, seen), contract, terms.expect)
-    report.enforce()
-    _write(folder / PROFILE, seen.to_json())
-    _write(folder / CONTRACT, contract.to_json())
-    kept = manifest.store(stores.files, folder, made.folder, {"rows": made.rows, "digest": made.digest})
-    return _record(stores.ledger, replace(made, manifest=kept.digest), report)
-
-
-def _record(ledger: Ledger, made: DatasetVersion, report: Report) -> DatasetVersion:
-    """Give it the next number; when somebody else takes that first, look again whether this content is now stored."""
-    for _ in range(_TRIES):
-        stored = versions(ledger, made.name)
-        for version in stored:
-            if version.digest == made.digest:
-                return _licensed(ledger, version, made.licence)
-        numbered = replace(made, version=max((v.version for v in stored), default=0) + 1)
-        checked = check.fact_of(replace(report, version=numbered.version))
-        try:
-            fact, _ = ledger.append([catalogue.fact_of(numbered, new=True), checked])
-        except Conflict:
-            continue
-        return replace(numbered, at=fact.at)
-    raise Conflict("others keep putting versions of it", where=made.name, fix="put it again")
-
-
-def _licensed(ledger: Ledger, version: DatasetVersion, licence: str) -> DatasetVersion:
-    """The stored version, with the licence added or changed by one more fact about it."""
-    if licence in {"", version.licence}:
-        return version
-    amended = replace(version, licence=licence)
-    ledger.append([catalogue.fact_of(amended, new=False)])
-    return amended
-
-
 def _mark(path: Path) -> tuple[int, int, int]:
     now = path.stat()
     return now.st_ino, now.st_size, now.st_mtime_ns
-
-
-def _write(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, separators=(",", ":"), allow_nan=False), "utf-8")

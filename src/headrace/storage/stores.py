@@ -1,5 +1,8 @@
 """The three ports that most rooms keep things with, as one argument."""
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,3 +26,11 @@ class Stores:
     files: Files
     tables: Tables
     scratch: Path | None = None
+
+    @contextmanager
+    def folder(self, prefix: str) -> Iterator[Path]:
+        """A new folder below ``scratch`` for half-made files; it goes with what is in it when the block ends."""
+        if self.scratch is not None:
+            self.scratch.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=self.scratch) as made:
+            yield Path(made)

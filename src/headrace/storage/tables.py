@@ -1,12 +1,13 @@
 """Tables: the engine that scans, runs narwhals plans and writes Parquet."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import narwhals as nw
+    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,16 @@ class TableFacts:
     rows: int
     schema: Mapping[str, str]
     digest: str
+
+
+class Through(Protocol):
+    """What is done to a table a batch of rows at a time, such as scoring it; an engine may do it where the rows are."""
+
+    def schema(self, given: "pa.Schema") -> "pa.Schema":
+        """What comes of a table with this schema; raise where it cannot be taken."""
+
+    def batches(self, given: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
+        """The rows that come of the rows given, which are held in memory a batch at a time."""
 
 
 class Tables(Protocol):
@@ -45,10 +56,22 @@ class Tables(Protocol):
     def scan(self, paths: Sequence[Path]) -> "nw.LazyFrame":  # type: ignore[type-arg]
         """Parquet files that headrace wrote, as one lazy frame."""
 
-    def write(self, frame: "nw.LazyFrame | nw.DataFrame", path: Path) -> TableFacts:  # type: ignore[type-arg]
+    def write(
+        self,
+        frame: "nw.LazyFrame | nw.DataFrame",  # type: ignore[type-arg]
+        path: Path,
+        *,
+        through: Through | None = None,
+    ) -> TableFacts:
         """Run the plan once into one Parquet file at ``path`` (fsynced) and say what it holds.
 
         A frame of another backend (pandas, polars, pyarrow) is handed over through Arrow.
+
+        Args:
+            frame: The plan.
+            path: Where to write; the folder exists.
+            through: What its rows become before they are written, in the order that the plan gives them and in
+                bounded memory; what it raises is raised.
         """
 
     def digest(self, path: Path) -> TableFacts:

@@ -13,7 +13,8 @@ from headrace.datasets import put as module
 from headrace.datasets.catalogue import find, versions
 from headrace.datasets.contents import contract_of, profile_of, table
 from headrace.datasets.contract import Expectations
-from headrace.datasets.put import Terms, put
+from headrace.datasets.keep import Terms
+from headrace.datasets.put import put
 from headrace.engines.duckdb.tables import open_tables
 from headrace.errors import Conflict, DataRefused, IntegrityError, NameRefused, NotFound
 from headrace.settings import Settings

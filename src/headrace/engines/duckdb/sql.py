@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping
 
 import duckdb
 
+_GROUP_BYTES = 32 << 20
+_GROUP_MOST_ROWS, _GROUP_LEAST_ROWS = 122_880, 2048
+_NESTED_BYTES, _TEXT_BYTES, _PLAIN_BYTES = 16_384, 32, 8
 DIGEST_FORMAT = "headrace-table-1"
 
 
@@ -37,6 +40,23 @@ def storable(columns: Iterable[tuple[str, str]], *, wide: str = "BIGINT") -> str
         f"{quoted(name)}::{replaced[kind]} AS {quoted(name)}" if kind in replaced else quoted(name)
         for name, kind in columns
     )
+
+
+def group_rows(kinds: Iterable[str]) -> int:
+    """Rows of a Parquet row group: a reader holds one for each thread, and wide rows would make it large.
+
+    Args:
+        kinds: DuckDB type of each column; how wide a nested one is cannot be known, so it counts as an image.
+    """
+    row = sum(map(_width, kinds))
+    rows = min(max(_GROUP_BYTES // max(row, 1), _GROUP_LEAST_ROWS), _GROUP_MOST_ROWS)
+    return rows // _GROUP_LEAST_ROWS * _GROUP_LEAST_ROWS
+
+
+def _width(kind: str) -> int:
+    if kind.endswith("]") or kind.startswith(("STRUCT", "MAP", "UNION")):
+        return _NESTED_BYTES
+    return _TEXT_BYTES if kind in {"VARCHAR", "BLOB"} else _PLAIN_BYTES
 
 
 def content(connection: duckdb.DuckDBPyConnection, source: str, schema: Mapping[str, str]) -> tuple[int, str]:

@@ -9,12 +9,13 @@ from typing import Any, Literal
 import duckdb
 import narwhals as nw
 
+from headrace.engines.duckdb.batches import write_through
 from headrace.engines.duckdb.connection import close, connection
 from headrace.engines.duckdb.csv import parse_csv
-from headrace.engines.duckdb.sql import content, storable, text
+from headrace.engines.duckdb.sql import content, group_rows, storable, text
 from headrace.errors import DataRefused, NotFound, RunFailed
 from headrace.settings import Settings
-from headrace.storage.tables import TableFacts
+from headrace.storage.tables import TableFacts, Through
 
 _PARQUET = "FORMAT parquet, COMPRESSION zstd"
 
@@ -44,12 +45,18 @@ class DuckTables:
         frame: nw.LazyFrame[Any] = nw.from_native(self._connection.read_parquet([str(p) for p in paths]))
         return frame
 
-    def write(self, frame: nw.LazyFrame[Any] | nw.DataFrame[Any], path: Path) -> TableFacts:
+    def write(
+        self, frame: nw.LazyFrame[Any] | nw.DataFrame[Any], path: Path, *, through: Through | None = None
+    ) -> TableFacts:
         """Run the plan once into one Parquet file; see ``storage.tables``."""
         relation = self._relation(frame)
-        columns = list(zip(relation.columns, map(str, relation.types), strict=True))
+        relation = relation.project(storable(zip(relation.columns, map(str, relation.types), strict=True)))
         try:
-            relation.project(storable(columns)).write_parquet(str(path), compression="zstd")
+            if through is None:
+                rows = group_rows(map(str, relation.types))
+                relation.write_parquet(str(path), compression="zstd", row_group_size=rows)
+            else:
+                write_through(relation, path, through)
         except duckdb.Error as error:
             raise RunFailed("the table could not be computed", where="duckdb", why=_brief(error)) from error
         _sync(path)
@@ -86,7 +93,8 @@ def open_tables(settings: Settings, uri: str) -> DuckTables:  # noqa: ARG001 - e
 def _copy(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> None:
     described = connection.execute(f"DESCRIBE {query}").fetchall()
     select = storable([(name, kind) for name, kind, *_ in described], wide="VARCHAR")
-    connection.execute(f"COPY (SELECT {select} FROM ({query})) TO {text(str(path))} ({_PARQUET})")
+    options = f"{_PARQUET}, ROW_GROUP_SIZE {group_rows(kind for _, kind, *_ in described)}"
+    connection.execute(f"COPY (SELECT {select} FROM ({query})) TO {text(str(path))} ({options})")
     _sync(path)
 
 
