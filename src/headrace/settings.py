@@ -14,7 +14,7 @@ from headrace.errors import SettingsError
 
 PROJECT_FILE = "headrace.toml"
 DEFAULT_ENV = "laptop"
-_TABLES = ("env", "endpoint", "contract", "project")
+_TABLES = ("env", "endpoint", "contract", "promotion", "project")
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Settings:
         port: Port of the gateway; 0 means a free one.
         endpoints: ``[endpoint.<name>]`` tables as written.
         contracts: ``[contract.<dataset>]`` tables as written.
+        promotion: The ``[promotion]`` table as written.
         origins: Setting name to where its value came from.
     """
 
@@ -59,6 +60,7 @@ class Settings:
     port: int = 8700
     endpoints: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     contracts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    promotion: Mapping[str, Any] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -72,7 +74,8 @@ class Settings:
             yield name, getattr(self, name), self.origins.get(name, "default")
 
 
-NAMES = tuple(f.name for f in fields(Settings) if f.name not in {"root", "endpoints", "contracts", "origins"})
+_WRITTEN = {"endpoints": "endpoint", "contracts": "contract", "promotion": "promotion"}
+NAMES = tuple(f.name for f in fields(Settings) if f.name not in {"root", "origins", *_WRITTEN})
 
 
 def find_root(start: Path) -> Path:
@@ -110,7 +113,7 @@ def load_settings(root: Path | None = None, flags: Mapping[str, Any] | None = No
             if name not in origins:
                 values[name], origins[name] = _typed(name, value, origin), origin
     project = files[0][1]
-    values |= {"endpoints": dict(project.get("endpoint", {})), "contracts": dict(project.get("contract", {}))}
+    values |= {name: dict(project.get(table, {})) for name, table in _WRITTEN.items()}
     return Settings(root=root, origins=origins, **values)
 
 

@@ -56,3 +56,14 @@ def test_it_reads_well_and_only_looks_at_the_time_asked_for(project):
     assert (nothing.returncode, "no request of wine to replay" in nothing.stderr) == (5, True)
     strange = headrace(project, "serving", "replay", "wine", "--model", "wine@1", "--since", "yesterday")
     assert (strange.returncode, "2h, 7d, or 2024-03-05" in strange.stderr) == (2, True)
+
+
+def test_a_promotion_may_require_it(project):
+    settings = project.root / "headrace.toml"
+    settings.write_text('[promotion]\nrequires = ["replay"]\nreplay = ["disagreement < 5%"]\n')
+    headrace(project, "serving", "replay", "wine", "--model", "wine@2")
+    refused = headrace(project, "models", "promote", "wine@2")
+    assert (refused.returncode, "disagreement < 5%: 1" in refused.stderr) == (3, True)
+    assert headrace(project, "serving", "replay", "wine", "--model", "wine@1").returncode == 0
+    assert headrace(project, "models", "promote", "wine@1").returncode == 0
+    settings.write_text("")

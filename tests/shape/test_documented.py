@@ -14,6 +14,7 @@ import pytest
 from headrace import errors
 from headrace.cli import COMMANDS
 from headrace.datasets.contract import Expectations
+from headrace.delivery.requirements import KEYS
 from headrace.serving.endpoint import Endpoint
 from headrace.settings import NAMES
 
@@ -104,9 +105,10 @@ def _helps(path, command):
     ("table", "keys"),
     [
         ("contract", {field.name for field in dataclasses.fields(Expectations)}),
+        ("promotion", set(KEYS)),
         ("endpoint", set(Endpoint("any", (), 0.05).to_json()) - {"name"}),
     ],
 )
 def test_the_keys_of_a_settings_table_are_documented(table, keys):
-    section = _page("settings").partition(f"### `[{table}.")[2].partition("### ")[0]
+    section = _page("settings").partition(f"### `[{table}")[2].partition("### ")[0]
     assert set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == keys

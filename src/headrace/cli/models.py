@@ -69,12 +69,14 @@ def promote(out: Output, reference: str, alias: str, why: str) -> None:
     """Point an alias at a version, such as late@3."""
     from headrace.assembly import open_platform
     from headrace.delivery.promotion import promote as moved
+    from headrace.delivery.requirements import read_requirements
     from headrace.models.aliases import Move
     from headrace.models.registry import find
 
-    ledger = open_platform().ledger()
+    platform = open_platform()
+    ledger = platform.ledger()
     version = find(ledger, reference)
-    fact = moved(ledger, version, Move(alias, 0, why=why))
+    fact = moved(ledger, version, Move(alias, 0, why=why), read_requirements(platform.settings.promotion))
     out.result(dict(fact.body), [f"{version.name}@{alias} is {version}"])
 
 

@@ -145,12 +145,14 @@ def promote(version: ModelVersion | str, alias: str = CHAMPION, why: str = "") -
         why: For people who read the history.
     """
     from headrace.delivery.promotion import promote as moved
+    from headrace.delivery.requirements import read_requirements
     from headrace.models.aliases import Move
     from headrace.models.registry import find
 
-    ledger, running = ambient.writable().ledger(), ambient.current()
-    gates = running.gates if running else ()
-    moved(ledger, version, Move(alias, 0, why=why, gates=gates))
+    platform, running = ambient.writable(), ambient.current()
+    ledger, gates = platform.ledger(), running.gates if running else ()
+    requirements = read_requirements(platform.settings.promotion)
+    moved(ledger, version, Move(alias, 0, why=why, gates=gates), requirements)
     return find(ledger, str(version))
 
 
