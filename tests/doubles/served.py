@@ -100,15 +100,17 @@ class Gated:
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(20)
 
     def flip(self, deployed, models):
-        """Serve ``deployed`` with each of its references' models."""
+        """Serve ``deployed`` with each of its references' models; returns what is set when those before are drained."""
         self._seq += 1
         named = {reference: models[reference] for reference in deployed.models}
         record = Deployment(deployed, {r: str(m.version) for r, m in named.items()}, seq=self._seq)
+        drained = threading.Event()
 
         async def flip():
-            self.plane.flip(record, named)
+            self.plane.flip(record, {m.name: m for m in named.values()}, drained.set)
 
         self.call(flip())
+        return drained
 
     def close(self):
         self.client.close()

@@ -1,10 +1,11 @@
 """Deployment: what is served under a name from now on, with every model reference resolved."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from headrace.delivery.promotion import current_user
 from headrace.errors import NotFound, UsageError
 from headrace.models.registry import find
+from headrace.models.version import ModelVersion
 from headrace.refs import checked_name
 from headrace.serving.deployment import KIND, Deployment, contract
 from headrace.serving.deployment import current as deployed
@@ -31,13 +32,14 @@ def deploy(
     Raises:
         NotFound: A model reference means nothing.
         SignatureError: The models do not take the same columns.
-        UsageError: The schedule is empty, waits beyond the deadline, or an output of a table has no default; or batches
-            gather beyond the deadline.
+        UsageError: The schedule is empty, waits beyond the deadline, or an output of a table has no default; batches
+            gather beyond the deadline; or a standby is no version of the model that the schedule prefers.
     """
     checked_name(endpoint.name, of="endpoint")
     _check_schedule(endpoint)
     versions = {reference: find(ledger, reference) for reference in endpoint.models}
-    due = contract({str(version): version.signature for version in versions.values()})
+    due = contract({str(versions[reference]): versions[reference].signature for reference in endpoint.scoring})
+    _check_standby(endpoint, versions)
     check_default(due, endpoint.default)
     missing = [output.name for output in due.outputs if output.name not in endpoint.default]
     # A model of tensors may have outputs that nothing can stand for: its callers are told 503 when it does not answer.
@@ -65,6 +67,17 @@ def current(ledger: Ledger, name: str) -> tuple[Endpoint, Fact]:
     if fact is None:
         raise NotFound(f"no endpoint named {name!r}", fix="headrace serving ls; hr.deploy(...) in a pipeline makes one")
     return Deployment.from_fact(fact).endpoint, fact
+
+
+def _check_standby(endpoint: Endpoint, versions: Mapping[str, ModelVersion]) -> None:
+    own = versions[endpoint.schedule[0].model].name
+    for reference in endpoint.standby:
+        if versions[reference].name != own:
+            raise UsageError(
+                f"endpoint {endpoint.name} cannot have {versions[reference]} on standby",
+                why=f"callers ask for versions of {own}, which its schedule prefers",
+                fix="list it under shadows, or deploy it as an endpoint of its own",
+            )
 
 
 def _check_schedule(endpoint: Endpoint) -> None:

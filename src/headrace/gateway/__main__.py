@@ -18,7 +18,8 @@ from headrace.gateway.vertex import vertex_routes
 from headrace.journey.platform import Platform
 from headrace.placement.gateway import checked_host
 from headrace.serving.dataplane import DataPlane
-from headrace.serving.follower import Follower
+from headrace.serving.keeper import Keeper
+from headrace.serving.ledger_source import LedgerSource
 from headrace.settings import load_settings
 
 if TYPE_CHECKING:
@@ -38,14 +39,18 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     plane = DataPlane(platform.stream(), loop, names)
-    follower = Follower(
-        plane,
+
+    def moved(model: str, alias: str, version: int) -> None:
+        loop.call_soon_threadsafe(plane.move, model, alias, version)
+
+    source = LedgerSource(
         ledger=platform.ledger(),
         files=platform.files(),
         runtime=platform.runtime,
-        post=loop.call_soon_threadsafe,
+        moved=moved,
         names=names,
     )
+    keeper = Keeper(plane, (source,), post=loop.call_soon_threadsafe)
     server = Server(Gateway(plane, vertex=vertex_routes(os.environ)), loop)
     try:
         bound = await server.listen(host, port)
@@ -56,11 +61,11 @@ async def serve(
     rpc = None if grpc_port is None else _rpc_server(plane)
     if rpc is not None and grpc_port is not None:
         sys.stdout.write(f"gateway listens for gRPC on {host}:{await rpc.listen(host, grpc_port)}\n")
-    follower.start()
+    keeper.start()
     sys.stdout.write(f"gateway listens on http://{host}:{bound}\n")
     sys.stdout.flush()
     await stopped.wait()
-    follower.stop()
+    keeper.stop()
     server.stop_accepting()
     if rpc is not None:
         await rpc.close()

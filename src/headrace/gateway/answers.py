@@ -75,8 +75,8 @@ def error_body(error: HeadraceError) -> Response:
 
 
 def versions_of(live: Live) -> list[str]:
-    """Loaded versions of the model that the schedule prefers, in its order."""
-    references = [Ref.parse(scorer.name) for scorer in live.scorers]
+    """Loaded versions of the model that the schedule prefers, in its order, those on standby last."""
+    references = [Ref.parse(name) for name in live.loaded]
     return [ref.selector for ref in references if ref.name == references[0].name]
 
 

@@ -13,7 +13,7 @@ from headrace.serving.dataplane import DataPlane
 from headrace.serving.rendezvous import Live
 
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository(index)", "statistics")
-_STATES = {"serving": "READY", "loading": "LOADING", "failed": "UNAVAILABLE"}
+_STATES = {"serving": "READY", "loading": "LOADING", "failed": "UNAVAILABLE", "unloaded": "UNAVAILABLE"}
 _KINDS = {"BYTES": "TYPE_STRING"}
 
 
@@ -49,7 +49,7 @@ def index(plane: DataPlane, *, ready: bool) -> list[dict[str, str]]:
 
 
 def _statistic(name: str, version: str, live: Live) -> dict[str, Any]:
-    reference = next(s.name for s in live.scorers if s.name.endswith(f"@{version}"))
+    reference = next(own for own in live.loaded if own.endswith(f"@{version}"))
     scorer = live.counters.scorers.get(reference, ScorerCounters())
     done = scorer.scored + scorer.late
     taken = {"count": done, "ns": int(scorer.seconds.total_s * 1e9)}

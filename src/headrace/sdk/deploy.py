@@ -6,7 +6,7 @@ from typing import Any, TypedDict, Unpack
 from headrace.models.version import ModelVersion
 from headrace.sdk import ambient
 from headrace.sdk.decorators import step
-from headrace.serving.endpoint import Batching, Endpoint, LogMode, Preference
+from headrace.serving.endpoint import Batching, Endpoint, LogMode, Policy, Preference
 
 
 class Options(TypedDict, total=False):
@@ -15,21 +15,25 @@ class Options(TypedDict, total=False):
     Attributes:
         reference: An old stable model that scores everything and answers nothing: it reveals input shift.
         shadows: Models that score everything and answer nothing.
+        standby: Versions that are loaded, and score only requests that ask for them by version or label.
         event_time: A column that callers may send besides the model's inputs; monitoring's windows use it.
         log: What a reply promises about the request log.
         max_batch_rows: Rows that a model scores in one call at most; a larger request is scored alone.
         max_wait_ms: How long a batch gathers after its first request arrived; 0 takes what waits.
         max_queue_rows: Rows that may wait for each model.
+        policy: Whether newer versions are loaded beside those that serve (the default), or in their place.
         why: For people who read the history.
     """
 
     reference: ModelVersion | str
     shadows: Sequence[ModelVersion | str]
+    standby: Sequence[ModelVersion | str]
     event_time: str
     log: LogMode
     max_batch_rows: int
     max_wait_ms: float
     max_queue_rows: int
+    policy: Policy
     why: str
 
 
@@ -52,8 +56,8 @@ def deploy(
         schedule: Models with the milliseconds that each is waited for, in order of preference.
         deadline_ms: When the default answers at the latest, from a request's arrival.
         default: Output name to the value that answers when no model can.
-        **options: ``reference``, ``shadows``, ``event_time``, ``log``, ``max_batch_rows``, ``max_wait_ms``,
-            ``max_queue_rows``, ``why``.
+        **options: ``reference``, ``shadows``, ``standby``, ``event_time``, ``log``, ``max_batch_rows``,
+            ``max_wait_ms``, ``max_queue_rows``, ``policy``, ``why``.
 
     Returns:
         The endpoint's name.
@@ -68,9 +72,11 @@ def deploy(
         default=dict(default),
         reference=_reference(options.get("reference")),
         shadows=tuple(str(model) for model in options.get("shadows", ())),
+        standby=tuple(str(model) for model in options.get("standby", ())),
         event_time=options.get("event_time", ""),
         log=options.get("log", "durable"),
         batching=Batching.from_json(options),
+        policy=options.get("policy", "availability-preserving"),
     )
     gates = running.gates if running else ()
     deployed(ambient.writable().ledger(), endpoint, why=options.get("why", ""), gates=gates)

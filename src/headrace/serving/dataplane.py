@@ -4,50 +4,30 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from headrace.errors import NotFound, Overloaded, Unavailable, UsageError
-from headrace.models.signature import Signature
 from headrace.refs import Ref, new_id
 from headrace.serving.counters import EndpointCounters
-from headrace.serving.deployment import Deployment, contract
-from headrace.serving.endpoint import Endpoint
-from headrace.serving.lane import Terms
+from headrace.serving.deployment import Deployment
+from headrace.serving.drain import Drain
 from headrace.serving.log import topic
 from headrace.serving.log_writer import LogWriter
-from headrace.serving.outputs import check_default
+from headrace.serving.prepared import Place, prepared
 from headrace.serving.rendezvous import Live, Rendezvous, Reply
-from headrace.serving.request import Input, TableDecoder, projection
-from headrace.serving.scorer import Scorer
-from headrace.serving.tensors import Decoder, TensorDecoder
+from headrace.serving.request import Input
+from headrace.serving.status import Note, Status, status_of
 from headrace.serving.versions import Model
 from headrace.storage.stream import Stream
-
-GRACE_S = 0.010
-"""An answer within the deadline and this counts as in time."""
 
 _TICK_S = 0.1
 _DRAIN_S = 7.0
 _LATE_S = 1.0
+_NO_NOTES: Mapping[str, Note] = {}
 
 
-@dataclass(frozen=True)
-class Status:
-    """How an endpoint is.
-
-    Attributes:
-        name: The endpoint.
-        state: ``loading``, ``serving``, or ``failed`` (nothing could be loaded yet).
-        deployment: In force; None unless serving.
-        refused: Why a newer deployment is not in force; empty when none was refused.
-        models: Model version to how it runs: ``inline``, ``thread`` or ``breaker open``.
-    """
-
-    name: str
-    state: str
-    deployment: Deployment | None
-    refused: str
-    models: Mapping[str, str]
+def _nothing() -> None:
+    """Nobody waits for the end."""
 
 
 class DataPlane:
@@ -63,8 +43,10 @@ class DataPlane:
         self._stream, self._loop = stream, loop
         self._live: dict[str, Live | None] = dict.fromkeys(names)
         self._refused: dict[str, str] = {}
+        self._unloaded: dict[str, str] = {}
+        self._notes: dict[str, Mapping[str, Note]] = {}
         self._writers: dict[str, LogWriter] = {}
-        self._draining: list[Live] = []
+        self._drain = Drain(loop)
         self._aliases: dict[tuple[str, str], list[int]] = {}
         self.counters: dict[str, EndpointCounters] = {}
         self._ticker = loop.call_later(_TICK_S, self._tick)
@@ -76,8 +58,8 @@ class DataPlane:
 
     @property
     def ready(self) -> bool:
-        """Whether every endpoint can answer."""
-        return bool(self._live) and all(live is not None for live in self._live.values())
+        """Whether every endpoint can answer, but for those that were told to be unloaded."""
+        return bool(self._live) and all(live or name in self._unloaded for name, live in self._live.items())
 
     def live(self, name: str) -> Live:
         """What serves ``name`` now.
@@ -91,7 +73,8 @@ class DataPlane:
             return found
         if name not in self._live:
             raise NotFound(f"no endpoint named {name!r}", fix=f"one of {', '.join(self._live) or 'none yet'}")
-        raise Unavailable(f"endpoint {name!r} is not ready", why=self._refused.get(name, "its models are being loaded"))
+        why = self._unloaded.get(name) or self._refused.get(name) or "its models are being loaded"
+        raise Unavailable(f"endpoint {name!r} is not ready", why=why)
 
     def version(self, name: str, number: int) -> Live:
         """One model of the endpoint alone: version ``number`` of the model that its schedule prefers.
@@ -123,7 +106,7 @@ class DataPlane:
         """
         live = self.live(name)
         own = Ref.parse(live.scorers[0].name).name
-        loaded = {scorer.name for scorer in live.scorers}
+        loaded = live.loaded
         for number in reversed(self._aliases.get((own, label), [])):
             if f"{own}@{number}" in loaded:
                 return self.version(name, number)
@@ -145,65 +128,64 @@ class DataPlane:
         request.start()
         return request
 
-    def flip(self, deployment: Deployment, models: Mapping[str, Model]) -> None:
+    def flip(self, deployment: Deployment, models: Mapping[str, Model], drained: Callable[[], None] = _nothing) -> None:
         """Serve ``deployment`` from the next request on; requests under way end on what they began with.
 
         Args:
-            deployment: What the ledger says.
-            models: Each of its references with the loaded model.
+            deployment: What is to be served.
+            models: Each of its model versions (``late@3``), loaded.
+            drained: Called when nothing uses the models of what served before any more.
 
         Raises:
             SignatureError: The models cannot share an endpoint.
         """
-        endpoint = deployment.endpoint
-        signature = contract({models[ref].name: models[ref].version.signature for ref in endpoint.models})
-        check_default(signature, endpoint.default)
-        counters = self.counters.setdefault(endpoint.name, EndpointCounters())
-        counters.limit_s = endpoint.deadline_s + GRACE_S
-        order = list(endpoint.models)
-        live = Live(
-            deployment=deployment,
-            signature=signature,
-            decoder=_decoder(signature, endpoint.event_time),
-            scorers=[
-                Scorer(
-                    models[ref],
-                    project=projection(signature, models[ref].version.signature),
-                    post=self._loop.call_soon_threadsafe,
-                    terms=_terms(endpoint, ref),
-                )
-                for ref in order
-            ],
-            schedule=[(order.index(p.model), p.wait_s) for p in endpoint.schedule],
-            default=endpoint.default,
-            log=self._writer(deployment),
-            wait_for_log=endpoint.log in {"durable", "power-safe"},
-            counters=counters,
-            loop=self._loop,
-        )
-        before = self._live.get(endpoint.name)
-        if before is not None:
-            self._draining.append(before)
-        self._live[endpoint.name] = live
-        self._refused.pop(endpoint.name, None)
+        name = deployment.endpoint.name
+        counters = self.counters.setdefault(name, EndpointCounters())
+        live = prepared(deployment, models, Place(self._loop, self._writer(deployment), counters))
+        before = self._live.get(name)
+        self._live[name] = live
+        self._refused.pop(name, None)
+        self._unloaded.pop(name, None)
+        self._let_go(before, drained)
 
-    def refuse(self, name: str, why: str) -> None:
-        """Remember why a deployment is not in force; what serves now goes on."""
+    def withdraw(self, name: str, why: str = "", drained: Callable[[], None] = _nothing) -> None:
+        """Serve ``name`` no more, until the next flip; requests under way end on what they began with.
+
+        Args:
+            name: The endpoint.
+            why: What callers are told when it was unloaded on purpose; empty while it is being replaced.
+            drained: Called when nothing uses its models any more.
+        """
+        before, self._live[name] = self._live.get(name), None
+        self._unloaded.pop(name, None)
+        if why:
+            self._unloaded[name] = why
+        self._let_go(before, drained)
+
+    def forget(self, name: str) -> None:
+        """Know an endpoint that was withdrawn no more."""
+        for known in (self._live, self._refused, self._unloaded, self._notes):
+            known.pop(name, None)
+
+    def note(self, name: str, why: str = "", versions: Mapping[str, Note] = _NO_NOTES) -> None:
+        """Know an endpoint, and how it is besides what serves it.
+
+        Args:
+            name: The endpoint.
+            why: Why what is aspired is not in force; empty when nothing is wrong.
+            versions: How versions are that do not serve: being loaded, being unloaded, failed.
+        """
         self._live.setdefault(name, None)
-        self._refused[name] = why
+        self._notes[name] = versions
+        if why:
+            self._refused[name] = why
 
     def status(self, name: str) -> Status:
         """How an endpoint is; raise ``NotFound`` if there is none."""
         if name not in self._live:
             raise NotFound(f"no endpoint named {name!r}", fix=f"one of {', '.join(self._live) or 'none yet'}")
-        live, refused = self._live[name], self._refused.get(name, "")
-        if live is None:
-            return Status(name, "failed" if refused else "loading", None, refused, {})
-        return Status(name, "serving", live.deployment, refused, {s.name: s.state for s in live.scorers})
-
-    def in_use(self) -> set[str]:
-        """Model versions that a request may still meet."""
-        return {scorer.name for live in self._all() for scorer in live.scorers}
+        notes, refused = self._notes.get(name, {}), self._refused.get(name, "")
+        return status_of(name, self._live[name], notes, refused=refused, unloaded=self._unloaded.get(name, ""))
 
     def log_failures(self) -> dict[str, int]:
         """Endpoint to how many records its log could not keep."""
@@ -212,7 +194,7 @@ class DataPlane:
     async def close(self) -> None:
         """Let every open request be answered, late scores come in for a moment, and every record be written."""
         self._ticker.cancel()
-        scorers = [scorer for live in self._all() for scorer in live.scorers]
+        scorers = [scorer for live in self._all() for scorer in live.loaded.values()]
         await _until(lambda: not any(live.busy for live in self._all()), _DRAIN_S)
         for scorer in scorers:
             scorer.close()
@@ -222,7 +204,13 @@ class DataPlane:
         await asyncio.sleep(0)
 
     def _all(self) -> list[Live]:
-        return [live for live in (*self._live.values(), *self._draining) if live is not None]
+        return [live for live in (*self._live.values(), *self._drain.lives) if live is not None]
+
+    def _let_go(self, live: Live | None, drained: Callable[[], None]) -> None:
+        if live is None:
+            drained()
+        else:
+            self._drain.add(live, drained)
 
     def _writer(self, deployment: Deployment) -> LogWriter | None:
         endpoint = deployment.endpoint
@@ -237,12 +225,8 @@ class DataPlane:
     def _tick(self) -> None:
         now = time.monotonic()
         for live in self._all():
-            for scorer in live.scorers:
+            for scorer in live.loaded.values():
                 scorer.check(now)
-        for live in [live for live in self._draining if not live.busy]:
-            self._draining.remove(live)
-            for scorer in live.scorers:
-                scorer.close()
         self._ticker = self._loop.call_later(_TICK_S, self._tick)
 
 
@@ -258,21 +242,6 @@ def _overloaded(live: Live) -> Overloaded:
     # What waits longer than the deadline is dropped, so a queue never takes longer than that.
     error.retry_after_s = max(1, math.ceil(min(*(s.backlog_s for s in scorers), endpoint.deadline_s)))
     return error
-
-
-def _terms(endpoint: Endpoint, reference: str) -> Terms:
-    """A scheduled model's score is wanted by its time and useless after the deadline.
-
-    The others' are for the log: they may come late, and to keep few of them waiting costs no caller an answer.
-    """
-    waits = [p.wait_s for p in endpoint.schedule if p.model == reference]
-    if not waits:
-        return Terms(replace(endpoint.batching, max_queue_rows=endpoint.batching.max_batch_rows))
-    return Terms(endpoint.batching, wait_s=max(waits), expire_s=endpoint.deadline_s)
-
-
-def _decoder(signature: Signature, event_time: str) -> Decoder:
-    return TableDecoder(signature, event_time) if signature.kind == "table" else TensorDecoder(signature)
 
 
 async def _until(done: Callable[[], bool], within_s: float) -> None:

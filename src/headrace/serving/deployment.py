@@ -69,7 +69,7 @@ def contract(signatures: Mapping[str, Signature]) -> Signature:
     """The signature that callers of an endpoint meet: its first model's, which the others must fit into.
 
     Args:
-        signatures: Model version (``late@3``) to its signature, in order of ``Endpoint.models``.
+        signatures: Model version (``late@3``) to its signature, in order of ``Endpoint.scoring``.
 
     Raises:
         SignatureError: A model takes an input, or gives an output, that the first does not, or with another type, or

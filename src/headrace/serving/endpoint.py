@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 from headrace.errors import SettingsError
 
 LogMode = Literal["durable", "power-safe", "async", "off"]
+Policy = Literal["availability-preserving", "resource-preserving"]
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,11 @@ class Endpoint:
         default: Output name to value.
         reference: An old stable model whose score distribution reveals input shift; scores all, answers nothing.
         shadows: Models that score all and answer nothing.
+        standby: Versions that are loaded and proven, and score only requests that ask for them by version or label.
         event_time: A column that callers may send beside the model's inputs; monitoring's windows use it.
         log: What a reply promises about the request log.
         batching: How requests wait for its models.
+        policy: Whether newer versions are loaded beside those that serve, or in their place.
     """
 
     name: str
@@ -91,15 +94,22 @@ class Endpoint:
     default: Mapping[str, float] = field(default_factory=dict)
     reference: str = ""
     shadows: tuple[str, ...] = ()
+    standby: tuple[str, ...] = ()
     event_time: str = ""
     log: LogMode = "durable"
     batching: Batching = Batching()
+    policy: Policy = "availability-preserving"
+
+    @property
+    def scoring(self) -> tuple[str, ...]:
+        """Every model reference that scores each request, scheduled ones first, each once."""
+        named = [p.model for p in self.schedule] + list(self.shadows) + ([self.reference] if self.reference else [])
+        return tuple(dict.fromkeys(named))
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Every model reference that scores, scheduled ones first, each once."""
-        named = [p.model for p in self.schedule] + list(self.shadows) + ([self.reference] if self.reference else [])
-        return tuple(dict.fromkeys(named))
+        """Every model reference that is loaded, those that score first, each once."""
+        return tuple(dict.fromkeys((*self.scoring, *self.standby)))
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values; times in milliseconds as ``headrace.toml`` writes them."""
@@ -110,9 +120,11 @@ class Endpoint:
             "default": dict(self.default),
             "reference": self.reference,
             "shadows": list(self.shadows),
+            "standby": list(self.standby),
             "event_time": self.event_time,
             "log": self.log,
             **self.batching.to_json(),
+            "policy": self.policy,
         }
 
     @classmethod
@@ -125,16 +137,19 @@ class Endpoint:
             default=dict(data.get("default", {})),
             reference=data.get("reference", ""),
             shadows=tuple(data.get("shadows", ())),
+            standby=tuple(data.get("standby", ())),
             event_time=data.get("event_time", ""),
             log=data.get("log", "durable"),
             batching=Batching.from_json(data),
+            policy=data.get("policy", "availability-preserving"),
         )
 
 
 _KEYS = (
-    *("schedule", "deadline_ms", "default", "reference", "shadows", "event_time", "log"),
-    *("max_batch_rows", "max_wait_ms", "max_queue_rows"),
+    *("schedule", "deadline_ms", "default", "reference", "shadows", "standby", "event_time", "log"),
+    *("max_batch_rows", "max_wait_ms", "max_queue_rows", "policy"),
 )
+_CHOICES: Mapping[str, tuple[str, ...]] = {"log": get_args(LogMode), "policy": get_args(Policy)}
 
 
 def read_endpoint(name: str, table: Mapping[str, Any]) -> Endpoint:
@@ -157,6 +172,8 @@ def read_endpoint(name: str, table: Mapping[str, Any]) -> Endpoint:
         why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         fix = 'deadline_ms = 50, schedule = [{ model = "name@champion", wait_ms = 20 }]'
         raise SettingsError("the endpoint cannot be read", where=where, why=why, fix=fix) from error
-    if endpoint.log not in get_args(LogMode):
-        raise SettingsError(f"log is {endpoint.log!r}", where=where, fix=f"one of {', '.join(get_args(LogMode))}")
+    for key, allowed in _CHOICES.items():
+        given = getattr(endpoint, key)
+        if given not in allowed:
+            raise SettingsError(f"{key} is {given!r}", where=where, fix=f"one of {', '.join(allowed)}")
     return endpoint

@@ -59,7 +59,7 @@ class Live:
         deployment: What the ledger says.
         signature: What callers meet.
         decoder: The same, compiled.
-        scorers: All models of the endpoint, scheduled ones first.
+        scorers: The models that score each request, scheduled ones first.
         schedule: Index into ``scorers`` and how long it is waited for, in seconds, in order of preference.
         default: Output name to value, when no model answers.
         log: Where requests go; None when the endpoint keeps no log.
@@ -67,7 +67,8 @@ class Live:
         counters: Plain numbers about this endpoint; they outlive the deployment.
         clock: Monotonic seconds.
         open: Requests not answered yet.
-        alone: Each model by itself, for callers who ask for one version; made when first asked for.
+        alone: A model by itself, for callers who ask for one version: those on standby from the beginning, the others
+            from when they are first asked for.
     """
 
     deployment: Deployment
@@ -98,6 +99,12 @@ class Live:
                 return False
             full = full or scorer.full(rows)
         return full
+
+    @property
+    def loaded(self) -> Mapping[str, Scorer]:
+        """Every loaded model version (``late@3``), those on standby last."""
+        alone = (live.scorers[0] for live in self.alone.values())
+        return {scorer.name: scorer for scorer in (*self.scorers, *alone)}
 
 
 class Rendezvous:

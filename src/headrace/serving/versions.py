@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,7 @@ class Model:
         p99_s: What scoring one row cost while warming up, in seconds (see ``warm_up``).
         compared: Rows on which it answered what the trained model had answered.
         one: A recorded row, to warm up and measure with.
+        size_bytes: Of its files.
     """
 
     version: ModelVersion
@@ -45,6 +47,7 @@ class Model:
     p99_s: float
     compared: int
     one: Batch
+    size_bytes: int = 0
 
     @property
     def name(self) -> str:
@@ -82,7 +85,22 @@ def load_model(ledger: Ledger, files: Files, runtime: Callable[[str], Runtime], 
         NotFound: There is no such version.
     """
     version = find(ledger, reference)
-    folder = fetch(files, version)
+    return proven(version, fetch(files, version), runtime)
+
+
+def proven(version: ModelVersion, folder: Path, runtime: Callable[[str], Runtime]) -> Model:
+    """Load a version and prove it on its recorded rows.
+
+    Args:
+        version: What is loaded.
+        folder: Its files, verified.
+        runtime: The runtime for a model format.
+
+    Raises:
+        IntegrityError: A file cannot be loaded.
+        ParityFailed: It does not answer its recorded rows as the trained model did.
+        RunFailed: It does not score its recorded rows.
+    """
     loaded = runtime(version.format).load(folder, version.signature)
     try:
         examples = json.loads((folder / EXAMPLES).read_bytes())
@@ -92,7 +110,8 @@ def load_model(ledger: Ledger, files: Files, runtime: Callable[[str], Runtime], 
     except BaseException:
         loaded.close()
         raise
-    return Model(version, loaded, p99_s, compared, one)
+    size_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return Model(version, loaded, p99_s, compared, one, size_bytes)
 
 
 def compare(name: str, loaded: Loaded, version: ModelVersion, examples: Mapping[str, Any]) -> int:

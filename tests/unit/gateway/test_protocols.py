@@ -156,7 +156,7 @@ def test_an_endpoint_that_is_not_loaded_says_so(tmp_path):
         assert gate.client.request("GET", "/v2/models/wine/ready").status == 503
         assert gate.client.raw("wine", b"{}").status == 503
         assert gate.client.status("wine")[0]["state"] == "LOADING"
-        gate.loop.call_soon_threadsafe(gate.plane.refuse, "wine", "its file was flipped")
+        gate.loop.call_soon_threadsafe(gate.plane.note, "wine", "its file was flipped")
         reply = gate.client.raw("wine", b"{}")
         assert b"its file was flipped" in reply.body
         assert gate.client.status("wine")[0]["state"] == "END"

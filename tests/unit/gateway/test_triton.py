@@ -58,7 +58,7 @@ def test_the_index_says_why_a_model_is_not_there(tmp_path):
             return json.loads(gate.client.request("POST", "/v2/repository/index", body).body)
 
         assert [row["state"] for row in index()] == ["LOADING"]
-        gate.loop.call_soon_threadsafe(gate.plane.refuse, "wine", "a flipped bit")
+        gate.loop.call_soon_threadsafe(gate.plane.note, "wine", "a flipped bit")
         assert index() == [{"name": "wine", "version": "", "state": "UNAVAILABLE", "reason": "a flipped bit"}]
         assert index(b'{"ready": true}') == []
         assert json.loads(gate.client.request("GET", "/v2/models/stats").body) == {"model_stats": []}

@@ -6,9 +6,11 @@ import pytest
 from served import Gated
 from wine_project import ROW, WineProject
 
+from headrace.errors import NotFound, Unavailable
 from headrace.models.aliases import Move, move
 from headrace.serving.deployment import KIND, current
-from headrace.serving.follower import Follower
+from headrace.serving.keeper import Keeper
+from headrace.serving.ledger_source import LedgerSource
 from headrace.storage.ledger import Fact
 
 
@@ -21,26 +23,27 @@ def project(tmp_path):
 
 @pytest.fixture
 def follow(project, tmp_path):
+    """Start a gateway that follows the ledger; its ``keeper`` is an attribute of what is returned."""
     started = []
 
     def start(names=("wine",)):
         gate = Gated(tmp_path / "stream", names)
-        platform = project.platform
-        follower = Follower(
-            gate.plane,
+        platform, post = project.platform, gate.loop.call_soon_threadsafe
+        source = LedgerSource(
             ledger=platform.ledger(),
             files=platform.files(),
             runtime=platform.runtime,
-            post=gate.loop.call_soon_threadsafe,
+            moved=lambda *move: post(gate.plane.move, *move),
             names=names,
         )
-        started.append((gate, follower))
-        follower.start()
+        gate.keeper = Keeper(gate.plane, [source], post=post)
+        started.append(gate)
+        gate.keeper.start()
         return gate
 
     yield start
-    for gate, follower in started:
-        follower.stop()
+    for gate in started:
+        gate.keeper.stop()
         gate.close()
 
 
@@ -65,7 +68,7 @@ def test_the_newest_deployment_is_served_and_a_newer_one_follows(project, follow
     begun = time.monotonic()
     until(lambda: serves(gate) == "wine@2")
     assert time.monotonic() - begun < 2  # polled every 100 ms
-    until(lambda: gate.plane.in_use() == {"wine@2"})
+    until(lambda: gate.keeper.loaded == ["wine@2"])
 
 
 def test_an_endpoint_that_is_deployed_later_becomes_ready(project, follow):
@@ -174,3 +177,84 @@ def test_aliases_become_labels_once_their_version_is_loaded(project, follow):
     assert champion() == "1"
     project.deploy(second)
     until(lambda: champion() == "2")
+
+
+def version_state(gate, number):
+    reply = gate.client.request("GET", f"/v1/models/wine/versions/{number}")
+    return json.loads(reply.body)["model_version_status"][0]["state"] if reply.status == 200 else reply.status
+
+
+def test_a_version_on_standby_answers_only_who_asks_for_it(project, follow):
+    first, second = project.register(0.5), project.register(1.5)
+    project.deploy(second, standby=(str(first),))
+    gate = follow()
+    until(gate.client.ready)
+    assert serves(gate) == "wine@2"
+    assert gate.client.predict("wine", rows=[ROW], version=1).winner == "wine@1"
+    assert gate.plane.status("wine").models.keys() == {"wine@2"}
+    assert version_state(gate, 1) == "AVAILABLE"
+    move(project.platform.ledger(), "wine", Move("stable", 1))
+    until(lambda: gate.client.request("GET", "/v1/models/wine/labels/stable").status == 200)
+    gate.client.predict("wine", rows=[ROW])
+    assert gate.plane.counters["wine"].scorers["wine@1"].scored == 1
+
+
+def test_resource_preserving_unloads_before_it_loads_and_goes_back_when_that_fails(project, follow):
+    policy = "resource-preserving"
+    project.deploy(project.register(0.5), policy=policy)
+    gate = follow()
+    until(gate.client.ready)
+    together, load = [], project.platform.runtime("onnx").load
+
+    def counted(*given):
+        together.append(len(gate.keeper.loaded))
+        return load(*given)
+
+    project.platform.runtime("onnx").load = counted
+    project.deploy(project.register(1.5), policy=policy)
+    until(lambda: gate.client.ready() and serves(gate) == "wine@2")
+    project.deploy(project.register(2.5, claimed=1.0), policy=policy)
+    until(lambda: "does not answer as the trained model did" in gate.plane.status("wine").refused)
+    until(lambda: gate.client.ready() and serves(gate) == "wine@2")
+    assert set(together) == {1}  # what was being loaded, and nothing beside it
+    assert gate.plane.status("wine").versions["wine@3"].state == "failed"
+    assert gate.keeper.loaded == ["wine@2"]
+
+
+def test_unloading_and_loading_on_demand(project, follow):
+    project.deploy(project.register(0.5))
+    gate = follow()
+    until(gate.client.ready)
+    gate.keeper.unload("wine").result(10)
+    assert gate.keeper.loaded == []
+    assert gate.plane.status("wine").state == "unloaded"
+    assert gate.client.raw("wine", b"{}").status == 503
+    project.deploy(project.register(1.5))  # an unloaded endpoint stays so
+    gate.keeper.load("wine").result(10)
+    assert serves(gate) == "wine@2"
+    project.deploy(project.register(2.5, claimed=1.0))
+    until(lambda: gate.plane.status("wine").refused)
+    with pytest.raises(Unavailable, match=r"does not answer as the trained model did.*goes on"):
+        gate.keeper.load("wine").result(10)
+    assert serves(gate) == "wine@2"
+    with pytest.raises(NotFound, match="one of wine"):
+        gate.keeper.load("beer")
+
+
+def test_a_model_that_loads_slowly_holds_up_no_other_endpoint(project, follow):
+    project.deploy(project.register(0.5))
+    gate = follow(names=())
+    until(gate.client.ready)
+    release, load = threading.Event(), project.platform.runtime("onnx").load
+
+    def slow(folder, signature):
+        if threading.current_thread().name == "loader 0" and not release.is_set():
+            release.wait(10)
+        return load(folder, signature)
+
+    project.platform.runtime("onnx").load = slow
+    for number in range(3):
+        project.deploy(project.register(1.5 + number, name=f"other{number}"), endpoint=f"other{number}")
+    until(lambda: sum(gate.plane.status(n).state == "serving" for n in gate.plane.names) >= 3)
+    release.set()
+    until(lambda: len(gate.plane.names) == 4 and gate.client.ready())

@@ -1,0 +1,103 @@
+"""What the ledger says is to be served: of each endpoint, the newest deployment that works."""
+
+import threading
+from collections.abc import Callable, Collection, Sequence
+
+from headrace.models.aliases import KIND as MOVED
+from headrace.models.runtime import Runtime
+from headrace.serving.aspired import Aspired, Failures, Refusals, Wanted
+from headrace.serving.deployment import KIND, Deployment
+from headrace.serving.versions import Model, load_model
+from headrace.storage.files import Files
+from headrace.storage.ledger import Fact, Ledger
+
+_HISTORY = 20
+
+Moved = Callable[[str, str, int], None]
+"""Told that an alias of a model now means a version."""
+
+
+class LedgerSource:
+    """Deployments of the ledger; a ``Source``.
+
+    Args:
+        ledger: Where deployments, versions and aliases are recorded.
+        files: Where models are.
+        runtime: The runtime for a model format.
+        moved: Told of every move of an alias, oldest first.
+        names: Only these endpoints; empty for all.
+    """
+
+    every_s = 0.1
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        files: Files,
+        runtime: Callable[[str], Runtime],
+        moved: Moved,
+        names: Sequence[str] = (),
+    ) -> None:
+        self._ledger, self._files, self._runtime, self._moved = ledger, files, runtime, moved
+        self._names = frozenset(names)
+        self._lock = threading.Lock()
+        self._facts: dict[str, list[Fact]] = {}
+        self._failures = Failures()
+        self._culprits: dict[int, str] = {}
+        self._seen = self._seen_moves = 0
+
+    def poll(self, again: str = "") -> Collection[str]:
+        """Endpoints with a new deployment, or with one to be tried again."""
+        seqs = {fact.seq for fact in self._of(again)}
+        self._failures.forget(lambda key: key in seqs)
+        changed: dict[str, None] = {}
+        for fact in self._ledger.query(KIND, after=self._seen):
+            self._seen = fact.seq
+            if not self._names or fact.subject in self._names:
+                with self._lock:
+                    self._facts[fact.subject] = [*self._facts.get(fact.subject, []), fact][-_HISTORY:]
+                changed[fact.subject] = None
+        for move in self._ledger.query(MOVED, after=self._seen_moves):
+            self._seen_moves = move.seq
+            self._moved(move.subject, move.body["alias"], move.body["version"])
+        due = set(self._failures.due())
+        retried = [name for name in self._facts if any(fact.seq in due for fact in self._of(name))]
+        return tuple(changed | dict.fromkeys(retried))
+
+    def aspired(self, name: str) -> Aspired | None:
+        """The newest deployment that was not refused."""
+        for fact in reversed(self._of(name)):
+            if not self._failures.stands(fact.seq):
+                try:
+                    return self._read(fact)
+                except Exception as error:  # noqa: BLE001 - whatever the ledger holds, what serves goes on
+                    self._failures.add(fact.seq, error)
+        return None
+
+    def failed(self, aspired: Aspired, version: str, error: Exception) -> None:
+        """Refuse the deployment, as a whole."""
+        seq = aspired.deployment.seq
+        self._failures.add(seq, error)
+        self._culprits[seq] = version
+
+    def refusals(self, name: str) -> Refusals:
+        """Why the newest deployment is not served."""
+        newest = next(reversed(self._of(name)), None)
+        why = self._failures.why(newest.seq) if newest else ""
+        if newest is None or not why:
+            return Refusals(known=newest is not None)
+        culprit = self._culprits.get(newest.seq, "")
+        return Refusals(f"deployment {newest.seq}: {why}", {culprit: why} if culprit else {})
+
+    def _of(self, name: str) -> list[Fact]:
+        with self._lock:
+            return self._facts.get(name, [])
+
+    def _read(self, fact: Fact) -> Aspired:
+        deployment = Deployment.from_fact(fact)
+        versions = {deployment.models[reference] for reference in deployment.endpoint.models}
+        return Aspired(deployment, {version: Wanted(version, version, self._loader(version)) for version in versions})
+
+    def _loader(self, version: str) -> Callable[[], Model]:
+        return lambda: load_model(self._ledger, self._files, self._runtime, version)

@@ -1,0 +1,108 @@
+"""A deployment and its models, made ready to score: decoders compiled, a scorer for each model, slots filled."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from headrace.models.signature import Signature
+from headrace.serving.counters import EndpointCounters
+from headrace.serving.deployment import Deployment, contract
+from headrace.serving.lane import Terms
+from headrace.serving.log_writer import LogWriter
+from headrace.serving.outputs import check_default
+from headrace.serving.rendezvous import Live
+from headrace.serving.request import TableDecoder, projection
+from headrace.serving.scorer import Scorer
+from headrace.serving.tensors import Decoder, TensorDecoder
+from headrace.serving.versions import Model
+
+GRACE_S = 0.010
+"""An answer within the deadline and this counts as in time."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an endpoint scores: what outlives its deployments.
+
+    Attributes:
+        loop: The event loop.
+        log: Where its requests go; None when it keeps no log.
+        counters: Plain numbers about it.
+    """
+
+    loop: asyncio.AbstractEventLoop
+    log: LogWriter | None
+    counters: EndpointCounters
+
+
+def prepared(deployment: Deployment, models: Mapping[str, Model], place: Place) -> Live:
+    """What scores the endpoint's requests.
+
+    Args:
+        deployment: What is to be served.
+        models: Each model version (``late@3``) of the deployment, loaded.
+        place: Where.
+
+    Raises:
+        SignatureError: The models cannot share an endpoint.
+    """
+    endpoint = deployment.endpoint
+    order = list(dict.fromkeys(deployment.models[ref] for ref in endpoint.scoring))
+    signature = contract({name: models[name].signature for name in order})
+    check_default(signature, endpoint.default)
+    place.counters.limit_s = endpoint.deadline_s + GRACE_S
+    live = Live(
+        deployment=deployment,
+        signature=signature,
+        decoder=_decoder(signature, endpoint.event_time),
+        scorers=[_scorer(models[name], signature, place.loop, _terms(deployment, name)) for name in order],
+        schedule=[(order.index(deployment.models[p.model]), p.wait_s) for p in endpoint.schedule],
+        default=endpoint.default,
+        log=place.log,
+        wait_for_log=endpoint.log in {"durable", "power-safe"},
+        counters=place.counters,
+        loop=place.loop,
+    )
+    for reference in endpoint.standby:
+        name = deployment.models[reference]
+        if name not in order:
+            live.alone[name] = _standby(live, models[name], place)
+    return live
+
+
+def _standby(live: Live, model: Model, place: Place) -> Live:
+    """A version by itself; it may take other columns than the one that scores, so callers meet its own signature."""
+    endpoint = live.deployment.endpoint
+    terms = Terms(endpoint.batching, wait_s=endpoint.deadline_s, expire_s=endpoint.deadline_s)
+    return Live(
+        deployment=live.deployment,
+        signature=model.signature,
+        decoder=_decoder(model.signature, endpoint.event_time),
+        scorers=[_scorer(model, model.signature, place.loop, terms)],
+        schedule=[(0, endpoint.deadline_s)],
+        default={},
+        log=live.log,
+        wait_for_log=live.wait_for_log,
+        counters=live.counters,
+        loop=live.loop,
+    )
+
+
+def _scorer(model: Model, contract: Signature, loop: asyncio.AbstractEventLoop, terms: Terms) -> Scorer:
+    return Scorer(model, project=projection(contract, model.signature), post=loop.call_soon_threadsafe, terms=terms)
+
+
+def _terms(deployment: Deployment, version: str) -> Terms:
+    """A scheduled model's score is wanted by its time and useless after the deadline.
+
+    The others' are for the log: they may come late, and to keep few of them waiting costs no caller an answer.
+    """
+    endpoint = deployment.endpoint
+    waits = [p.wait_s for p in endpoint.schedule if deployment.models[p.model] == version]
+    if not waits:
+        return Terms(replace(endpoint.batching, max_queue_rows=endpoint.batching.max_batch_rows))
+    return Terms(endpoint.batching, wait_s=max(waits), expire_s=endpoint.deadline_s)
+
+
+def _decoder(signature: Signature, event_time: str) -> Decoder:
+    return TableDecoder(signature, event_time) if signature.kind == "table" else TensorDecoder(signature)
