@@ -7,16 +7,19 @@ import os
 import signal
 import sys
 from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headrace.assembly import open_platform
+from headrace.assembly import open_platform, project_home
 from headrace.errors import HeadraceError, MissingExtra, Unavailable
 from headrace.gateway.app import Gateway
+from headrace.gateway.control import ControlPort, Token
 from headrace.gateway.http import Server
 from headrace.gateway.vertex import vertex_routes
 from headrace.journey.platform import Platform
 from headrace.placement.gateway import checked_host
+from headrace.placement.tokens import control_token
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.keeper import Keeper
 from headrace.serving.ledger_source import LedgerSource
@@ -30,9 +33,24 @@ _SWITCH_S = 0.0002
 _COLLECT_EVERY = 20_000
 
 
-async def serve(
-    platform: Platform, names: Sequence[str], *, host: str, port: int, grpc_port: int | None = None
-) -> None:
+@dataclass(frozen=True)
+class Ports:
+    """Where it listens; 0 is a free port, None is none.
+
+    Attributes:
+        http: Scores.
+        grpc: The same.
+        control: Loads and unloads besides, for who has the token.
+        control_grpc: The same.
+    """
+
+    http: int
+    grpc: int | None = None
+    control: int | None = None
+    control_grpc: int | None = None
+
+
+async def serve(platform: Platform, names: Sequence[str], *, host: str, ports: Ports) -> None:
     """Serve until SIGTERM or SIGINT; then finish what was accepted, and flush the log."""
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
@@ -51,27 +69,42 @@ async def serve(
         names=names,
     )
     keeper = Keeper(plane, (source,), post=loop.call_soon_threadsafe)
-    server = Server(Gateway(plane, vertex=vertex_routes(os.environ)), loop)
-    try:
-        bound = await server.listen(host, port)
-    except OSError as error:
-        raise Unavailable(
-            "the gateway cannot listen", where=f"{host}:{port}", why=error.strerror or str(error), fix="--port 0"
-        ) from error
-    rpc = None if grpc_port is None else _rpc_server(plane)
-    if rpc is not None and grpc_port is not None:
-        sys.stdout.write(f"gateway listens for gRPC on {host}:{await rpc.listen(host, grpc_port)}\n")
+    servers, rpcs = await _listening(plane, keeper, platform, host=host, ports=ports)
     keeper.start()
-    sys.stdout.write(f"gateway listens on http://{host}:{bound}\n")
-    sys.stdout.flush()
     await stopped.wait()
     keeper.stop()
-    server.stop_accepting()
-    if rpc is not None:
+    for server in servers:
+        server.stop_accepting()
+    for rpc in rpcs:
         await rpc.close()
     await plane.close()
-    server.close()
+    for server in servers:
+        server.close()
     await asyncio.sleep(0)
+
+
+async def _listening(
+    plane: DataPlane, keeper: Keeper, platform: Platform, *, host: str, ports: Ports
+) -> tuple[list[Server], list["RpcServer"]]:
+    """Bind every port and say where; the scoring port's address comes last."""
+    loop = asyncio.get_running_loop()
+    gateway = Gateway(plane, vertex=vertex_routes(os.environ))
+    servers: list[Server] = [Server(gateway, loop)]
+    rpcs: list[RpcServer] = []
+    if ports.grpc is not None:
+        rpcs.append(_rpc_server(plane))
+        sys.stdout.write(f"gateway listens for gRPC on {host}:{await rpcs[0].listen(host, ports.grpc)}\n")
+    bound = await _bound(servers[0], host, ports.http)
+    token = None if ports.control is None and ports.control_grpc is None else _token(platform)
+    if ports.control is not None and token is not None:
+        servers.append(Server(ControlPort(gateway, keeper, token, loop), loop))
+        sys.stdout.write(f"control listens on http://{host}:{await _bound(servers[1], host, ports.control)}\n")
+    if ports.control_grpc is not None:
+        rpcs.append(_rpc_server(plane, keeper, token))
+        sys.stdout.write(f"control listens for gRPC on {host}:{await rpcs[-1].listen(host, ports.control_grpc)}\n")
+    sys.stdout.write(f"gateway listens on http://{host}:{bound}\n")
+    sys.stdout.flush()
+    return servers, rpcs
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -82,6 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--host", default=None)
     parser.add_argument("--port", type=int, default=None)
     parser.add_argument("--grpc-port", type=int, default=None, help="answer gRPC there as well; 0 for a free port")
+    parser.add_argument("--control-port", type=int, default=None, help="load and unload there, with the token")
+    parser.add_argument("--control-grpc-port", type=int, default=None, help="the same over gRPC")
     given = parser.parse_args(arguments)
     try:
         settings = load_settings(given.root.resolve(), {"host": given.host, "port": given.port})
@@ -91,7 +126,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         gc.set_threshold(_COLLECT_EVERY, 50, 100)
         platform = open_platform(settings)
         try:
-            _run(serve(platform, given.endpoint, host=settings.host, port=settings.port, grpc_port=given.grpc_port))
+            ports = Ports(settings.port, given.grpc_port, given.control_port, given.control_grpc_port)
+            _run(serve(platform, given.endpoint, host=settings.host, ports=ports))
         finally:
             platform.close()
     except HeadraceError as error:
@@ -100,12 +136,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _rpc_server(plane: DataPlane) -> "RpcServer":
+def _token(platform: Platform) -> Token:
+    return Token(control_token(project_home(platform.settings)))
+
+
+async def _bound(server: Server, host: str, port: int) -> int:
+    try:
+        return await server.listen(host, port)
+    except OSError as error:
+        raise Unavailable(
+            "the gateway cannot listen", where=f"{host}:{port}", why=error.strerror or str(error), fix="--port 0"
+        ) from error
+
+
+def _rpc_server(plane: DataPlane, keeper: Keeper | None = None, token: Token | None = None) -> "RpcServer":
     try:
         from headrace.gateway.rpc.server import RpcServer
     except ImportError as error:
         raise MissingExtra("gRPC is not installed", why=str(error), fix="pip install 'headrace[grpc]'") from error
-    return RpcServer(plane)
+    return RpcServer(plane, keeper, token)
 
 
 def _run(main_task: Coroutine[Any, Any, None]) -> None:

@@ -54,7 +54,7 @@ class Gateway:
 
     def __call__(self, request: Request, send: Send) -> None:
         """Answer one request; see ``http.Handler``."""
-        refusal = self._refusal(request)
+        refusal = self.refusal(request)
         if refusal is not None:
             send(refusal)
             return
@@ -80,7 +80,8 @@ class Gateway:
             _report()
             send(Response(500, encode({"error": "internal error"})))
 
-    def _refusal(self, request: Request) -> Response | None:
+    def refusal(self, request: Request) -> Response | None:
+        """The reply to a request from where none may come; None for the others."""
         host = request.headers.get(b"host", b"")
         if host not in self._known_hosts:
             if _host_name(host) not in self._hosts:

@@ -1,5 +1,6 @@
 """``inference.GRPCInferenceService`` over the data plane: what Triton's and KServe's clients call."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -8,6 +9,7 @@ import grpc
 from headrace import __version__
 from headrace.errors import HeadraceError, Unavailable, UsageError
 from headrace.gateway.answers import versions_of
+from headrace.gateway.control import check_parameters
 from headrace.gateway.oip_reply import wanted_outputs
 from headrace.gateway.oip_request import DATATYPES
 from headrace.gateway.rpc.calls import Call, at_once, parsed, score, unary
@@ -16,6 +18,7 @@ from headrace.gateway.rpc.tensors import parse_request, reply_to
 from headrace.gateway.triton import EXTENSIONS, configuration, index, statistics
 from headrace.models.signature import Column, Tensor
 from headrace.serving.dataplane import DataPlane
+from headrace.serving.keeper import Keeper
 from headrace.serving.rendezvous import Live
 
 SERVICE = "inference.GRPCInferenceService"
@@ -31,10 +34,11 @@ class InferenceService(grpc.GenericRpcHandler):  # type: ignore[misc]
 
     Args:
         plane: What scores; every call runs on its event loop.
+        keeper: Loads and unloads; None where nothing may be changed.
     """
 
-    def __init__(self, plane: DataPlane) -> None:
-        self._plane = plane
+    def __init__(self, plane: DataPlane, keeper: Keeper | None = None) -> None:
+        self._plane, self._keeper = plane, keeper
         reads = {
             "ServerLive": self._server_live,
             "ServerReady": self._server_ready,
@@ -45,7 +49,11 @@ class InferenceService(grpc.GenericRpcHandler):  # type: ignore[misc]
             "ModelStatistics": self._model_statistics,
             "RepositoryIndex": self._index,
         }
-        calls: dict[str, Call] = {name: at_once(read) for name, read in reads.items()} | {"ModelInfer": self._scored}
+        calls: dict[str, Call] = {name: at_once(read) for name, read in reads.items()} | {
+            "ModelInfer": self._scored,
+            "RepositoryModelLoad": self._load,
+            "RepositoryModelUnload": self._unload,
+        }
         self._handlers = {
             f"/{SERVICE}/{name}": unary(getattr(INFERENCE, f"{name}Request"), call) for name, call in calls.items()
         }
@@ -75,6 +83,21 @@ class InferenceService(grpc.GenericRpcHandler):  # type: ignore[misc]
             raise
         answer = await score(self._plane, live, given)
         return reply_to(request, answer, live.signature, wanted)
+
+    async def _load(self, request: Any) -> Any:
+        check_parameters("load", request.parameters)
+        await asyncio.wrap_future(self._changing().load(request.model_name))
+        return INFERENCE.RepositoryModelLoadResponse()
+
+    async def _unload(self, request: Any) -> Any:
+        check_parameters("unload", request.parameters)
+        await asyncio.wrap_future(self._changing().unload(request.model_name))
+        return INFERENCE.RepositoryModelUnloadResponse()
+
+    def _changing(self) -> Keeper:
+        if self._keeper is None:
+            raise UsageError("models are not loaded or unloaded on the scoring port", fix="use the control port")
+        return self._keeper
 
     def _find(self, name: str, version: str) -> Live:
         if not version:

@@ -65,6 +65,17 @@ message ModelStatistics {
   uint64 execution_count = 5; InferStatistics inference_stats = 6;
 }
 message ModelStatisticsResponse { repeated ModelStatistics model_stats = 1; }
+message ModelRepositoryParameter {
+  bool bool_param = 1; int64 int64_param = 2; string string_param = 3; bytes bytes_param = 4;
+}
+message RepositoryModelLoadRequest {
+  string repository_name = 1; string model_name = 2; map<string, ModelRepositoryParameter> parameters = 3;
+}
+message RepositoryModelLoadResponse { }
+message RepositoryModelUnloadRequest {
+  string repository_name = 1; string model_name = 2; map<string, ModelRepositoryParameter> parameters = 3;
+}
+message RepositoryModelUnloadResponse { }
 message RepositoryIndexRequest { string repository_name = 1; bool ready = 2; }
 message ModelIndex { string name = 1; string version = 2; string state = 3; string reason = 4; }
 message RepositoryIndexResponse { repeated ModelIndex models = 1; }

@@ -5,10 +5,13 @@ from typing import Any
 import grpc
 
 from headrace.errors import Unavailable
+from headrace.gateway.control import Token
 from headrace.gateway.http import BODY_LIMIT
+from headrace.gateway.rpc.guard import Guarded
 from headrace.gateway.rpc.inference import InferenceService
 from headrace.gateway.rpc.tfs import ServingServices
 from headrace.serving.dataplane import DataPlane
+from headrace.serving.keeper import Keeper
 
 _STREAMS = 1024
 _GRACE_S = 5.0
@@ -25,11 +28,14 @@ class RpcServer:
 
     Args:
         plane: What scores.
+        keeper: Loads and unloads; None where nothing may be changed.
+        token: Who may call; None for everybody.
     """
 
-    def __init__(self, plane: DataPlane) -> None:
+    def __init__(self, plane: DataPlane, keeper: Keeper | None = None, token: Token | None = None) -> None:
         self._server: Any = grpc.aio.server(options=_OPTIONS)
-        self._server.add_generic_rpc_handlers((InferenceService(plane), ServingServices(plane)))
+        services = (InferenceService(plane, keeper), ServingServices(plane))
+        self._server.add_generic_rpc_handlers(services if token is None else (Guarded(services, token),))
 
     async def listen(self, host: str, port: int) -> int:
         """Bind and accept; return the port (chosen by the system when ``port`` is 0).
