@@ -20,7 +20,9 @@ from headrace.gateway.vertex import vertex_routes
 from headrace.journey.platform import Platform
 from headrace.placement.gateway import checked_host
 from headrace.placement.tokens import control_token
+from headrace.serving.aspired import Source
 from headrace.serving.dataplane import DataPlane
+from headrace.serving.folder_source import FolderSource
 from headrace.serving.keeper import Keeper
 from headrace.serving.ledger_source import LedgerSource
 from headrace.settings import load_settings
@@ -50,7 +52,9 @@ class Ports:
     control_grpc: int | None = None
 
 
-async def serve(platform: Platform, names: Sequence[str], *, host: str, ports: Ports) -> None:
+async def serve(
+    platform: Platform, names: Sequence[str], *, host: str, ports: Ports, models: Path | None = None
+) -> None:
     """Serve until SIGTERM or SIGINT; then finish what was accepted, and flush the log."""
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
@@ -68,7 +72,11 @@ async def serve(platform: Platform, names: Sequence[str], *, host: str, ports: P
         moved=moved,
         names=names,
     )
-    keeper = Keeper(plane, (source,), post=loop.call_soon_threadsafe)
+    sources: list[Source] = [source]
+    if models is not None:
+        scratch = project_home(platform.settings) / "cache" / "models"
+        sources.append(FolderSource(models, runtime=platform.runtime, scratch=scratch, names=names))
+    keeper = Keeper(plane, sources, post=loop.call_soon_threadsafe)
     servers, rpcs = await _listening(plane, keeper, platform, host=host, ports=ports)
     keeper.start()
     await stopped.wait()
@@ -112,6 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m headrace.gateway", description="Serve deployed endpoints.")
     parser.add_argument("--root", type=Path, required=True, help="the project folder")
     parser.add_argument("--endpoint", action="append", default=[], help="only this one; may be repeated")
+    parser.add_argument("--models", type=Path, default=None, help="serve the models of this folder as well")
     parser.add_argument("--host", default=None)
     parser.add_argument("--port", type=int, default=None)
     parser.add_argument("--grpc-port", type=int, default=None, help="answer gRPC there as well; 0 for a free port")
@@ -127,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         platform = open_platform(settings)
         try:
             ports = Ports(settings.port, given.grpc_port, given.control_port, given.control_grpc_port)
-            _run(serve(platform, given.endpoint, host=settings.host, ports=ports))
+            _run(serve(platform, given.endpoint, host=settings.host, ports=ports, models=given.models))
         finally:
             platform.close()
     except HeadraceError as error:

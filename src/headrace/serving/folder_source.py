@@ -1,0 +1,182 @@
+"""A watched folder of models, ``NAME/1/``, ``NAME/2/``, …: of each model the newest version that works is served.
+
+A version is a folder with ``signature.json``, ``examples.json`` and one model file, as the registry keeps it; with a
+``manifest.json`` its digests are verified. What is loaded is a copy, so that what was checked is what scores.
+"""
+
+import hashlib
+import json
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+
+from headrace.errors import IntegrityError, Refused, SignatureError
+from headrace.models.artifact import write_files
+from headrace.models.formats import sniffed
+from headrace.models.reading import read_folder
+from headrace.models.registry import EXAMPLES, PROFILE, SIGNATURE
+from headrace.models.runtime import Runtime
+from headrace.models.signature import Signature
+from headrace.models.version import ModelVersion
+from headrace.refs import checked_name
+from headrace.serving.aspired import Aspired, Failures, Refusals, Wanted
+from headrace.serving.deployment import Deployment
+from headrace.serving.endpoint import Endpoint, Preference
+from headrace.serving.versions import Model, proven
+from headrace.storage.manifest import NAME as MANIFEST
+
+DEADLINE_S = 5.0
+_ABOUT = frozenset({SIGNATURE, EXAMPLES, PROFILE, MANIFEST, "trusted.json"})
+
+State = tuple[tuple[str, int, int, int], ...]
+"""Relative path, size and times of every file: what a copy in progress changes."""
+
+
+class FolderSource:
+    """Models of a folder; a ``Source``.
+
+    Args:
+        folder: What is watched.
+        runtime: The runtime for a model format.
+        scratch: Where copies of what is loaded are kept meanwhile.
+        names: Only these models; empty for all.
+        every_s: Seconds from one look to the next; what changed between two looks is not loaded yet.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        runtime: Callable[[str], Runtime],
+        scratch: Path,
+        names: Sequence[str] = (),
+        every_s: float = 1.0,
+    ) -> None:
+        self.every_s = every_s
+        self._folder, self._runtime, self._scratch, self._names = folder, runtime, scratch, frozenset(names)
+        self._lock = threading.Lock()
+        self._seen: Mapping[tuple[str, int], State] = {}
+        self._whole: Mapping[tuple[str, int], State] = {}
+        self._failures = Failures()
+
+    def poll(self, again: str = "") -> Collection[str]:
+        """Models with versions that came whole, changed or went, or are to be tried again."""
+        seen = self._look()
+        self._failures.forget(lambda key: isinstance(key, tuple) and key[0] == again)
+        due = {key[0] for key in self._failures.due() if isinstance(key, tuple)}
+        with self._lock:
+            # A version that serves stays as it was loaded; its files are looked at again once it was removed.
+            whole = {key: state for key, state in seen.items() if self._seen.get(key) == state}
+            changed = {key[0] for key in whole.keys() | self._whole.keys() if whole.get(key) != self._whole.get(key)}
+            self._seen, self._whole = seen, whole
+        return sorted(changed | due)
+
+    def aspired(self, name: str) -> Aspired | None:
+        """The newest version that came whole and was not refused."""
+        for number, state in self._versions(name):
+            if not self._failures.stands((name, number, state)):
+                version = f"{name}@{number}"
+                endpoint = Endpoint(name, (Preference(version, DEADLINE_S),), DEADLINE_S)
+                wanted = self._wanted(name, number, state)
+                return Aspired(Deployment(endpoint, {version: version}, who="model folder"), {version: wanted})
+        return None
+
+    def failed(self, aspired: Aspired, version: str, error: Exception) -> None:  # noqa: ARG002 - the port's
+        """Refuse the version until its files change."""
+        (tried,) = aspired.wanted.values()
+        name, number = aspired.deployment.endpoint.name, int(tried.name.rpartition("@")[2])
+        state = dict(self._versions(name)).get(number)
+        self._failures.add((name, number, state), error)
+
+    def refusals(self, name: str) -> Refusals:
+        """Why newer versions than the one that serves are not served."""
+        versions = self._versions(name)
+        why = {f"{name}@{number}": self._failures.why((name, number, state)) for number, state in versions}
+        found = {version: said for version, said in why.items() if said}
+        newest = next(iter(why), "")
+        known = bool(versions) or any(key[0] == name for key in self._seen)
+        return Refusals(f"{newest}: {found[newest]}" if newest in found else "", found, known)
+
+    def _versions(self, name: str) -> list[tuple[int, State]]:
+        with self._lock:
+            return sorted(((key[1], state) for key, state in self._whole.items() if key[0] == name), reverse=True)
+
+    def _look(self) -> dict[tuple[str, int], State]:
+        found = {}
+        for model in sorted(self._folder.iterdir()) if self._folder.is_dir() else ():
+            if model.is_symlink() or not model.is_dir() or (self._names and model.name not in self._names):
+                continue
+            for version in model.iterdir():
+                if version.name.isdigit() and not version.name.startswith("0") and not version.is_symlink():
+                    found[checked_name(model.name, of="model"), int(version.name)] = _state(version)
+        return found
+
+    def _wanted(self, name: str, number: int, state: State) -> Wanted:
+        version = f"{name}@{number}"
+        key = f"{self._folder}/{version}/{hashlib.sha256(repr(state).encode()).hexdigest()}"
+        copy = self._scratch / hashlib.sha256(key.encode()).hexdigest()
+        return Wanted(
+            version, key, lambda: self._load(name, number, copy), lambda: shutil.rmtree(copy, ignore_errors=True)
+        )
+
+    def _load(self, name: str, number: int, copy: Path) -> Model:
+        where = self._folder / name / str(number)
+        version, files = read_version(name, number, read_folder(where), where)
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self._scratch) as half:
+            write_files(files, Path(half))
+            shutil.rmtree(copy, ignore_errors=True)
+            shutil.copytree(half, copy)
+        return proven(version, copy, self._runtime)
+
+
+def read_version(
+    name: str, number: int, files: Mapping[str, bytes], where: Path
+) -> tuple[ModelVersion, dict[str, bytes]]:
+    """A version from the files of its folder, and the files as a runtime wants them.
+
+    Raises:
+        IntegrityError: A file is not what the manifest says.
+        Refused: There is no signature, no example, or not one model file of a known format.
+        SignatureError: The signature cannot be read.
+    """
+    _check_manifest(files, where)
+    missing = [needed for needed in (SIGNATURE, EXAMPLES) if needed not in files]
+    if missing:
+        raise Refused(f"a version without {missing[0]}", where=str(where), fix="copy what the registry keeps")
+    models = [path for path in files if path not in _ABOUT]
+    if len(models) != 1:
+        raise Refused("a version is one model file", where=str(where), why=f"here are {len(models)}")
+    format_ = sniffed(files[models[0]])
+    try:
+        signature = Signature.from_json(json.loads(files[SIGNATURE]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise SignatureError("the signature cannot be read", where=str(where / SIGNATURE), why=str(error)) from error
+    kept = {path: content for path, content in files.items() if path in _ABOUT}
+    return ModelVersion(name, number, "", signature, format_), {**kept, f"model.{format_}": files[models[0]]}
+
+
+def _check_manifest(files: Mapping[str, bytes], where: Path) -> None:
+    if MANIFEST not in files:
+        return
+    try:
+        due = dict(json.loads(files[MANIFEST])["files"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise IntegrityError("the manifest cannot be read", where=str(where / MANIFEST), why=str(error)) from error
+    found = {path: hashlib.sha256(content).hexdigest() for path, content in files.items() if path != MANIFEST}
+    wrong = sorted(path for path in due.keys() | found.keys() if due.get(path) != found.get(path))
+    if wrong:
+        raise IntegrityError("a file is not what the manifest says", where=str(where / wrong[0]))
+
+
+def _state(folder: Path) -> State:
+    found = []
+    for path in sorted(folder.rglob("*")):
+        try:
+            about = path.lstat()
+        except OSError:  # it went while we looked: the next look sees that
+            continue
+        found.append((path.relative_to(folder).as_posix(), about.st_size, about.st_mtime_ns, about.st_ctime_ns))
+    return tuple(found)

@@ -1,0 +1,93 @@
+import shutil
+import time
+
+import pytest
+from served import Gated
+from wine_project import ROW, WineProject
+
+from headrace.models.registry import fetch
+from headrace.serving.folder_source import FolderSource
+from headrace.serving.keeper import Keeper
+
+
+@pytest.fixture
+def project(tmp_path):
+    opened = WineProject(tmp_path)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "models/wine").mkdir(parents=True)
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def gate(project, folder, tmp_path):
+    found = Gated(tmp_path / "stream", ())
+    source = FolderSource(folder, runtime=project.platform.runtime, scratch=tmp_path / "scratch", every_s=0.02)
+    found.keeper = Keeper(found.plane, [source], post=found.loop.call_soon_threadsafe)
+    found.keeper.start()
+    yield found
+    found.keeper.stop()
+    found.close()
+
+
+def put(project, folder, number, bias, *, claimed=0.0):
+    version = project.register(bias, claimed=claimed)
+    target = folder / "wine" / str(number)
+    shutil.copytree(fetch(project.platform.files(), version), target)
+    return target
+
+
+def until(holds):
+    end = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def winner(gate):
+    return gate.client.predict("wine", rows=[ROW]).winner if gate.client.ready() else ""
+
+
+def test_newer_versions_are_followed_and_removed_ones_unloaded(project, folder, gate, tmp_path):
+    put(project, folder, 1, 0.5)
+    until(lambda: winner(gate) == "wine@1")
+    two = put(project, folder, 2, 1.5)
+    until(lambda: winner(gate) == "wine@2")
+    until(lambda: gate.keeper.loaded == ["wine@2"])
+    shutil.rmtree(two)
+    until(lambda: winner(gate) == "wine@1")
+    shutil.rmtree(folder / "wine")
+    until(lambda: gate.plane.names == () and gate.keeper.loaded == [])
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+@pytest.mark.parametrize("broken", ["truncated", "flipped", "parity", "linked", "bare"])
+def test_a_broken_version_never_displaces_a_good_one_and_is_tried_when_it_changes(project, folder, gate, broken):
+    put(project, folder, 1, 0.5)
+    until(lambda: winner(gate) == "wine@1")
+    bad = put(project, folder.parent / "elsewhere", 2, 1.5, claimed=1.0 if broken == "parity" else 0.0)
+    model = bad / "model.onnx"
+    model.chmod(0o600)
+    content = model.read_bytes()
+    if broken == "truncated":
+        model.write_bytes(content[: len(content) // 2])
+    elif broken == "flipped":
+        model.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+    elif broken == "linked":
+        model.rename(folder.parent / "outside.onnx")
+        model.symlink_to(folder.parent / "outside.onnx")
+    elif broken == "bare":
+        (bad / "signature.json").unlink()
+        (bad / "manifest.json").unlink()
+    bad.rename(folder / "wine/2")
+    until(lambda: gate.plane.status("wine").refused)
+    assert gate.plane.status("wine").versions["wine@2"].state == "failed"
+    assert winner(gate) == "wine@1"
+    shutil.rmtree(folder / "wine/2")
+    put(project, folder, 2, 2.5)
+    until(lambda: winner(gate) == "wine@2")
+    assert gate.plane.status("wine").refused == ""
