@@ -15,6 +15,7 @@ from sklearn.linear_model import LinearRegression
 from headrace.assembly import open_platform
 from headrace.cli import cli
 from headrace.models.registry import find
+from headrace.models.signature import Tensor
 from headrace.serving.versions import load_model
 from headrace.settings import Settings
 
@@ -49,13 +50,14 @@ def headrace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "headrace.toml").touch()
 
-    def call(content, answers, *more, signature=SIGNATURE):
+    def call(content, answers, *more, signature=SIGNATURE, example=None):
         (tmp_path / "a.pkl").write_bytes(content)  # the name decides nothing
         columns = {"a": ROWS[:, 0].tolist(), "b": ROWS[:, 1].tolist()}
-        example = {"columns": columns, "outputs": {"total": np.asarray(answers).tolist()}}
+        example = example or {"columns": columns, "outputs": {"total": np.asarray(answers).tolist()}}
         (tmp_path / "example.json").write_text(json.dumps(example))
         asked = ["--name", "sum", "--licence", "CC0-1.0", "--example", "example.json", *more]
-        return CliRunner().invoke(cli, ["models", "import", "a.pkl", "--signature", json.dumps(signature), *asked])
+        stated = [] if signature is None else ["--signature", json.dumps(signature)]
+        return CliRunner().invoke(cli, ["models", "import", "a.pkl", *stated, *asked])
 
     return call
 
@@ -100,3 +102,20 @@ def test_types_are_trusted_by_name_only(headrace):
     content, answers = _trained("trees")
     assert f"--trust {TREE}" in _refusal(headrace(content, answers))
     assert headrace(content, answers, "--trust", TREE).exception is None
+
+
+def test_what_a_model_declares_need_not_be_said(headrace, tmp_path):
+    content, answers = _trained("onnx")
+    example = {"tensors": {"numbers": ROWS.tolist()}, "outputs": {"total": np.asarray(answers).tolist()}}
+    done = headrace(content, answers, signature=None, example=example)
+    assert done.exception is None, done.output
+    platform = open_platform(Settings(root=tmp_path))
+    assert find(platform.ledger(), "sum").signature.tensors == (Tensor("numbers", "float32", (-1, 2)),)
+    platform.close()
+
+
+def test_where_a_format_declares_nothing_a_signature_is_asked_for(headrace):
+    content, answers = _trained("xgboost")
+    assert "--signature" in _refusal(headrace(content, answers, signature=None))
+    content, answers = _trained("onnx")
+    assert "no signature 'other'" in _refusal(headrace(content, answers, "--signature-name", "other", signature=None))

@@ -11,6 +11,7 @@ from headrace.cli.predictions import predict
 from headrace.errors import UsageError
 
 if TYPE_CHECKING:
+    from headrace.models.signature import Signature
     from headrace.models.version import ModelVersion
     from headrace.storage.ledger import Ledger
 
@@ -99,30 +100,44 @@ def compare(out: Output, first: str, second: str) -> None:
 @command.command("import")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--name", required=True, help="What the model is called from now on.")
-@click.option("--signature", required=True, help="JSON, or a file of it: kind, inputs, outputs, as in `show --json`.")
+@click.option("--signature", help="JSON, or a file of it: kind, inputs, outputs; by default what the model declares.")
+@click.option("--signature-name", default="", help="Which of the signatures that the model declares.")
 @click.option("--example", required=True, help="JSON, or a file of it: columns (or tensors) of rows, and outputs.")
 @click.option("--licence", required=True, help="Of the training data, such as CC0-1.0.")
 @click.option("--trust", multiple=True, help="For skops: a type to trust besides the harmless ones; may be repeated.")
 @options
 def import_(  # noqa: PLR0913 - one parameter for each option
-    out: Output, path: Path, *, name: str, signature: str, example: str, licence: str, trust: tuple[str, ...]
+    out: Output,
+    path: Path,
+    *,
+    name: str,
+    signature: str | None,
+    signature_name: str,
+    example: str,
+    licence: str,
+    trust: tuple[str, ...],
 ) -> None:
-    """Register a model trained elsewhere (ONNX, XGBoost, LightGBM, skops) once it answers the example alike."""
+    """Register a model trained elsewhere, a file or a folder, once it answers the example alike."""
     from headrace.assembly import open_platform
     from headrace.journey.imports import Import, imported
-    from headrace.models.signature import Signature
 
-    try:
-        stated = Signature.from_json(_json(signature, "--signature"))
-    except (KeyError, TypeError, ValueError) as error:
-        raise UsageError(
-            "--signature is no signature", why=repr(error), fix="headrace models show MODEL --json"
-        ) from None
-    asked = Import(name, stated, _json(example, "--example"), licence, trust)
+    stated = None if signature is None else _signature(signature)
+    asked = Import(name, stated, _json(example, "--example"), licence, trust, signature_name)
     platform = open_platform()
     version = imported(platform.stores(), platform.runtime, path, asked)
     said = f"{version} registered: {version.format}, {version.report['parity']['rows']} rows answered alike"
     out.result(version.to_json(), [said])
+
+
+def _signature(text: str) -> "Signature":
+    from headrace.models.signature import Signature
+
+    try:
+        return Signature.from_json(_json(text, "--signature"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(
+            "--signature is no signature", why=repr(error), fix="headrace models show MODEL --json"
+        ) from None
 
 
 def _json(text: str, option: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from headrace.errors import HeadraceError, IntegrityError, RunFailed, SignatureError
 from headrace.models.runtime import Runtime
-from headrace.models.signature import Column, Signature
+from headrace.models.signature import Column, Signature, Tensor
 
 SUM = Signature("table", (Column("a", "float64"), Column("b", "float64", nullable=True)), (Column("total", "float32"),))
 """The signature of the model under test: ``total`` = a + 2 b, one float32 a row."""
@@ -28,9 +28,13 @@ class RuntimeSuite:
 
     Attributes:
         names_outputs: Whether the format itself says what outputs are called.
+        declares: Whether the format itself says what a model takes and gives.
+        shows_a_cut: Whether half a file is never a whole one, as half a program may be.
     """
 
     names_outputs = True
+    declares = False
+    shows_a_cut = True
 
     @pytest.fixture
     def runtime(self) -> Runtime:
@@ -47,6 +51,11 @@ class RuntimeSuite:
         """What the model answers rows, [rows, 2] to [rows]; a model that cannot be a sum says so here."""
         return lambda rows: rows[:, 0] + 2 * rows[:, 1]
 
+    @pytest.fixture
+    def tensors(self) -> Signature:
+        """A signature of tensors that the same model fits: its inputs have the columns of ``SUM`` in order."""
+        return Signature("tensor", (Tensor("numbers", "float32", (-1, 2)),), (Tensor("total", "float32", (-1,)),))
+
     def test_a_batch_is_scored_row_by_row(self, runtime: Runtime, folder: Path, due: Due) -> None:
         """One value a row, by name, whatever the number of rows."""
         model = runtime.load(folder, SUM)
@@ -55,6 +64,30 @@ class RuntimeSuite:
             assert total.shape == (count,)
             np.testing.assert_allclose(total, due(_ROWS[:count]), rtol=1e-6)
         model.close()
+
+    def test_tensors_are_scored_by_name(self, runtime: Runtime, folder: Path, tensors: Signature, due: Due) -> None:
+        """One array an input in, one an output out, of the signature's type and extents."""
+        model = runtime.load(folder, tensors)
+        (output,) = tensors.outputs
+        for count in (1, 3):
+            total = model.score(_parted(_ROWS[:count], tensors))[output.name]
+            assert total.dtype == np.float32
+            assert total.shape == (count, *_extents(output)[1:])
+            np.testing.assert_allclose(total.reshape(count), due(_ROWS[:count]), rtol=1e-6)
+        model.close()
+
+    def test_what_is_declared_can_be_served(self, runtime: Runtime, folder: Path) -> None:
+        """A signature that loads and scores; None where the format says nothing, an error for a name it lacks."""
+        signature = runtime.declared(folder)
+        assert (signature is not None) == self.declares
+        if signature is None:
+            return
+        model = runtime.load(folder, signature)
+        rows = {t.name: np.zeros([max(n, 1) for n in t.shape], t.dtype) for t in signature.tensors}
+        assert set(model.score(rows)) == {output.name for output in signature.outputs}
+        model.close()
+        with pytest.raises(SignatureError, match="no_such_name"):
+            runtime.declared(folder, "no_such_name")
 
     def test_null_travels_as_nan(self, runtime: Runtime, folder: Path, due: Due) -> None:
         """The model sees it; what it makes of it is its own."""
@@ -108,7 +141,8 @@ class RuntimeSuite:
         """Each file truncated, empty, foreign or missing, the others whole: never a crash, never a model."""
         for path in (path for path in folder.rglob("*") if path.is_file()):
             content = path.read_bytes()
-            for number, broken in enumerate((content[: len(content) // 2], b"", b"not a model at all", None)):
+            half = content[: len(content) // 2] if self.shows_a_cut else b"("
+            for number, broken in enumerate((half, b"", b"not a model at all", None)):
                 copy = tmp_path / f"{number}-{path.name}"
                 shutil.copytree(folder, copy)
                 changed = copy / path.relative_to(folder)
@@ -120,3 +154,18 @@ class RuntimeSuite:
         (tmp_path / "empty").mkdir()
         with pytest.raises(IntegrityError):
             runtime.load(tmp_path / "empty", SUM)
+
+
+def _parted(rows: NDArray[np.float32], signature: Signature) -> dict[str, NDArray[np.float32]]:
+    """Columns of rows as the tensors of a signature, in order."""
+    parts, at = {}, 0
+    for tensor in signature.tensors:
+        width = tensor.shape[1] if len(tensor.shape) > 1 else 1
+        parts[tensor.name] = rows[:, at : at + width].reshape(len(rows), *tensor.shape[1:])
+        at += width
+    return parts
+
+
+def _extents(field: Column | Tensor) -> tuple[int, ...]:
+    assert isinstance(field, Tensor)
+    return field.shape

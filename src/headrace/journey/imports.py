@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headrace.errors import RegistrationRefused, SignatureError
+from headrace.errors import RegistrationRefused, SignatureError, UsageError
 from headrace.models.artifact import Artifact
 from headrace.models.formats import recognised
 from headrace.models.registry import EXAMPLES, Registration, register
 from headrace.models.runtime import Runtime
-from headrace.models.scoring import loaded
+from headrace.models.scoring import loaded, unpacked
 from headrace.models.signature import Signature
 from headrace.models.version import ModelVersion
 from headrace.serving.versions import TOLERANCE, compare
@@ -26,18 +26,20 @@ class Import:
 
     Attributes:
         name: The model.
-        signature: What it takes and gives.
+        signature: What it takes and gives; None for what the model itself declares.
         examples: ``{"columns" or "tensors": {name: cells}, "outputs": {name: cells}, "tolerance": absolute}``: rows
             with what the model answered where it was trained.
         licence: Of the training data.
         trusted: For skops: names of types to trust besides the harmless ones.
+        signature_name: Which of the signatures that the model declares; empty for its default.
     """
 
     name: str
-    signature: Signature
+    signature: Signature | None
     examples: Mapping[str, Any]
     licence: str
     trusted: Sequence[str] = ()
+    signature_name: str = ""
 
 
 def imported(stores: Stores, runtime: Callable[[str], Runtime], path: Path, asked: Import) -> ModelVersion:
@@ -53,33 +55,46 @@ def imported(stores: Stores, runtime: Callable[[str], Runtime], path: Path, aske
         Refused: It is or holds a link, is of no known format, or holds types that are not trusted.
         RegistrationRefused: The examples lack an answer or a column, or the licence is missing.
         ParityFailed: The model answers an example otherwise.
-        SignatureError: The model does not fit the signature.
+        SignatureError: The model does not fit the signature, or declares none of that name.
+        UsageError: No signature is said, and the model declares none.
     """
     format_, files = recognised(path)
     files[EXAMPLES] = json.dumps(dict(asked.examples), sort_keys=True).encode()
     if asked.trusted:
         files[TRUSTED_FILE] = json.dumps(sorted(set(asked.trusted))).encode()
-    inputs, outputs = (tuple(f.name for f in fields) for fields in (asked.signature.inputs, asked.signature.outputs))
+    engine = runtime(format_)
+    signature = asked.signature or _declared(engine, files, asked)
+    inputs, outputs = (tuple(f.name for f in fields) for fields in (signature.inputs, signature.outputs))
     artifact = Artifact(format_, files, inputs, outputs)
-    rows = _proven(runtime(format_), artifact, asked)
+    rows = _proven(engine, artifact, ModelVersion(asked.name, 0, "", signature, format_), asked.examples)
     tolerance = float(asked.examples.get("tolerance", TOLERANCE))
-    report = {"parity": {"rows": rows, "tolerance": tolerance}, "imported": {"file": path.name}}
+    report = {"parity": {"rows": rows, "tolerance": tolerance}, "imported": {"file": path.resolve().name}}
     artifact = Artifact(format_, files, inputs, outputs, report)
-    return register(stores, artifact, Registration(asked.name, None, asked.licence, signature=asked.signature))
+    return register(stores, artifact, Registration(asked.name, None, asked.licence, signature=signature))
 
 
-def _proven(runtime: Runtime, artifact: Artifact, asked: Import) -> int:
+def _declared(runtime: Runtime, files: Mapping[str, bytes], asked: Import) -> Signature:
+    with unpacked(files) as folder:
+        signature = runtime.declared(folder, asked.signature_name)
+    if signature is None:
+        raise UsageError(
+            f"a model of format {runtime.format} does not say what it takes and gives",
+            fix="--signature signature.json, as headrace models show MODEL --json prints one",
+        )
+    return signature
+
+
+def _proven(runtime: Runtime, artifact: Artifact, version: ModelVersion, examples: Mapping[str, Any]) -> int:
     """Load the artifact and compare its answers; return how many rows were compared."""
-    missing = sorted(set(artifact.outputs) - set(asked.examples.get("outputs", ())))
+    missing = sorted(set(artifact.outputs) - set(examples.get("outputs", ())))
     if missing:
         raise RegistrationRefused(
             f"the examples lack what the model answered as {', '.join(missing)}",
             why="without it nothing shows that the imported model is the trained one",
             fix='{"columns": {"a": [1.0]}, "outputs": {"y": [0.5]}}',
         )
-    version = ModelVersion(asked.name, 0, "", asked.signature, artifact.format)
-    with loaded(runtime, artifact, asked.signature) as model:
+    with loaded(runtime, artifact, version.signature) as model:
         try:
-            return compare(asked.name, model, version, asked.examples)
+            return compare(version.name, model, version, examples)
         except (KeyError, TypeError, AttributeError, SignatureError) as error:
             raise RegistrationRefused("the examples do not fit the signature", why=str(error)) from error

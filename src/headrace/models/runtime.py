@@ -35,6 +35,18 @@ class Runtime(Protocol):
     def load(self, folder: Path, signature: Signature) -> Loaded:
         """Load the model whose files are in ``folder`` (digests already verified)."""
 
+    def declared(self, folder: Path, name: str = "") -> Signature | None:
+        """What the model in ``folder`` itself says that it takes and gives; None when its format does not say.
+
+        Args:
+            folder: The model's files.
+            name: Which of the signatures that it has; empty for the one it serves unasked.
+
+        Raises:
+            IntegrityError: A file is missing or not of the format.
+            SignatureError: It has no signature of that name, or one that cannot be served as it is.
+        """
+
 
 def numeric(signature: Signature) -> tuple[str, ...]:
     """Names of the columns that go into the float matrix, in signature order."""

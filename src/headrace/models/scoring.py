@@ -1,7 +1,7 @@
 """Score tables with an artifact: its files in a folder, a runtime, named columns in, named outputs out."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,13 +21,20 @@ if TYPE_CHECKING:
 @contextmanager
 def loaded(runtime: Runtime, artifact: Artifact, signature: Signature) -> Iterator[Loaded]:
     """The artifact in memory, for the length of a ``with`` block."""
-    with tempfile.TemporaryDirectory() as folder:
-        write_files(artifact.files, Path(folder))
-        model = runtime.load(Path(folder), signature)
+    with unpacked(artifact.files) as folder:
+        model = runtime.load(folder, signature)
         try:
             yield model
         finally:
             model.close()
+
+
+@contextmanager
+def unpacked(files: Mapping[str, bytes]) -> Iterator[Path]:
+    """An artifact's files in a folder, for the length of a ``with`` block."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_files(files, Path(folder))
+        yield Path(folder)
 
 
 def batch_of(frame: "nw.DataFrame[Any]", signature: Signature) -> Batch:

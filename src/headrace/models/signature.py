@@ -54,11 +54,13 @@ class Signature:
         kind: ``table``: named columns only, in any order. ``tensor``: tensors only.
         inputs: Columns (table) or tensors (tensor).
         outputs: What a score holds, per row.
+        name: Which of the model's own signatures this is; empty for the only one, or the one it serves unasked.
     """
 
     kind: Literal["table", "tensor"]
     inputs: tuple[Column, ...] | tuple[Tensor, ...]
     outputs: tuple[Column, ...] | tuple[Tensor, ...]
+    name: str = ""
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -72,18 +74,19 @@ class Signature:
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values, for the ledger and for metadata replies."""
-        return {
+        fields = {
             "kind": self.kind,
             "inputs": [_field_json(c) for c in self.inputs],
             "outputs": [_field_json(c) for c in self.outputs],
         }
+        return fields | {"name": self.name} if self.name else fields
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Signature":
         """Back from ``to_json``."""
         inputs: Any = tuple(_field_of(c) for c in data["inputs"])
         outputs: Any = tuple(_field_of(c) for c in data["outputs"])
-        return cls(data["kind"], inputs, outputs)
+        return cls(data["kind"], inputs, outputs, data.get("name", ""))
 
 
 def is_null(value: object) -> bool:

@@ -37,9 +37,9 @@ class Frame(msgspec.Struct, array_like=True):
     """A message.
 
     Attributes:
-        kind: ``load``, ``ready``, ``score``, ``scored`` or ``failed``.
+        kind: ``load``, ``declare``, ``ready``, ``score``, ``scored`` or ``failed``.
         arrays: A batch, or its outputs.
-        said: An error as its four parts and code; or the signature to load with.
+        said: An error as its four parts and code; the signature to load with, or that was declared, or its name.
     """
 
     kind: str

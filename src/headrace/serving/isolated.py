@@ -65,10 +65,12 @@ class IsolatedRuntime:
         loader: ``module:function``, called in the worker with the model's folder and signature; returns what scores
             (``worker.Score``).
         limits: For each model.
+        declares: ``module:function``, called in a worker with a model's folder and the name of one of its signatures
+            (``worker.Declare``); empty where the format does not say what a model takes.
     """
 
-    def __init__(self, format: str, loader: str, limits: Limits) -> None:  # noqa: A002 - the port calls it so
-        self.format, self._loader, self._limits = format, loader, limits
+    def __init__(self, format: str, loader: str, limits: Limits, declares: str = "") -> None:  # noqa: A002 - the port's word
+        self.format, self._loader, self._limits, self._declares = format, loader, limits, declares
 
     def load(self, folder: Path, signature: Signature) -> "IsolatedModel":
         """Start a worker that holds the model.
@@ -80,6 +82,25 @@ class IsolatedRuntime:
             RunFailed: The worker died while loading.
         """
         return IsolatedModel(Recipe(self._loader, folder, signature), self._limits)
+
+    def declared(self, folder: Path, name: str = "") -> Signature | None:
+        """Ask a worker that ends afterwards; see ``Runtime.declared``.
+
+        Raises:
+            IntegrityError: A file is missing or not of the format.
+            SignatureError: It has no signature of that name, or one that cannot be served as it is.
+            Refused: The files hold what is not trusted.
+            RunFailed: The worker died while it looked.
+        """
+        if not self._declares:
+            return None
+        worker = _born(self._declares, folder, self._limits)
+        try:
+            said = worker.first(Frame("declare", said={"name": name}), self._limits.load_s, folder)
+        finally:
+            worker.ended(EOFError())
+            worker.channel.close()
+        return Signature.from_json(said)
 
 
 @dataclass(frozen=True)
@@ -231,12 +252,22 @@ class _Worker:
             raise _RaisedThere(str(answer.said.get("what")) + _because(answer.said))
         return unpacked(answer.arrays)
 
-    def load(self, signature: Signature, within_s: float) -> None:
+    def first(self, asked: Frame, within_s: float, folder: Path) -> dict[str, Any]:
+        """What it says to its first message.
+
+        Raises:
+            HeadraceError: What the model's code raised there, or how the worker died.
+        """
         deadline = time.monotonic() + within_s
-        self.channel.send(Frame("load", said=signature.to_json()), deadline)
-        answer = self.channel.receive(deadline)
+        try:
+            self.channel.send(asked, deadline)
+            answer = self.channel.receive(deadline)
+        except (OSError, EOFError, ValueError) as error:
+            why = self.ended(error)
+            raise RunFailed("the model's worker died while loading", where=str(folder), why=why) from error
         if answer.kind != "ready":
             raise _error_of(answer.said)
+        return answer.said
 
     def ended(self, error: Exception) -> str:
         """Kill it and say what it died of, seen from the error that its server met."""
@@ -263,34 +294,32 @@ def _started(recipe: Recipe, limits: Limits) -> _Worker:
     Raises:
         HeadraceError: What the loader raised, or how the worker died.
     """
+    worker = _born(recipe.loader, recipe.folder, limits)
+    try:
+        worker.first(Frame("load", said=recipe.signature.to_json()), limits.load_s, recipe.folder)
+    except HeadraceError:
+        worker.ended(EOFError())
+        worker.channel.close()
+        raise
+    return worker
+
+
+def _born(function: str, folder: Path, limits: Limits) -> _Worker:
+    """A worker that waits for its first message, to call ``function`` upon it."""
     ours, its = socket.socketpair()
+    program = (
+        f"import sys; sys.path[:] = {sys.path!r}; from headrace.serving.worker import work; "
+        f"work({its.fileno()}, {limits.memory_bytes}, {function!r}, {str(folder)!r})"
+    )
     with its:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and program
-            [sys.executable, "-c", _program(its.fileno(), recipe, limits)],
+            [sys.executable, "-c", program],
             stdin=subprocess.DEVNULL,
             stdout=2,  # a model that prints does not write into what the server prints
             pass_fds=(its.fileno(),),
             env=_environment(),
         )
-    worker = _Worker(process, Channel(ours), limits.memory_bytes)
-    try:
-        worker.load(recipe.signature, limits.load_s)
-    except HeadraceError:
-        worker.ended(EOFError())
-        worker.channel.close()
-        raise
-    except (OSError, EOFError, ValueError) as error:
-        why = worker.ended(error)
-        worker.channel.close()
-        raise RunFailed("the model's worker died while loading", where=str(recipe.folder), why=why) from error
-    return worker
-
-
-def _program(connection: int, recipe: Recipe, limits: Limits) -> str:
-    return (
-        f"import sys; sys.path[:] = {sys.path!r}; from headrace.serving.worker import work; "
-        f"work({connection}, {limits.memory_bytes}, {recipe.loader!r}, {str(recipe.folder)!r})"
-    )
+    return _Worker(process, Channel(ours), limits.memory_bytes)
 
 
 def _environment() -> dict[str, str]:

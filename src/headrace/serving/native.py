@@ -49,6 +49,9 @@ class NativeRuntime:
             raise IntegrityError("the model cannot be loaded", where=str(folder), why=_first_line(error)) from error
         return NativeModel(score)
 
+    def declared(self, folder: Path, name: str = "") -> None:
+        """None: boosters do not say what their answer is called; see ``Runtime.declared``."""
+
 
 class NativeModel:
     """A model of this process; see ``models.runtime.Loaded``.

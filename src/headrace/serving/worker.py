@@ -24,17 +24,21 @@ from headrace.serving.frames import Channel, Frame, packed, unpacked
 Score = Callable[[Batch], Mapping[str, Any]]
 """A loaded model inside its worker: a batch in, arrays by output name out."""
 
+Declare = Callable[[Path, str], Signature]
+"""Takes a model's folder and the name of one of its signatures, empty for its default; gives that signature."""
+
 OUT_OF_MEMORY = 77
 """Exit code of a worker that met its memory limit."""
 
 
-def work(connection: int, memory_bytes: int, loader: str, folder: str) -> None:
-    """Load a model and score until the connection closes.
+def work(connection: int, memory_bytes: int, function: str, folder: str) -> None:
+    """Load a model and score until the connection closes; or say what it declares.
 
     Args:
         connection: File descriptor of the socket to the server.
         memory_bytes: How much private memory this process may take.
-        loader: ``module:function`` that takes a folder and a signature and returns what scores.
+        function: ``module:function`` that takes a folder and a signature and returns what scores (``Score``), or that
+            takes a folder and a name and returns a signature (``Declare``), as the first message asks.
         folder: The model's files.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to handle; it ends us
@@ -43,7 +47,7 @@ def work(connection: int, memory_bytes: int, loader: str, folder: str) -> None:
     waiting: queue.SimpleQueue[Frame] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(channel, waiting), daemon=True).start()
     try:
-        score = _load(channel, waiting.get(), loader, Path(folder))
+        score = _first(channel, waiting.get(), function, Path(folder))
         while score is not None:
             channel.send(_scored(score, waiting.get()))
     except MemoryError:
@@ -68,16 +72,23 @@ def _read(channel: Channel, waiting: "queue.SimpleQueue[Frame]") -> None:
         os._exit(1)
 
 
-def _load(channel: Channel, first: Frame, loader: str, folder: Path) -> Score | None:
-    module, _, name = loader.partition(":")
+def _first(channel: Channel, asked: Frame, function: str, folder: Path) -> Score | None:
+    """Load, or declare; what scores, or None when there is nothing more to do."""
+    module, _, name = function.partition(":")
+    score: Score | None = None
+    said: dict[str, Any] = {}
     try:
-        score: Score = getattr(importlib.import_module(module), name)(folder, Signature.from_json(first.said))
+        call = getattr(importlib.import_module(module), name)
+        if asked.kind == "declare":
+            said = call(folder, asked.said["name"]).to_json()
+        else:
+            score = call(folder, Signature.from_json(asked.said))
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - it is told to the server, which raises it
         channel.send(_failed(error))
         return None
-    channel.send(Frame("ready"))
+    channel.send(Frame("ready", said=said))
     return score
 
 

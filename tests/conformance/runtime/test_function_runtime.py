@@ -4,6 +4,7 @@ import pytest
 
 from headrace.conformance.runtime import RuntimeSuite
 from headrace.engines.local.functions import open_runtime
+from headrace.models.signature import Signature, Tensor
 from headrace.sdk.functions import serve_function
 from headrace.settings import Settings
 
@@ -13,9 +14,17 @@ def total(a, b):
 
 
 class TestFunctionRuntime(RuntimeSuite):
+    shows_a_cut = False
+
     @pytest.fixture
     def runtime(self, tmp_path):
         return open_runtime(Settings(root=tmp_path), "python")
+
+    @pytest.fixture
+    def tensors(self):
+        return Signature(
+            "tensor", tuple(Tensor(n, "float32", (-1,)) for n in "ab"), (Tensor("total", "float32", (-1,)),)
+        )
 
     @pytest.fixture
     def folder(self, tmp_path):

@@ -148,6 +148,17 @@ def test_errors_of_a_loader_arrive_whole(load):
         load("crashes")
 
 
+def test_a_worker_says_what_a_model_declares_and_ends(folder):
+    runtime = IsolatedRuntime("test", "worker_models:adds", QUICK, "worker_models:declares")
+    signature = runtime.declared(folder, "other")
+    assert (signature.name, [t.name for t in signature.tensors]) == ("other", ["2"])
+    with pytest.raises(SignatureError, match="no signature 'none'"):
+        runtime.declared(folder, "none")
+    with pytest.raises(RunFailed, match="signal 11"):
+        runtime.declared(folder, "crash")
+    assert IsolatedRuntime("test", "worker_models:adds", QUICK).declared(folder) is None
+
+
 def test_files_that_changed_are_not_loaded_again(load, folder):
     model = load()
     (folder / "model.txt").write_text("3")

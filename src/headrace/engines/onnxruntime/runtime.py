@@ -1,6 +1,6 @@
 """Runtime for ONNX models: ONNX Runtime in this process, one thread a model, errors in our words."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from headrace.errors import IntegrityError, RunFailed, SignatureError
 from headrace.models.runtime import Batch, Loaded, numeric, textual
 from headrace.models.signature import Signature, Tensor
+from headrace.models.tensors import NUMPY
 from headrace.settings import Settings
 
 MAIN_FILE = "model.onnx"
@@ -40,16 +41,22 @@ class OnnxRuntime:
             IntegrityError: The file is missing or no valid ONNX model.
             SignatureError: The graph's inputs or outputs are not the signature's.
         """
-        path = folder / MAIN_FILE
-        if not path.is_file():
-            raise IntegrityError("the model cannot be loaded", where=str(path), why="there is no such file")
-        try:
-            session = ort.InferenceSession(str(path), _options(), providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime raises classes it exports under no public name
-            raise IntegrityError("the model cannot be loaded", where=str(path), why=_first_line(error)) from error
+        session = _session(folder)
         _check_inputs(session, signature)
         _check_outputs(session, signature)
         return OnnxModel(session, tuple(c.name for c in signature.outputs), columns=signature.kind == "table")
+
+    def declared(self, folder: Path, name: str = "") -> Signature:
+        """The graph's inputs and outputs as tensors; see ``Runtime.declared``.
+
+        Raises:
+            IntegrityError: The file is missing or no valid ONNX model.
+            SignatureError: An input or output is no tensor with rows.
+        """
+        if name:
+            raise SignatureError(f"the model has no signature {name!r}", why="an ONNX graph has one, without a name")
+        session = _session(folder)
+        return Signature("tensor", _declared(session.get_inputs()), _declared(session.get_outputs()))
 
 
 class OnnxModel:
@@ -86,6 +93,31 @@ class OnnxModel:
     def close(self) -> None:
         """Let the session go; a call that still runs keeps it until it ends."""
         self._session = None
+
+
+def _session(folder: Path) -> ort.InferenceSession:
+    path = folder / MAIN_FILE
+    if not path.is_file():
+        raise IntegrityError("the model cannot be loaded", where=str(path), why="there is no such file")
+    try:
+        return ort.InferenceSession(str(path), _options(), providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime raises classes it exports under no public name
+        raise IntegrityError("the model cannot be loaded", where=str(path), why=_first_line(error)) from error
+
+
+def _declared(fields: Sequence[ort.NodeArg]) -> tuple[Tensor, ...]:
+    found = []
+    for field in fields:
+        kind = field.type.removeprefix("tensor(").removesuffix(")")
+        dtype = next((d for d in NUMPY if _KINDS.get(d, d) == kind), None)
+        if dtype is None or not field.shape:
+            raise SignatureError(
+                f"the graph's {field.name!r} is {field.type} {field.shape}",
+                why="tensors with rows are served",
+                fix="say what is to be served: --signature",
+            )
+        found.append(Tensor(field.name, dtype, tuple(e if isinstance(e, int) else -1 for e in field.shape)))
+    return tuple(found)
 
 
 def _options() -> ort.SessionOptions:
