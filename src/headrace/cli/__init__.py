@@ -25,6 +25,8 @@ COMMANDS = {
     "models": ("models", "Model versions, their signatures and aliases."),
     "serving": ("serving", "Endpoints: run, deploy, predict, explain."),
     "monitor": ("monitor", "Drift, calibration and alerts of an endpoint."),
+    "backup": ("backup", "Registry and ledger as one file."),
+    "restore": ("restore", "A backup as a project again."),
     "config": ("config", "Settings, each with its origin."),
     "doctor": ("doctor", "Score the project and its parts; each failure with its fix."),
 }

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from headrace.cli.exports import export
 from headrace.cli.output import Output, aligned, options
 from headrace.cli.predictions import predict
 from headrace.errors import UsageError
@@ -25,6 +26,7 @@ def command() -> None:
 
 
 command.add_command(predict)
+command.add_command(export)
 
 
 @command.command("ls")
@@ -102,7 +104,7 @@ def compare(out: Output, first: str, second: str) -> None:
 @click.option("--name", required=True, help="What the model is called from now on.")
 @click.option("--signature", help="JSON, or a file of it: kind, inputs, outputs; by default what the model declares.")
 @click.option("--signature-name", default="", help="Which of the signatures that the model declares.")
-@click.option("--example", required=True, help="JSON, or a file of it: columns (or tensors) of rows, and outputs.")
+@click.option("--example", default="", help="JSON, or a file of it: columns (or tensors) of rows, and outputs.")
 @click.option("--licence", required=True, help="Of the training data, such as CC0-1.0.")
 @click.option("--trust", multiple=True, help="For skops: a type to trust besides the harmless ones; may be repeated.")
 @options
@@ -117,12 +119,20 @@ def import_(  # noqa: PLR0913 - one parameter for each option
     licence: str,
     trust: tuple[str, ...],
 ) -> None:
-    """Register a model trained elsewhere, a file or a folder, once it answers the example alike."""
+    """Register a model trained elsewhere, a file or a folder, once it answers the example alike.
+
+    A folder that headrace models export wrote brings its signature and its examples along.
+    """
     from headrace.assembly import open_platform
+    from headrace.journey.exports import is_export, read_export
     from headrace.journey.imports import Import, imported
 
-    stated = None if signature is None else _signature(signature)
-    asked = Import(name, stated, _json(example, "--example"), licence, trust, signature_name)
+    if is_export(path) and not (signature or example):
+        found = read_export(path)
+        path, asked = found.model, Import(name, found.signature, found.examples, licence, trust)
+    else:
+        stated = None if signature is None else _signature(signature)
+        asked = Import(name, stated, _json(example, "--example"), licence, trust, signature_name)
     platform = open_platform()
     version = imported(platform.stores(), platform.runtime, path, asked)
     said = f"{version} registered: {version.format}, {version.report['parity']['rows']} rows answered alike"
@@ -144,6 +154,8 @@ def _json(text: str, option: str) -> dict[str, Any]:
     """An option's JSON object, given as such or in a file."""
     import json
 
+    if not text:
+        raise UsageError(f"{option} is missing", fix=f"{option} FILE, or name a folder that models export wrote")
     try:
         found = json.loads(text if text.lstrip().startswith("{") else Path(text).read_text("utf-8"))
     except (OSError, ValueError) as error:

@@ -1,0 +1,21 @@
+"""``headrace restore``."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from headrace.cli.output import Output, options
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@options
+def command(out: Output, file: Path) -> None:
+    """Make this project, which must be empty, hold what the backup FILE holds."""
+    from headrace.assembly import open_platform
+    from headrace.journey.backup import restore
+
+    done = restore(open_platform().stores(), file)
+    said = f"{done.facts:,} facts and {done.objects:,} objects ({done.size_bytes / 2**20:.1f} MiB) restored from {file}"
+    out.result(asdict(done), [said, f"sha256 of its contents {done.digest}"])
