@@ -5,7 +5,7 @@ Shapes follow tensorflow/serving@9d981c5c (docs/reference/protocols.md); errors 
 
 import base64
 import re
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import msgspec
@@ -33,6 +33,7 @@ from headrace.serving.tensors import Decoder
 _WHICH = r"/v1/models/([^/:]+)(?:/versions/([^/:]+)|/labels/([^/:]+))?"
 _ACT = re.compile(_WHICH + ":(predict|classify|regress)", re.IGNORECASE)
 _READ = re.compile(_WHICH + "(/metadata)?", re.IGNORECASE)
+_REMEMBERED = 256
 _SIGNATURES = frozenset({"", "serving_default"})
 _DTYPES: dict[Dtype, str] = {
     "bool": "DT_BOOL",
@@ -51,17 +52,31 @@ _DTYPES: dict[Dtype, str] = {
 }
 
 
+class _Which(NamedTuple):
+    """Endpoint, and the version or label of its preferred model that is asked for, if any."""
+
+    name: str
+    version: str | None
+    label: str | None
+
+
+class _Asked(NamedTuple):
+    which: _Which
+    method: str
+
+
 class TensorFlowServing:
     """``/v1`` over a data plane."""
 
     def __init__(self, plane: DataPlane) -> None:
         self._plane = plane
+        self._asked: dict[str, _Asked] = {}
 
     def __call__(self, request: Request, path: str, send: Send) -> None:
         """Answer a request below ``/v1``."""
         try:
-            if request.method == b"POST" and (found := _ACT.fullmatch(path)):
-                self._act(found, request, send)
+            if request.method == b"POST" and (asked := self._asked.get(path) or self._read(path)):
+                self._act(asked, request, send)
             elif request.method in {b"GET", b"HEAD"} and (found := _READ.fullmatch(path)):
                 send(self._metadata(found) if found[4] else self._status(found))
             elif path == "/v1/models" and request.method == b"GET":
@@ -71,18 +86,28 @@ class TensorFlowServing:
         except HeadraceError as error:
             send(error_body(error))
 
-    def _find(self, found: re.Match[str]) -> Live:
-        name, version, label = unquote(found[1]), found[2], found[3]
+    def _read(self, path: str) -> "_Asked | None":
+        """What a path asks; that of the last few is remembered."""
+        found = _ACT.fullmatch(path)
+        if found is None:
+            return None
+        asked = _Asked(_which(found), found[4].lower())
+        if len(self._asked) < _REMEMBERED:
+            self._asked[path] = asked
+        return asked
+
+    def _find(self, which: "_Which") -> Live:
+        name, version, label = which
         try:
             if label is not None:
-                return self._plane.label(name, unquote(label))
+                return self._plane.label(name, label)
             return self._plane.live(name) if version is None else self._plane.version(name, _number(version))
         except NotFound as error:
             which = f"Latest({name})" if version is None else f"Specific({name}, {version})"
             raise NotFound(f"Servable not found for request: {which}", why=str(error)) from None
 
-    def _act(self, found: re.Match[str], request: Request, send: Send) -> None:
-        live, method = self._find(found), found[4].lower()
+    def _act(self, asked: "_Asked", request: Request, send: Send) -> None:
+        live, method = self._find(asked.which), asked.method
         refuse_foreign_type(request)
         if method == "predict":
             parsed, rows = parse(live, request.body, _parse)
@@ -101,14 +126,14 @@ class TensorFlowServing:
             if status.deployment is None and version is None:
                 state, code = ("LOADING", "OK") if status.state == "loading" else ("END", "UNAVAILABLE")
                 return _statuses([("0", state, code, status.refused)])
-            live = self._find(found)
+            live = self._find(_which(found))
         except NotFound:
             which = "any versions" if version is None else f"version {version}"
             raise NotFound(f"Could not find {which} of model {name}") from None
         return _statuses([(number, "AVAILABLE", "OK", "") for number in versions_of(live)])
 
     def _metadata(self, found: re.Match[str]) -> Response:
-        live = self._find(found)
+        live = self._find(_which(found))
         signature = {
             "inputs": {f.name: _tensor_info(f) for f in live.signature.inputs},
             "outputs": {f.name: _tensor_info(f) for f in live.signature.outputs},
@@ -119,6 +144,10 @@ class TensorFlowServing:
             "metadata": {"signature_def": {"signature_def": {"serving_default": signature}}},
         }
         return Response(200, encode(body))
+
+
+def _which(found: re.Match[str]) -> _Which:
+    return _Which(unquote(found[1]), found[2], None if found[3] is None else unquote(found[3]))
 
 
 def _parse(decoder: Decoder, body: bytes) -> tuple[Input, bool]:

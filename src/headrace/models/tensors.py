@@ -102,9 +102,27 @@ def from_cells(cells: Any, tensor: Tensor) -> NDArray[Any]:
     except (ValueError, TypeError, OverflowError) as error:
         raise SignatureError(f"tensor {tensor.name!r} is ragged or of another type", why=str(error)[:200]) from None
     check_shape(array.shape, tensor)
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
+    if not all_finite(array):
         raise SignatureError(f"tensor {tensor.name!r} is not finite", why=f"or out of range for {tensor.dtype}")
     return array
+
+
+def from_parsed(cells: Any, tensor: Tensor) -> NDArray[Any]:
+    """As ``from_cells``, of cells that a parser has held to the tensor's type, range and fixed extents."""
+    if tensor.dtype == "string" or -1 in tensor.shape[1:]:
+        return from_cells(cells, tensor)
+    try:
+        return np.array(cells, dtype=NUMPY[tensor.dtype])
+    except (ValueError, TypeError, OverflowError) as error:
+        raise SignatureError(f"tensor {tensor.name!r} is of another type", why=str(error)[:200]) from None
+
+
+def all_finite(array: NDArray[Any]) -> bool:
+    """Whether no value is NaN or infinite; of what is not floats, always.
+
+    Looking for a zero byte takes a third of the time of NumPy's ``all`` on the small arrays that requests are.
+    """
+    return array.dtype.kind != "f" or 0 not in np.isfinite(array).tobytes()
 
 
 def check_shape(shape: Sequence[int], tensor: Tensor) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from headrace.errors import SignatureError
 from headrace.models.signature import Signature, Tensor
-from headrace.models.tensors import NUMPY, to_cells
+from headrace.models.tensors import NUMPY, all_finite, to_cells
 
 Check = Callable[[Mapping[str, Any], int], dict[str, Any]]
 """Takes a model's raw outputs and the number of rows; gives outputs as replied, or raises ``ValueError``."""
@@ -74,9 +74,11 @@ def plain(value: Any) -> Any:
 def _tensor(value: Any, tensor: Tensor, count: int) -> Any:
     if not isinstance(value, np.ndarray):
         raise TypeError(f"{tensor.name!r} is {type(value).__name__}, no tensor")
+    if not all_finite(value):
+        raise ValueError(f"{tensor.name!r} is not finite")
+    if tensor.shape[:1] == (-1,) and value.shape == (count, *tensor.shape[1:]):
+        return value
     due = (count if tensor.shape[:1] == (-1,) else tensor.shape[0], *tensor.shape[1:]) if tensor.shape else ()
     if len(value.shape) != len(due) or any(d not in {-1, n} for n, d in zip(value.shape, due, strict=True)):
         raise ValueError(f"wrong shape: {tensor.name!r} is {list(value.shape)}, {list(due)} is due")
-    if value.dtype.kind == "f" and not np.isfinite(value).all():
-        raise ValueError(f"{tensor.name!r} is not finite")
     return value

@@ -172,7 +172,7 @@ class Rendezvous:
         if live.log is not None:
             self._record("the caller went before there was an answer")
         else:
-            self._scores()
+            self._count()
 
     def _decide(self) -> None:
         live, outcomes = self._live, self._outcomes
@@ -203,7 +203,7 @@ class Rendezvous:
         self._settle(winner, outputs)
         live = self._live
         if live.log is None:
-            self._scores()
+            self._count()
             self._finish(logged=True)
             return
         reason = "" if live.schedule and winner == live.scorers[live.schedule[0][0]].name else self._reason()
@@ -224,6 +224,7 @@ class Rendezvous:
         live = self._live
         assert live.log is not None
         assert self._answer is not None
+        self._count()
         scores, waiting = self._scores()
         entry = Answered(
             live.decoder.names,
@@ -239,16 +240,19 @@ class Rendezvous:
         )
         live.log.add(self.id, _encode(entry), time.time_ns() // 1_000_000, written)
 
+    def _count(self) -> None:
+        counters, rows = self._live.counters.scorers, self.input.count
+        for scorer, outcome in zip(self._live.scorers, self._outcomes, strict=True):
+            if outcome is not None:
+                counters[scorer.name].took(outcome, outcome.at - self.started, late=False, rows=rows)
+
     def _scores(self) -> tuple[list[tuple[str, Mapping[str, Sequence[Any]], float, str]], list[str]]:
-        counters = self._live.counters.scorers
         scores, waiting = [], []
         for scorer, outcome in zip(self._live.scorers, self._outcomes, strict=True):
             if outcome is None:
                 waiting.append(scorer.name)
             else:
-                elapsed = outcome.at - self.started
-                scores.append((scorer.name, outcome.outputs, elapsed, outcome.error))
-                counters[scorer.name].took(outcome, elapsed, late=False, rows=self.input.count)
+                scores.append((scorer.name, outcome.outputs, outcome.at - self.started, outcome.error))
         return scores, waiting
 
     def _reason(self) -> str:

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from headrace.errors import SignatureError
 from headrace.models.runtime import Batch
 from headrace.models.signature import Dtype, Signature, Tensor
-from headrace.models.tensors import NUMPY, check_shape, from_cells, to_cells
+from headrace.models.tensors import NUMPY, all_finite, check_shape, from_parsed, to_cells
 from headrace.serving.request import TableDecoder, plain_words
 
 ROWS_LIMIT = 100_000
+_NARROW: tuple[Dtype, ...] = ("float16", "float32")
 _INTEGERS: tuple[Dtype, ...] = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64")
 
 
@@ -111,7 +112,7 @@ class TensorDecoder:
             check_shape(array.shape, tensor)
             if array.dtype != NUMPY[tensor.dtype]:
                 raise SignatureError(f"tensor {name!r} has type {array.dtype}", why=f"{tensor.dtype} is due")
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
+            if not all_finite(array):
                 raise SignatureError(f"tensor {name!r} is not finite")
         return self._input({name: arrays[name] for name in self.names})
 
@@ -136,14 +137,14 @@ class TensorDecoder:
 
     def _of_cells(self, columns: Sequence[Any]) -> TensorInput:
         tensors = zip(self.tensors.values(), columns, strict=True)
-        return self._input({tensor.name: from_cells(cells, tensor) for tensor, cells in tensors})
+        return self._input({tensor.name: from_parsed(cells, tensor) for tensor, cells in tensors})
 
     def _input(self, batch: Batch) -> TensorInput:
-        counts = {name: len(array) for name, array in batch.items()}
-        count = counts[self.names[0]]
+        count = len(batch[self.names[0]])
         if count == 0:
             raise SignatureError("the request has no rows", fix="send at least one")
-        for name, rows in counts.items():
+        for name in self.names[1:]:
+            rows = len(batch[name])
             if rows != count:
                 raise SignatureError(f"tensor {name!r} has {rows} rows", why=f"tensor {self.names[0]!r} has {count}")
         return TensorInput(self.names, batch, count)
@@ -178,4 +179,7 @@ def _leaf(dtype: Dtype) -> Any:
     if dtype in _INTEGERS:
         bounds = np.iinfo(NUMPY[dtype])
         return Annotated[int, Meta(ge=int(bounds.min), le=int(bounds.max))]
+    if dtype in _NARROW:  # what is larger would become infinite
+        most = float(np.finfo(NUMPY[dtype]).max)
+        return Annotated[float, Meta(ge=-most, le=most)]
     return {"bool": bool, "string": str | dict[str, str]}.get(dtype, float)
