@@ -56,7 +56,7 @@ class Endpoints:
         for i, identifier in enumerate(ids):
             entry = Answered(
                 names=(*columns, "seen"),
-                rows=[[*(cells[i] for cells in columns.values()), when[i]]],
+                cells=[[*(cells[i] for cells in columns.values()), when[i]]],
                 event_time=True,
                 outputs={"wear": [answers[i]]},
                 winner=winner,

@@ -103,8 +103,8 @@ class TensorFlowServing:
                 return self._plane.label(name, label)
             return self._plane.live(name) if version is None else self._plane.version(name, _number(version))
         except NotFound as error:
-            which = f"Latest({name})" if version is None else f"Specific({name}, {version})"
-            raise NotFound(f"Servable not found for request: {which}", why=str(error)) from None
+            asked = f"Latest({name})" if version is None else f"Specific({name}, {version})"
+            raise NotFound(f"Servable not found for request: {asked}", why=str(error)) from None
 
     def _act(self, asked: "_Asked", request: Request, send: Send) -> None:
         live, method = self._find(asked.which), asked.method

@@ -12,22 +12,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import msgspec
-
 from headrace.models.signature import Signature
 from headrace.serving.counters import EndpointCounters
 from headrace.serving.deployment import Deployment
-from headrace.serving.log import Answered, Late
+from headrace.serving.log import Answered, Late, encode
 from headrace.serving.log_writer import LogWriter, Written
 from headrace.serving.outcome import CANCELLED, Outcome
-from headrace.serving.outputs import filled, plain
+from headrace.serving.outputs import filled
 from headrace.serving.records import DEFAULT, GONE
 from headrace.serving.request import Input
 from headrace.serving.scorer import Scorer
 from headrace.serving.tensors import Decoder
 
 _TICK_S = 0.001
-_encode = msgspec.msgpack.Encoder(enc_hook=plain).encode
 
 
 class Answer(NamedTuple):
@@ -156,7 +153,7 @@ class Rendezvous:
         live.counters.scorers[name].took(outcome, outcome.at - self.started, late=True, rows=self.input.count)
         if live.log is not None:
             entry = Late(name, outcome.outputs, outcome.at - self.started, outcome.error)
-            live.log.add(self.id, _encode(entry), time.time_ns() // 1_000_000)
+            live.log.add(self.id, encode(entry), time.time_ns() // 1_000_000)
 
     def cancel(self) -> None:
         """Call the request off unless it has its answer: nobody is told, and what no model has begun is not scored."""
@@ -228,7 +225,7 @@ class Rendezvous:
         scores, waiting = self._scores()
         entry = Answered(
             live.decoder.names,
-            self.input.rows,
+            self.input.cells,
             live.decoder.event_time,
             self._answer,
             self._winner,
@@ -238,7 +235,7 @@ class Rendezvous:
             waiting,
             live.deployment.seq,
         )
-        live.log.add(self.id, _encode(entry), time.time_ns() // 1_000_000, written)
+        live.log.add(self.id, encode(entry), time.time_ns() // 1_000_000, written)
 
     def _count(self) -> None:
         counters, rows = self._live.counters.scorers, self.input.count
@@ -246,13 +243,14 @@ class Rendezvous:
             if outcome is not None:
                 counters[scorer.name].took(outcome, outcome.at - self.started, late=False, rows=rows)
 
-    def _scores(self) -> tuple[list[tuple[str, Mapping[str, Sequence[Any]], float, str]], list[str]]:
+    def _scores(self) -> tuple[list[tuple[str, Mapping[str, Any] | None, float, str]], list[str]]:
         scores, waiting = [], []
         for scorer, outcome in zip(self._live.scorers, self._outcomes, strict=True):
             if outcome is None:
                 waiting.append(scorer.name)
             else:
-                scores.append((scorer.name, outcome.outputs, outcome.at - self.started, outcome.error))
+                outputs = None if outcome.outputs is self._answer else outcome.outputs
+                scores.append((scorer.name, outputs, outcome.at - self.started, outcome.error))
         return scores, waiting
 
     def _reason(self) -> str:

@@ -42,8 +42,8 @@ class Input(Protocol):
     """One request, as the log keeps it and as models take it."""
 
     @property
-    def rows(self) -> Sequence[Row]:
-        """Cells by row, in the order of the decoder's names."""
+    def cells(self) -> Sequence[Row] | Mapping[str, Any]:
+        """As the log keeps them: by row in the order of the decoder's names, or arrays by name."""
 
     @property
     def batch(self) -> Batch:
@@ -59,12 +59,12 @@ class TableInput:
     """One request's rows, and the same as the matrices that models take.
 
     Attributes:
-        rows: Cells by row in ``TableDecoder.names`` order.
+        cells: By row in ``TableDecoder.names`` order.
         batch: As ``models.runtime.Batch`` says.
         count: Number of rows.
     """
 
-    rows: Sequence[Row]
+    cells: Sequence[Row]
     batch: Batch
     count: int
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from headrace.errors import SignatureError
 from headrace.models.runtime import Batch
 from headrace.models.signature import Dtype, Signature, Tensor
-from headrace.models.tensors import NUMPY, all_finite, check_shape, from_parsed, to_cells
+from headrace.models.tensors import NUMPY, all_finite, check_shape, from_parsed
 from headrace.serving.request import TableDecoder, plain_words
 
 ROWS_LIMIT = 100_000
@@ -28,15 +28,15 @@ class TensorInput:
         count: Rows of the batch.
     """
 
-    __slots__ = ("_names", "batch", "count")
+    __slots__ = ("batch", "count")
 
-    def __init__(self, names: Sequence[str], batch: Batch, count: int) -> None:
-        self._names, self.batch, self.count = names, batch, count
+    def __init__(self, batch: Batch, count: int) -> None:
+        self.batch, self.count = batch, count
 
     @property
-    def rows(self) -> Sequence[tuple[Any, ...]]:
-        """Cells by row, nested lists, for the log."""
-        return list(zip(*(to_cells(self.batch[name]) for name in self._names), strict=True))
+    def cells(self) -> Mapping[str, Any]:
+        """Arrays by name, for the log."""
+        return self.batch
 
 
 class TensorDecoder:
@@ -147,7 +147,7 @@ class TensorDecoder:
             rows = len(batch[name])
             if rows != count:
                 raise SignatureError(f"tensor {name!r} has {rows} rows", why=f"tensor {self.names[0]!r} has {count}")
-        return TensorInput(self.names, batch, count)
+        return TensorInput(batch, count)
 
 
 Decoder = TableDecoder | TensorDecoder

@@ -1,9 +1,11 @@
 import msgspec
+import numpy as np
 import pytest
 
 from headrace.engines.sqlite.stream import SqliteStream
+from headrace.errors import IntegrityError
 from headrace.refs import id_time_ms, new_id
-from headrace.serving.log import Answered, Late, RequestLog, topic
+from headrace.serving.log import Answered, Late, RequestLog, encode, topic
 from headrace.serving.records import Prediction, Score
 from headrace.storage.stream import Record
 
@@ -18,7 +20,7 @@ def stream(tmp_path):
 def answered(**changes):
     entry = Answered(
         names=("alcohol", "grape", "at"),
-        rows=[(12.5, "riesling", "2024-05-01"), (9.0, None, "2024-05-02")],
+        cells=[(12.5, "riesling", "2024-05-01"), (9.0, None, "2024-05-02")],
         event_time=True,
         outputs={"quality": [6.5, 5.0]},
         winner="wine@3",
@@ -64,7 +66,7 @@ def test_a_log_without_event_time_and_without_records(stream):
     log = RequestLog(stream, "wine")
     assert log.predictions() == []
     key = new_id()
-    write(stream, (key, answered(names=("alcohol",), rows=[(1.0,)], event_time=False)))
+    write(stream, (key, answered(names=("alcohol",), cells=[(1.0,)], event_time=False)))
     assert log.find(key).columns == {"alcohol": (1.0,)}
     assert log.find(key).event_time == []
 
@@ -121,3 +123,28 @@ def test_a_span_of_time_is_read_without_what_is_before(stream):
 
 def test_a_log_that_nobody_wrote_has_no_span(stream):
     assert list(RequestLog(stream, "wine").between(0)) == []
+
+
+def test_tensors_are_kept_as_their_bytes_and_read_back_as_lists(stream):
+    key = new_id()
+    pixels = np.arange(6, dtype=np.float32).reshape(1, 2, 3) + 0.1
+    outputs = {"y": np.array([[1, 2]], np.int64), "word": np.array([["a", "é"]], object)}
+    entry = answered(
+        names=("x", "text"),
+        cells={"x": pixels, "text": np.array(["süß"], object)},
+        event_time=False,
+        outputs=outputs,
+        scores=[("wine@3", None, 0.003, ""), ("wine@2", {"y": np.array([[True, False]])}, 0.004, "")],
+    )
+    stream.append(topic("wine"), [Record(key, encode(entry), id_time_ms(key))])
+    found = RequestLog(stream, "wine").find(key)
+    assert found.columns == {"x": pixels.tolist(), "text": ["süß"]}
+    assert found.outputs == {"y": [[1, 2]], "word": [["a", "é"]]}
+    assert [score.outputs for score in found.scores] == [found.outputs, {"y": [[True, False]]}]
+
+
+def test_a_record_of_another_kind_is_said_to_be_one(stream):
+    strange = msgspec.msgpack.encode(answered(cells={"x": msgspec.msgpack.Ext(9, b"")}))
+    stream.append(topic("wine"), [Record(new_id(), strange, 0)])
+    with pytest.raises(IntegrityError, match="extension 9"):
+        RequestLog(stream, "wine").predictions()

@@ -24,13 +24,13 @@ def test_rows_become_the_matrices_that_models_take():
     np.testing.assert_array_equal(found.batch["numbers"], [[12.5, 2019, 3.5, 1], [12.5, 2019, math.nan, 0]])
     assert found.batch["numbers"].dtype == np.float32
     assert found.batch["strings"].tolist() == [["riesling"], ["riesling"]]
-    assert found.rows[0] == (12.5, 2019, 3.5, True, "riesling", "")
+    assert found.cells[0] == (12.5, 2019, 3.5, True, "riesling", "")
 
 
 @given(st.permutations(list(ROW)))
 def test_the_order_of_columns_never_matters(order):
     shuffled = {name: ROW[name] for name in order}
-    assert decoded([shuffled]).rows == decoded([ROW]).rows
+    assert decoded([shuffled]).cells == decoded([ROW]).cells
     columns = DECODER.of_mapping({name: [ROW[name]] for name in order})
     np.testing.assert_array_equal(columns.batch["numbers"], decoded([ROW]).batch["numbers"])
 
@@ -38,12 +38,12 @@ def test_the_order_of_columns_never_matters(order):
 def test_columns_and_rows_mean_the_same():
     rows = [ROW, {**ROW, "alcohol": 9, "grape": "merlot", "at": "2024-05-01"}]
     columns = {name: [row.get(name, "") for row in rows] for name in (*ROW, "at")}
-    assert DECODER.of_mapping(columns).rows == decoded(rows).rows
+    assert DECODER.of_mapping(columns).cells == decoded(rows).cells
 
 
 def test_the_event_time_may_be_left_out():
-    assert decoded([{**ROW, "at": 1714564800}]).rows[0][-1] == 1714564800
-    assert DECODER.of_mapping({name: [value] for name, value in ROW.items()}).rows[0][-1] == ""
+    assert decoded([{**ROW, "at": 1714564800}]).cells[0][-1] == 1714564800
+    assert DECODER.of_mapping({name: [value] for name, value in ROW.items()}).cells[0][-1] == ""
 
 
 @pytest.mark.parametrize("moment", ["yesterday", 5, 5.5e300, True, None, [1], "2024-02-30", 10**400])
@@ -117,7 +117,7 @@ def test_nullable_text_becomes_empty():
     signature = Signature("table", (Column("grape", "string", nullable=True),), WINE.outputs)
     found = TableDecoder(signature).of_records([{"grape": None}, {"grape": "merlot"}])
     assert found.batch["strings"].tolist() == [[""], ["merlot"]]
-    assert found.rows == [(None,), ("merlot",)]
+    assert found.cells == [(None,), ("merlot",)]
     assert "numbers" not in found.batch
 
 
@@ -125,7 +125,7 @@ def test_names_that_are_no_identifiers():
     signature = Signature("table", (Column("Alcohol (vol %)", "float64"), Column("pH.value", "int64")), WINE.outputs)
     decoder = TableDecoder(signature)
     body = msgspec.json.Decoder(list[decoder.row]).decode(b'[{"pH.value": 3, "Alcohol (vol %)": 12}]')
-    assert decoder.of_rows(body).rows == [(12.0, 3)]
+    assert decoder.of_rows(body).cells == [(12.0, 3)]
     with pytest.raises(SignatureError, match=r"column 'pH\.value' is refused"):
         decoder.of_records([{"Alcohol (vol %)": 1, "pH.value": "a"}])
 
