@@ -14,7 +14,7 @@ NONE_IS_FINE = $(if $(findstring -k,$(ARGS)),|| test $$? -eq 5)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check docs bench bench-demo bench-peers test-services test-frameworks test-heavy soak reference picture lock clean
+.PHONY: help setup demo test check docs bench bench-demo bench-peers bench-serving test-services test-frameworks test-heavy soak reference picture lock clean
 
 help: ## say what each target does
 	@echo "headrace: make <target>"
@@ -91,6 +91,10 @@ bench-demo: $(READY) ## measure the demo, twice (benchmarks/out/demo.json)
 bench-peers: $(READY) ## install the peers that make bench compares with, each in an environment of its own
 	@echo "make: installing the peers below benchmarks/.peers"
 	@$(BIN)/python -m benchmarks.peers
+
+bench-serving: $(READY) ## measure the server beside floors and peers (benchmarks/out/serving.json); ARGS=--quick
+	@echo "make: measuring the server; let the machine idle meanwhile"
+	@$(BIN)/python -m benchmarks.serving $(ARGS)
 
 soak: $(READY) $(CLIENTS) $(FRAMEWORKS) ## the slow tests with their full counts; many minutes
 	@echo "make: soaking, full counts"

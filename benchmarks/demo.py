@@ -10,33 +10,32 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-OUT = Path(__file__).parent / "out" / "demo.json"
+from benchmarks.figures import Figure, told
 
 
-def told(folder: Path) -> dict[str, Any]:
+def report(folder: Path) -> dict[str, Any]:
     """One demo; its report."""
     command = [sys.executable, "-m", "headrace", "demo", "--dir", str(folder), "--json"]
     done = subprocess.run(command, cwd=folder.parent, stdout=subprocess.PIPE, check=True)
-    report: dict[str, Any] = json.loads(done.stdout)
-    return report
+    said: dict[str, Any] = json.loads(done.stdout)
+    return said
 
 
 def main() -> None:
     """Measure, print and write."""
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made).resolve() / "flights"
-        first, again = told(folder), told(folder)
-    requests = {k: first["requests"][k] for k in ("sent", "answered", "by_deadline", "per_second", "p50_ms", "p99_ms")}
-    rows = [
-        {"id": "demo.wall_s", "value": first["seconds"], "unit": "s", "beside": {}},
-        {"id": "demo.peak_rss_mib", "value": round(first["peak_rss_bytes"] / 2**20), "unit": "MiB", "beside": {}},
-        {"id": "demo.rerun_to_endpoint_s", "value": again["seconds_to_endpoint"], "unit": "s", "beside": {}},
-    ]
-    for row in rows:
-        print(f"{row['id']:<28}{row['value']:>10} {row['unit']}")
-    print(f"requests                    {requests}")
-    OUT.parent.mkdir(exist_ok=True)
-    OUT.write_text(json.dumps(rows, indent=2) + "\n")
+        first, again = report(folder), report(folder)
+    told(
+        [
+            Figure("demo.wall_s", first["seconds"], "s"),
+            Figure("demo.peak_rss_mib", round(first["peak_rss_bytes"] / 2**20), "MiB"),
+            Figure("demo.rerun_to_endpoint_s", again["seconds_to_endpoint"], "s"),
+        ],
+        "demo",
+    )
+    kept = ("sent", "answered", "by_deadline", "per_second", "p50_ms", "p99_ms")
+    print("requests", "  ".join(f"{name} {first['requests'][name]}" for name in kept))
 
 
 if __name__ == "__main__":

@@ -4,12 +4,8 @@
 way of its own that starts fastest.
 """
 
-import subprocess
-import sys
-import venv
-from pathlib import Path
+from benchmarks.environments import install
 
-FOLDER = Path(__file__).parent / ".peers"
 PACKAGES = {
     "kedro": ["kedro"],
     "hamilton": ["apache-hamilton"],
@@ -66,20 +62,5 @@ assert five.execute_in_process().success
 ARGUMENTS = {"metaflow": ["--quiet", "run"]}
 
 
-def installed() -> dict[str, Path]:
-    """Peer to its interpreter, of those that are installed."""
-    found = {name: FOLDER / name / "bin" / "python" for name in PACKAGES}
-    return {name: path for name, path in found.items() if path.exists()}
-
-
-def main() -> None:
-    for name, packages in PACKAGES.items():
-        print(f"{name}: {' '.join(packages)}", flush=True)
-        venv.create(FOLDER / name, with_pip=True)
-        command = [FOLDER / name / "bin" / "python", "-m", "pip", "install", "-q", *packages]
-        if subprocess.run(command, check=False).returncode:
-            print(f"{name} could not be installed; it is left out", file=sys.stderr)
-
-
 if __name__ == "__main__":
-    main()
+    install(PACKAGES)

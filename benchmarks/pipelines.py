@@ -5,7 +5,6 @@ the process and its children. Compare on an idle machine.
 """
 
 import functools
-import json
 import os
 import resource
 import shutil
@@ -16,11 +15,11 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from benchmarks import peers
+from benchmarks.environments import installed
+from benchmarks.figures import Figure, told
 
-OUT = Path(__file__).parent / "out" / "pipelines.json"
 REPEATS = 7
 FURTHER = 100
 PROJECT = """
@@ -99,7 +98,7 @@ def ours(folder: Path) -> dict[str, Callable[[], Cost]]:
 def theirs(folder: Path) -> dict[str, Callable[[], Cost]]:
     """Five steps by peer, of those that are installed."""
     found = {}
-    for name, python in peers.installed().items():
+    for name, python in installed(list(peers.PACKAGES)).items():
         program = folder / f"{name}_five.py"
         program.write_text(peers.PROGRAMS[name])
         command = [python, program, *peers.ARGUMENTS.get(name, [])]
@@ -107,32 +106,27 @@ def theirs(folder: Path) -> dict[str, Callable[[], Cost]]:
     return found
 
 
-def figures(costs: dict[str, Cost], others: dict[str, float]) -> list[dict[str, Any]]:
+def figures(costs: dict[str, Cost], others: dict[str, float]) -> list[Figure]:
     """The rows, with the ids that the bars go by."""
     wall, cpu = {n: c[0] for n, c in costs.items()}, {n: c[1] for n, c in costs.items()}
     rows = [
-        ("pipelines.cold5_wall_s", wall["five"], "s", others),
-        ("pipelines.cpu_ms_per_step", (cpu["more"] - cpu["five"]) / FURTHER * 1000, "ms", {}),
-        ("pipelines.unchanged_rerun_wall_s", wall["again"], "s", {}),
-        ("shape.import_cpu_s", cpu["import"] - cpu["bare"], "s", {}),
-        ("shape.help_cpu_s", cpu["help"] - cpu["bare"], "s", {}),
+        Figure("pipelines.cold5_wall_s", wall["five"], "s", others),
+        Figure("pipelines.cpu_ms_per_step", (cpu["more"] - cpu["five"]) / FURTHER * 1000, "ms"),
+        Figure("pipelines.unchanged_rerun_wall_s", wall["again"], "s"),
+        Figure("shape.import_cpu_s", cpu["import"] - cpu["bare"], "s"),
+        Figure("shape.help_cpu_s", cpu["help"] - cpu["bare"], "s"),
     ]
     if others:
-        rows.insert(1, ("pipelines.cold5_vs_best_peer", wall["five"] / min(others.values()), "ratio", {}))
-    return [{"id": i, "value": round(value, 4), "unit": unit, "beside": peer} for i, value, unit, peer in rows]
+        rows.insert(1, Figure("pipelines.cold5_vs_best_peer", wall["five"] / min(others.values()), "ratio"))
+    return rows
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         mine, others = ours(Path(folder)), theirs(Path(folder))
         costs = medians({**mine, **others})
-    rows = figures(costs, {name: round(costs[name][0], 3) for name in others})
-    OUT.parent.mkdir(parents=True, exist_ok=True)
-    OUT.write_text(json.dumps(rows, indent=2) + "\n")
-    for row in rows:
-        others = "  ".join(f"{name} {value}" for name, value in row["beside"].items())
-        print(f"{row['id']:<36} {row['value']:>8} {row['unit']:<6} {others}".rstrip())
-    missing = sorted(set(peers.PACKAGES) - set(peers.installed()))
+    told(figures(costs, {name: round(costs[name][0], 3) for name in others}), "pipelines")
+    missing = sorted(set(peers.PACKAGES) - set(others))
     if missing:
         print(f"not installed, so not compared: {', '.join(missing)} (make bench-peers)")
 
