@@ -25,7 +25,8 @@ def test_an_engine_passes_its_ports_conformance_suite(name, root):
     port = name.partition(".")[0]
     module = ENTRY_POINTS[name].partition(":")[0]
     assert (root / f"src/headrace/conformance/{port}.py").is_file(), "the port has no published suite"
-    tests = [path.read_text("utf-8") for path in (root / "tests/conformance" / port).glob("test_*.py")]
+    folders = (root / "tests/conformance" / port, root / "tests/service/frameworks")
+    tests = [path.read_text("utf-8") for folder in folders for path in folder.glob("test_*.py")]
     assert any(module in text and f"headrace.conformance.{port}" in text for text in tests), (
         f"no test runs it on {module}"
     )

@@ -15,6 +15,7 @@ VENDORS = {
     "engines.sklearn": {"joblib", "onnx", "scipy", "skl2onnx", "sklearn"},
     "engines.skops": {"skops"},
     "engines.sqlite": {"sqlite3"},
+    "engines.torch": {"torch"},
     "engines.xgboost": {"xgboost"},
     "cli": {"click", "rich"},
     "gateway": {"google", "grpc", "httptools", "uvicorn", "uvloop"},

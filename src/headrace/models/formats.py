@@ -1,13 +1,12 @@
 """Formats of models, told by what files hold and never by what users call them; what would run code is refused."""
 
 import io
-import stat
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from headrace.errors import Refused
-from headrace.models.reading import MOST_BYTES, read_file, read_folder
+from headrace.models.archives import ZIPPED, opened
+from headrace.models.reading import read_file, read_folder
 
 SAVED_MODEL = "saved_model.pb"
 """The file that makes a folder a SavedModel."""
@@ -15,12 +14,11 @@ SAVED_MODEL = "saved_model.pb"
 _EXTERNAL_DATA = b"\x0a\x08location\x12"  # ONNX: a tensor's entry that names another file
 _LENGTH = 2  # protocol buffers: what follows is a length and so many bytes
 _SHOWN = 16
-_MOST_ENTRIES = 100_000
-_MOST_RATIO = 1000
 _ONNX_FIELDS = frozenset(b"\x12\x1a\x22\x28\x32\x3a\x42")  # what follows ir_version: producer, domain, graph, opset, …
 # Pickles of protocol 2 and later; zlib, gzip, bzip2 and xz, as joblib compresses with.
 _PICKLED = (b"\x80", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda", b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
-_FIX = "save it as ONNX, XGBoost JSON or UBJSON, LightGBM text, or with skops.io.dump"
+_FIX = "save it as ONNX, XGBoost JSON or UBJSON, LightGBM text, with skops.io.dump, or as a PyTorch program"
+_EXPORT = "torch.export.save(torch.export.export(model, example), 'model.pt2')"
 
 
 def recognised(path: Path) -> tuple[str, dict[str, bytes]]:
@@ -57,12 +55,12 @@ def sniffed_folder(files: Mapping[str, bytes]) -> str:
 
 
 def sniffed(content: bytes) -> str:
-    """The format of a model file: ``onnx``, ``xgboost``, ``lightgbm`` or ``skops``.
+    """The format of a model file: ``onnx``, ``xgboost``, ``lightgbm``, ``skops``, ``torch`` or ``torchscript``.
 
     Raises:
         Refused: It is of none of them, would run code when loaded, or names files outside itself.
     """
-    if content.startswith(b"PK\x03\x04"):
+    if content.startswith(ZIPPED):
         return _zipped(content)
     if content.startswith(b"tree\nversion=v"):
         return "lightgbm"
@@ -79,31 +77,20 @@ def sniffed(content: bytes) -> str:
 
 
 def _zipped(content: bytes) -> str:
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            entries = archive.infolist()
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise Refused("the archive cannot be read", why=str(error)) from error
-    names = {entry.filename for entry in entries}
-    for entry in entries:
-        _check_entry(entry)
-    if len(entries) > _MOST_ENTRIES or sum(e.file_size for e in entries) > MOST_BYTES:
-        raise Refused("the archive is too large", why=f"{len(entries)} entries")
+    with opened(io.BytesIO(content)) as archive:
+        names = set(archive.namelist())
+    if "schema.json" in names:
+        return "skops"
+    inner = {name.partition("/")[2] for name in names}  # PyTorch's entries lie below one folder of any name
+    if {"archive_format", "models/model.json"} <= inner:
+        return "torch"
+    if {"constants.pkl", "data.pkl", "version"} <= inner and any(name.startswith("code/") for name in inner):
+        return "torchscript"
     if any(name.endswith(".pkl") for name in names):
-        raise Refused("a PyTorch file holds a pickle, which runs code when it is loaded", fix=_FIX)
-    if "schema.json" not in names:
-        raise Refused("no format of models that is known", why=f"a zip of {', '.join(sorted(names)[:5])}", fix=_FIX)
-    return "skops"
-
-
-def _check_entry(entry: zipfile.ZipInfo) -> None:
-    name = entry.filename
-    if name.startswith("/") or "\\" in name or "\0" in name or ".." in name.split("/"):
-        raise Refused(f"the archive's entry {name!r} would leave its folder")
-    if stat.S_ISLNK(entry.external_attr >> 16):
-        raise Refused(f"the archive's entry {name!r} is a link")
-    if entry.file_size > _MOST_RATIO * max(entry.compress_size, 1):
-        raise Refused(f"the archive's entry {name!r} is packed beyond belief", why=f"{entry.file_size} bytes")
+        raise Refused("a PyTorch file that is a pickle runs code when it is loaded", fix=_EXPORT)
+    if "serialized_exported_program.json" in names:
+        raise Refused("a program that a PyTorch before 2.8 exported", fix="export it again with a newer one")
+    raise Refused("no format of models that is known", why=f"a zip of {', '.join(sorted(names)[:5])}", fix=_FIX)
 
 
 def _is_saved_model(content: bytes) -> bool:

@@ -42,6 +42,8 @@ def _joblib(**how):
         (b"{L\0\0\0\0\0\0\0\x07learner{", "xgboost"),
         (b"tree\nversion=v4\n", "lightgbm"),
         (_zip("schema.json"), "skops"),
+        (_zip("m/archive_format", "m/models/model.json"), "torch"),
+        (_zip("m/data.pkl", "m/constants.pkl", "m/version", "m/code/__torch__.py"), "torchscript"),
     ],
 )
 def test_a_format_is_told_by_its_bytes(content, due):
@@ -55,6 +57,7 @@ def test_a_format_is_told_by_its_bytes(content, due):
         (_joblib(), "runs code"),
         (_joblib(compress=3), "runs code"),
         (_zip("archive/data.pkl", "archive/version"), "runs code"),
+        (_zip("serialized_exported_program.json", "version"), "before 2.8"),
         (_zip("config.json", "model.weights.h5"), "a zip of config.json"),
         (_zip("schema.json", "../escape"), "would leave"),
         (_zip("schema.json", "/etc/escape"), "would leave"),
