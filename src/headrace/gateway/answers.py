@@ -19,6 +19,8 @@ from headrace.serving.request import Input
 from headrace.serving.tensors import Decoder
 
 encode = msgspec.json.Encoder(enc_hook=plain).encode
+_DIGITS = 18
+_SHOWN = 40
 
 Parse = Callable[[Decoder, bytes], Input]
 Render = Callable[[Live, Answer], Response]
@@ -72,6 +74,13 @@ def refuse_foreign_type(request: Request) -> None:
 def error_body(error: HeadraceError) -> Response:
     """The reply of TensorFlow Serving and of the Open Inference Protocol to an error."""
     return Response(status_of(error), encode({"error": str(error)}), headers=retry_after(error))
+
+
+def version_number(text: str) -> int:
+    """A version as a path or message says it; raise ``UsageError`` when it is none."""
+    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS):
+        raise UsageError(f"Failed to convert version: {text[:_SHOWN]}")
+    return int(text)
 
 
 def versions_of(live: Live) -> list[str]:

@@ -12,6 +12,8 @@ WORTH_BYTES = 1024
 _LEVEL = 1
 _ZLIB, _GZIP, _BARE = 15, 31, -15
 _PIECE = 256 * 1024
+_FED = 16 * 1024
+_MEMBERS = 1024
 
 
 class UnreadableBody(Exception):
@@ -73,17 +75,24 @@ def chosen(accepted: bytes) -> str:
 
 def _inflated(body: bytes, bits: int) -> bytes:
     """Piece by piece, so that no more than the limit is ever held; gzip may have several members."""
-    parts, total = [], 0
-    while body:
+    view, at, total = memoryview(body), 0, 0
+    parts: list[bytes] = []
+    for _ in range(_MEMBERS):
         stream = zlib.decompressobj(bits)
         while not stream.eof:
-            part = stream.decompress(body, _PIECE)
-            body = stream.unconsumed_tail
-            if not part and not stream.eof and not body:
+            # What zlib has not taken it copies, so it is fed little at a time.
+            fed: bytes | memoryview = stream.unconsumed_tail
+            if not fed:
+                fed = view[at : at + _FED]
+                at += len(fed)
+            part = stream.decompress(fed, _PIECE)
+            if not part and not fed and not stream.eof:
                 raise zlib.error("it is cut short")
             total += len(part)
             if total > BODY_LIMIT:
                 raise UnreadableBody(413, f"the body exceeds {BODY_LIMIT} bytes once unpacked")
             parts.append(part)
-        body = stream.unused_data if bits == _GZIP else b""
-    return b"".join(parts)
+        at -= len(stream.unused_data)
+        if bits != _GZIP or at >= len(view):
+            return b"".join(parts)
+    raise zlib.error(f"it has more than {_MEMBERS} members")

@@ -21,6 +21,8 @@ IDLE_TIMEOUT_S = 75.0
 _LINGER_S = 3.0
 _PIPELINE = 32
 _SWEEP_S = 0.5
+# What a proxy in front may read otherwise than we do when it comes twice.
+_ONCE = frozenset({b"host", b"content-type", b"content-encoding", b"transfer-encoding"})
 
 JSON = b"application/json"
 TEXT = b"text/plain; charset=utf-8"
@@ -40,7 +42,7 @@ class Request:
     Attributes:
         method: ``POST``.
         target: Path and query, as sent.
-        headers: By lower-case name; the last of a repeated one.
+        headers: By lower-case name; the last of a repeated one, of which ``_ONCE`` has none. No trailers.
         body: At most ``BODY_LIMIT`` bytes.
         keep_alive: Whether the connection goes on after the reply.
         pending: What is called off when the client goes before the reply; whoever answers sets it.
@@ -130,17 +132,20 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
         self._waiting: deque[Request] = deque()
+        self._waiting_bytes = 0
         self._current: Request | None = None
         self._refusing = False
+        self._refusal: Response | None = None
+        self._choked = False
         self._paused = False
         self._receiving = False
         self._in_headers = False
+        self._progress = False
         self._fed = 0
         self._target = b""
         self._headers: dict[bytes, bytes] = {}
         self._header_bytes = 0
-        self._body: list[bytes] = []
-        self._body_bytes = 0
+        self._body: bytes | bytearray = b""
         self.expires = server.loop.time() + READ_TIMEOUT_S
 
     # what the event loop calls
@@ -164,6 +169,7 @@ class Connection(asyncio.Protocol):
         """Parse; a fault is answered and ends the connection."""
         if self._refusing:
             return
+        self._progress = False
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserCallbackError as error:
@@ -171,29 +177,31 @@ class Connection(asyncio.Protocol):
             if not isinstance(fault, _Fault):
                 raise
             self._refuse(fault.status, str(fault))
-        except httptools.HttpParserUpgrade:
-            self._refuse(400, "this server speaks HTTP/1.1 only")
         except httptools.HttpParserError as error:
             self._refuse(400, f"malformed HTTP: {error}")
-        if self._in_headers:  # the parser holds an unfinished header line back, so what it was fed is counted too
+        # The parser holds an unfinished line of headers or trailers back, so what it was fed is counted too.
+        if self._receiving and not self._progress:
             self._fed += len(data)
-            if self._fed > HEADER_LIMIT and not self._refusing:
+            if self._fed > HEADER_LIMIT:
                 self._refuse(431, f"the headers exceed {HEADER_LIMIT} bytes")
 
     def pause_writing(self) -> None:
-        """The client reads slowly: take no more requests from it."""
-        self._pause()
+        """The client reads slowly: take no more requests from it, and answer no more of those that wait."""
+        self._choked = True
+        self._regulate()
 
     def resume_writing(self) -> None:
         """It caught up."""
-        self._resume()
+        self._choked = False
+        self._regulate()
+        self._next()
 
     # what the parser calls
 
     def on_message_begin(self) -> None:
         """A request begins."""
-        self._headers, self._target, self._body = {}, b"", []
-        self._header_bytes = self._body_bytes = 0
+        self._headers, self._target, self._body = {}, b"", b""
+        self._header_bytes = 0
         self._receiving = self._in_headers = True
         self._fed = 0
         self.expires = self._server.loop.time() + READ_TIMEOUT_S
@@ -203,9 +211,16 @@ class Connection(asyncio.Protocol):
         self._target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header."""
+        """One header, or a trailer, which is dropped: it must not change what the headers said."""
         self._header_bytes += len(name) + len(value) + 4
-        self._headers[name.lower()] = value
+        if not self._in_headers:
+            if self._header_bytes > HEADER_LIMIT:
+                raise _Fault(431, f"the headers exceed {HEADER_LIMIT} bytes")
+            return
+        name = name.lower()
+        if name in _ONCE and name in self._headers:
+            raise _Fault(400, f"the header {name.decode()} comes twice")
+        self._headers[name] = value
 
     def on_headers_complete(self) -> None:
         """Refuse a declared body that is too large; tell a client that waits to go on."""
@@ -215,37 +230,53 @@ class Connection(asyncio.Protocol):
         declared = self._headers.get(b"content-length")
         if declared is not None and (len(declared) > 18 or int(declared) > BODY_LIMIT):  # noqa: PLR2004 - digits of 2**60
             raise _Fault(413, f"the body exceeds {BODY_LIMIT} bytes")
-        if b"expect" in self._headers and self._transport is not None:
+        if self._headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+            raise _Fault(400, "a transfer-encoding other than chunked is refused")
+        # While another request is answered, this would come before its reply; a client need not wait for it.
+        if b"expect" in self._headers and self._current is None and self._transport is not None:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
-        self._body_bytes += len(body)
-        if self._body_bytes > BODY_LIMIT:
+        self._progress, self._fed = True, 0
+        if len(self._body) + len(body) > BODY_LIMIT:
             raise _Fault(413, f"the body exceeds {BODY_LIMIT} bytes")
-        self._body.append(body)
+        if not self._body:
+            self._body = body
+            return
+        # In one piece: as a list, a million chunks of a few bytes would take thirty times their size.
+        if isinstance(self._body, bytes):
+            self._body = bytearray(self._body)
+        self._body += body
 
     def on_message_complete(self) -> None:
         """A request is whole: answer it, or let it wait for the one before it."""
-        self._receiving = False
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        parser = self._parser
+        parser, body = self._parser, self._body
+        if parser.should_upgrade():
+            raise _Fault(400, "this server speaks HTTP/1.1 only")
+        self._receiving, self._progress = False, True
+        if isinstance(body, bytearray):
+            body = bytes(body)
+        self._body = b""
         request = Request(parser.get_method(), self._target, self._headers, body, parser.should_keep_alive())
-        if self._current is None:
+        if self._current is None and not self._waiting and not self._choked:
             self._handle(request)
             return
+        self._expect_reply()
         self._waiting.append(request)
-        if len(self._waiting) >= _PIPELINE:
-            self._pause()
+        self._waiting_bytes += len(body)
+        self._regulate()
 
     # what the server calls
 
     def expire(self) -> None:
-        """Time is up: a half-sent request is told so, an idle connection just ends."""
-        if self._receiving and not self._refusing:
+        """Time is up: a half-sent request is told so; an idle client, or one that does not read its reply, is cut."""
+        if self._paused and not self._choked:  # it waits for us
+            self.expires = self._server.loop.time() + READ_TIMEOUT_S
+        elif self._receiving and not self._choked:
             self._refuse(408, f"the request did not arrive within {READ_TIMEOUT_S:g} s")
-        else:
-            self.close()
+        elif self._transport is not None:
+            self._transport.abort()  # closing would wait for a client that never reads
 
     def close_when_idle(self) -> None:
         """Close now, or after the reply that is under way."""
@@ -267,19 +298,22 @@ class Connection(asyncio.Protocol):
         if self._transport is None or request is None:
             return
         goes_on = request.keep_alive and not self._server.closing
+        self.expires = self._server.loop.time() + IDLE_TIMEOUT_S
         self._transport.write(self._encoded(response, goes_on=goes_on, bodiless=request.method == b"HEAD"))
         if not goes_on:
             self._transport.close()
         elif self._waiting:
-            self._resume()
             # Through the loop, or a long pipeline would recurse.
             self._server.loop.call_soon(self._next)
-        else:
-            self.expires = self._server.loop.time() + IDLE_TIMEOUT_S
+        elif self._refusal is not None:
+            self._end(self._refusal)
 
     def _next(self) -> None:
-        if self._current is None and self._waiting:
-            self._handle(self._waiting.popleft())
+        if self._current is None and self._waiting and not self._choked:
+            request = self._waiting.popleft()
+            self._waiting_bytes -= len(request.body)
+            self._regulate()
+            self._handle(request)
 
     def _encoded(self, response: Response, *, goes_on: bool, bodiless: bool) -> bytes:
         status, body, content_type, headers = response
@@ -294,23 +328,37 @@ class Connection(asyncio.Protocol):
         )
 
     def _refuse(self, status: int, text: str) -> None:
-        """Answer a request that cannot be read, then end: what still comes is dropped, or the reply would be lost."""
+        """Answer a request that cannot be read once those before it are answered, then end."""
         self._refusing = True
         self._receiving = self._in_headers = False
+        body = b'{"error":"%b"}' % text.replace("\\", "").replace('"', "'").encode()
+        if self._current is None and not self._waiting:
+            self._end(Response(status, body))
+        else:
+            self._refusal = Response(status, body)
+            self._expect_reply()
+
+    def _expect_reply(self) -> None:
+        """Wait for a reply that is under way as long as it takes, but not for a client that does not read."""
+        answering = self._current is not None
+        self.expires = float("inf") if answering else self._server.loop.time() + IDLE_TIMEOUT_S
+
+    def _end(self, response: Response) -> None:
+        """Send the last reply; what still comes is dropped, or the reply would be lost."""
         if self._transport is None:
             return
-        body = b'{"error":"%b"}' % text.replace("\\", "").replace('"', "'").encode()
-        self._transport.write(self._encoded(Response(status, body), goes_on=False, bodiless=False))
+        self._transport.write(self._encoded(response, goes_on=False, bodiless=False))
         if self._transport.can_write_eof():
             self._transport.write_eof()
         self.expires = self._server.loop.time() + _LINGER_S
 
-    def _pause(self) -> None:
-        if not self._paused and self._transport is not None:
-            self._paused = True
-            self._transport.pause_reading()
-
-    def _resume(self) -> None:
-        if self._paused and self._transport is not None:
-            self._paused = False
-            self._transport.resume_reading()
+    def _regulate(self) -> None:
+        """Read on unless the client does not read, or has sent as much ahead as is kept for it."""
+        ahead = len(self._waiting) >= _PIPELINE or self._waiting_bytes > BODY_LIMIT
+        stop = (self._choked or ahead) and not self._refusing
+        if stop != self._paused and self._transport is not None:
+            self._paused = stop
+            if stop:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()

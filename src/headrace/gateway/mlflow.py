@@ -8,10 +8,10 @@ types) is 422.
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from headrace import __version__
 from headrace.errors import HeadraceError, SignatureError, Unavailable, UsageError
@@ -21,7 +21,7 @@ from headrace.gateway.http import TEXT, Request, Response, Send
 from headrace.gateway.tables import CSV, PARQUET, of_csv, of_parquet
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.rendezvous import Answer, Live
-from headrace.serving.request import Input
+from headrace.serving.request import ROWS_LIMIT, Input
 from headrace.serving.tensors import Decoder
 
 Cell = float | int | str | bool | None
@@ -37,7 +37,7 @@ _FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 
 class _Split(msgspec.Struct):
     columns: list[str] | UnsetType = UNSET
-    data: list[list[Cell]] = []
+    data: Annotated[list[list[Cell]], Meta(max_length=ROWS_LIMIT)] = []
 
 
 class MlflowScoring:
@@ -129,7 +129,7 @@ def _parse(decoder: Decoder, body: bytes) -> Input:
 
 
 def _compiled(decoder: Decoder) -> Any:
-    rows = list[decoder.row] | UnsetType  # type: ignore[name-defined]
+    rows = decoder.many_rows | UnsetType
     fields: list[Any] = [
         ("dataframe_split", _Split | UnsetType, UNSET),
         ("dataframe_records", rows, UNSET),
@@ -138,7 +138,7 @@ def _compiled(decoder: Decoder) -> Any:
         ("params", dict[str, Any] | None, None),
     ]
     # A bare list of records is what clients send who have read no documentation; it is no less clear.
-    return msgspec.json.Decoder(msgspec.defstruct("Invocation", fields) | list[decoder.row])  # type: ignore[name-defined]
+    return msgspec.json.Decoder(msgspec.defstruct("Invocation", fields) | decoder.many_rows)
 
 
 def _of_split(decoder: Decoder, split: _Split) -> Input:

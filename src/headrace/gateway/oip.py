@@ -11,7 +11,15 @@ import msgspec
 
 from headrace import __version__
 from headrace.errors import HeadraceError, NotFound, Unavailable, UsageError
-from headrace.gateway.answers import encode, error_body, parse, refuse_foreign_type, respond, versions_of
+from headrace.gateway.answers import (
+    encode,
+    error_body,
+    parse,
+    refuse_foreign_type,
+    respond,
+    version_number,
+    versions_of,
+)
 from headrace.gateway.http import Request, Response, Send
 from headrace.gateway.oip_reply import infer_reply, wanted_outputs
 from headrace.gateway.oip_request import DATATYPES, parse_infer
@@ -88,9 +96,7 @@ class OpenInference:
     def _find(self, name: str, version: str | None) -> Live:
         if version is None:
             return self._plane.live(name)
-        if not version.isdigit():
-            raise UsageError(f"version {version!r} is no number")
-        return self._plane.version(name, int(version))
+        return self._plane.version(name, version_number(version))
 
     def _ready(self, found: re.Match[str]) -> Response:
         name = unquote(found[1])

@@ -8,8 +8,8 @@ from typing import Any
 from headrace.errors import SignatureError, UsageError
 from headrace.gateway.http import BODY_LIMIT
 from headrace.models.signature import Column
-from headrace.serving.request import Input
-from headrace.serving.tensors import ROWS_LIMIT, Decoder
+from headrace.serving.request import ROWS_LIMIT, Input
+from headrace.serving.tensors import Decoder
 
 CSV = "text/csv"
 PARQUET = "application/vnd.apache.parquet"

@@ -20,6 +20,7 @@ from headrace.gateway.answers import (
     refuse_foreign_type,
     respond,
     single,
+    version_number,
     versions_of,
 )
 from headrace.gateway.http import Request, Response, Send
@@ -101,7 +102,7 @@ class TensorFlowServing:
         try:
             if label is not None:
                 return self._plane.label(name, label)
-            return self._plane.live(name) if version is None else self._plane.version(name, _number(version))
+            return self._plane.live(name) if version is None else self._plane.version(name, version_number(version))
         except NotFound as error:
             asked = f"Latest({name})" if version is None else f"Specific({name}, {version})"
             raise NotFound(f"Servable not found for request: {asked}", why=str(error)) from None
@@ -173,7 +174,7 @@ def _parse(decoder: Decoder, body: bytes) -> tuple[Input, bool]:
 
 def _compiled(decoder: Decoder) -> Any:
     fields: list[Any] = [
-        ("instances", list[decoder.row] | msgspec.UnsetType, UNSET),  # type: ignore[name-defined]
+        ("instances", decoder.many_rows | msgspec.UnsetType, UNSET),
         ("inputs", decoder.columns | msgspec.UnsetType, UNSET),
         ("signature_name", str, ""),
     ]
@@ -218,13 +219,6 @@ def check_signature_name(name: str) -> None:
     """Raise ``UsageError`` for a signature that no model here has."""
     if name not in _SIGNATURES:
         raise UsageError(f'Serving signature key "{name}" not found.')
-
-
-def _number(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise UsageError(f"Failed to convert version: {text}") from None
 
 
 def _statuses(rows: list[tuple[str, str, str, str]]) -> Response:

@@ -1,10 +1,11 @@
 """TensorFlow Serving's classify and regress: examples are features by name, with a context that all of them share."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 
 from headrace.errors import SignatureError, UsageError
 from headrace.gateway.answers import encode
@@ -12,12 +13,12 @@ from headrace.gateway.http import Response
 from headrace.models.signature import Signature, Tensor
 from headrace.models.tensors import text_of, to_cells
 from headrace.serving.rendezvous import Answer
-from headrace.serving.request import Input
+from headrace.serving.request import ROWS_LIMIT, Input
 from headrace.serving.tensors import Decoder
 
 
 class _Asked(msgspec.Struct):
-    examples: list[dict[str, Any]] | None = None
+    examples: Annotated[list[dict[str, Any]], Meta(max_length=ROWS_LIMIT)] | None = None
     context: dict[str, Any] = {}
     signature_name: str = ""
 
@@ -50,6 +51,9 @@ def of_examples(decoder: Decoder, examples: Sequence[Mapping[str, Any]], context
         SignatureError: Features do not fit the signature, or the context repeats one of an example's.
     """
     ranks = {f.name: len(f.shape) if isinstance(f, Tensor) else 1 for f in decoder.signature.inputs}
+    strange = context.keys() - set(decoder.names)
+    if strange:  # refused here, or each example would carry it
+        raise SignatureError(f"column {min(strange)!r} is not an input of this model", where="context")
     records = []
     for number, example in enumerate(examples):
         again = context.keys() & example.keys()

@@ -19,6 +19,9 @@ from headrace.models.runtime import Batch, numeric, textual
 from headrace.models.signature import Column, Signature
 from headrace.serving.moments import instant
 
+ROWS_LIMIT = 100_000
+"""A request with more rows is refused."""
+
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 _INT64 = 2**63
 
@@ -78,6 +81,7 @@ class TableDecoder:
 
     Attributes:
         row: A msgspec type for one row as a JSON object.
+        many_rows: The same for all rows of a request.
         columns: A msgspec type for a JSON object of lists.
         names: Column names in the order rows are held.
         event_time: Whether the last of ``names`` is the event time.
@@ -92,6 +96,7 @@ class TableDecoder:
         self.event_time = bool(event_time) and event_time not in by_name
         self.names = tuple(c.name for c in self._fields) + ((event_time,) if self.event_time else ())
         self.row = self._struct("Row", many=False)
+        self.many_rows: Any = at_most_rows(self.row)
         self.columns = self._struct("Columns", many=True)
         self.parsers: dict[str, Any] = {}
         self._null_text = any(c.nullable for c in self._fields if c.dtype == "string")
@@ -122,7 +127,7 @@ class TableDecoder:
     def of_records(self, records: Sequence[Mapping[str, Any]]) -> TableInput:
         """From plain rows by name, checked here; raise ``SignatureError`` naming the column at fault."""
         try:
-            return self.of_rows(msgspec.convert(records, list[self.row], strict=True))  # type: ignore[name-defined]
+            return self.of_rows(msgspec.convert(records, self.many_rows, strict=True))
         except msgspec.ValidationError as error:
             raise self.fault(error) from None
 
@@ -138,11 +143,11 @@ class TableDecoder:
         for i, column in enumerate(self._fields):
             cell = _TYPES[column.dtype]
             cell = cell | None if column.nullable else cell
-            fields.append((f"f{i}", list[cell] if many else cell))  # type: ignore[valid-type]
+            fields.append((f"f{i}", at_most_rows(cell) if many else cell))
         rename = {f"f{i}": n for i, n in enumerate(self.names)}
         if self.event_time:
             moment = str | int | float
-            kind = (list[moment] | None, None) if many else (moment, "")
+            kind = (at_most_rows(moment) | None, None) if many else (moment, "")
             fields.append((f"f{len(fields)}", *kind))
         return msgspec.defstruct(name, fields, rename=rename, forbid_unknown_fields=True, gc=False)
 
@@ -175,6 +180,11 @@ class TableDecoder:
         return SignatureError(
             f"column {self.names[-1]!r} is refused", where=where, why=f"ISO 8601 or a Unix time is due: {why}"
         )
+
+
+def at_most_rows(kind: Any) -> Any:
+    """A msgspec type for a list of as many ``kind`` as a request may have rows."""
+    return Annotated[list[kind], Meta(max_length=ROWS_LIMIT)]
 
 
 def projection(contract: Signature, signature: Signature) -> Projection | None:

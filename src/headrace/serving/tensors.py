@@ -13,9 +13,8 @@ from headrace.errors import SignatureError
 from headrace.models.runtime import Batch
 from headrace.models.signature import Dtype, Signature, Tensor
 from headrace.models.tensors import NUMPY, all_finite, check_shape, from_parsed
-from headrace.serving.request import TableDecoder, plain_words
+from headrace.serving.request import TableDecoder, at_most_rows, plain_words
 
-ROWS_LIMIT = 100_000
 _NARROW: tuple[Dtype, ...] = ("float16", "float32")
 _INTEGERS: tuple[Dtype, ...] = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64")
 
@@ -48,6 +47,7 @@ class TensorDecoder:
     Attributes:
         row: A msgspec type for one row: the bare tensor without its batch extent when there is only one, or a JSON
             object of them.
+        many_rows: The same for all rows of a request.
         columns: A msgspec type for whole tensors: the bare one, or a JSON object.
         names: Tensor names.
         event_time: False: models of tensors take no event time.
@@ -63,7 +63,7 @@ class TensorDecoder:
         self.parsers: dict[str, Any] = {}
         cells = [row_type(t) for t in signature.tensors]
         self._named_row = self._struct("Row", cells)
-        self._named_columns = self._struct("Columns", [_many(cell) for cell in cells])
+        self._named_columns = self._struct("Columns", [at_most_rows(cell) for cell in cells])
         self._bare = len(cells) == 1
         self.row: Any = self._named_row
         self.columns: Any = self._named_columns
@@ -71,7 +71,8 @@ class TensorDecoder:
             # A union may hold one kind of object only: a bare text may be {"b64": ...}, so names are looked for later.
             text = signature.tensors[0].dtype == "string" and len(signature.tensors[0].shape) == 1
             self.row = str | dict[str, Any] if text else cells[0] | self._named_row
-            self.columns = _many(cells[0]) | self._named_columns
+            self.columns = at_most_rows(cells[0]) | self._named_columns
+        self.many_rows: Any = at_most_rows(self.row)
 
     def of_rows(self, rows: Sequence[Any]) -> TensorInput:
         """From instances of ``row``; raise ``SignatureError`` naming the tensor that is ragged or not finite."""
@@ -95,7 +96,7 @@ class TensorDecoder:
     def of_records(self, records: Sequence[Mapping[str, Any]]) -> TensorInput:
         """From rows by name, checked here; raise ``SignatureError`` naming the tensor at fault."""
         try:
-            rows = msgspec.convert(records, list[self._named_row], strict=True)  # type: ignore[name-defined]
+            rows = msgspec.convert(records, at_most_rows(self._named_row), strict=True)
         except msgspec.ValidationError as error:
             raise self.fault(error) from None
         return self.of_rows(rows)
@@ -167,10 +168,6 @@ def flat_type(tensor: Tensor, size: int) -> Any:
     """A msgspec type for all values of a tensor in one list."""
     kind = _leaf(tensor.dtype)
     return Annotated[list[kind], Meta(min_length=size, max_length=size)]  # type: ignore[valid-type]
-
-
-def _many(kind: Any) -> Any:
-    return Annotated[list[kind], Meta(max_length=ROWS_LIMIT)]
 
 
 def _leaf(dtype: Dtype) -> Any:

@@ -8,7 +8,7 @@ import grpc
 
 from headrace import __version__
 from headrace.errors import HeadraceError, Unavailable, UsageError
-from headrace.gateway.answers import versions_of
+from headrace.gateway.answers import version_number, versions_of
 from headrace.gateway.control import check_parameters
 from headrace.gateway.oip_reply import wanted_outputs
 from headrace.gateway.oip_request import DATATYPES
@@ -102,9 +102,7 @@ class InferenceService(grpc.GenericRpcHandler):  # type: ignore[misc]
     def _find(self, name: str, version: str) -> Live:
         if not version:
             return self._plane.live(name)
-        if not version.isdigit():
-            raise UsageError(f"version {version!r} is no number")
-        return self._plane.version(name, int(version))
+        return self._plane.version(name, version_number(version))
 
     def _server_live(self, _request: Any) -> Any:
         return INFERENCE.ServerLiveResponse(live=True)

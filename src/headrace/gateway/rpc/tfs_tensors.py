@@ -32,6 +32,7 @@ _TYPES: Mapping[Dtype, tuple[int, str]] = {
 }
 _DTYPES = {number: dtype for dtype, (number, _) in _TYPES.items()}
 _FILL_LIMIT = 1_000_000
+_MOST_EXTENTS = 32
 
 
 def type_number(dtype: Dtype) -> int:
@@ -48,6 +49,8 @@ def read_tensor(name: str, tensor: Any) -> tuple[InputTensor, Sent]:
     dtype = _DTYPES.get(tensor.dtype)
     if dtype is None:
         raise SignatureError(f"tensor {name!r} has type {tensor.dtype}", why="no model takes it")
+    if len(tensor.tensor_shape.dim) > _MOST_EXTENTS:
+        raise SignatureError(f"tensor {name!r} has {len(tensor.tensor_shape.dim)} extents", why="no model takes it")
     shape = [dim.size for dim in tensor.tensor_shape.dim]
     item = InputTensor(name, shape, DATATYPES[dtype])
     if tensor.tensor_content:
