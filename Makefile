@@ -95,6 +95,7 @@ bench-peers: $(READY) ## install the peers that make bench compares with, each i
 bench-serving: $(READY) ## measure the server beside floors and peers (benchmarks/out/serving.json); ARGS=--quick
 	@echo "make: measuring the server; let the machine idle meanwhile"
 	@$(BIN)/python -m benchmarks.serving $(ARGS)
+	@$(BIN)/python -m benchmarks.serving_batching
 
 soak: $(READY) $(CLIENTS) $(FRAMEWORKS) ## the slow tests with their full counts; many minutes
 	@echo "make: soaking, full counts"
