@@ -11,6 +11,7 @@ VENDORS = {
     "engines.onnxruntime": {"onnxruntime"},
     "engines.optuna": {"optuna"},
     "engines.pandas": {"pandas"},
+    "engines.pillow": {"PIL"},
     "engines.polars": {"polars"},
     "engines.sklearn": {"joblib", "onnx", "scipy", "skl2onnx", "sklearn"},
     "engines.skops": {"skops"},

@@ -1,6 +1,7 @@
 """``headrace serving``: endpoints: deploy, run, predict, replay, explain."""
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,14 +111,27 @@ def run(out: Output, endpoints: tuple[str, ...], *, detach: bool, stop: bool, **
 @click.argument("endpoint")
 @click.option("--row", "rows", multiple=True, help="One row as a JSON object; may repeat.")
 @click.option("--columns", help="Columns as a JSON object of lists.")
-@click.option("--file", "path", type=click.Path(path_type=Path), help="A JSON file: a row, a list of rows, or columns.")
+@click.option(
+    "--file", "path", type=click.Path(path_type=Path), help="JSON: a row, a list of rows, or columns; - for stdin."
+)
+@click.option("--image", type=click.Path(path_type=Path), help="An image, for a model of one tensor that takes some.")
+@click.option("--white", type=click.Choice(["1", "255"]), default="1", show_default=True, help="What white is there.")
 @click.option("--version", type=int, help="Score one version of the preferred model, without the schedule.")
+@click.option("--all-versions", is_flag=True, help="Compare all loaded versions of the preferred model.")
 @options
-def predict(out: Output, endpoint: str, *, rows: tuple[str, ...], version: int | None, **given: Any) -> None:
+def predict(out: Output, endpoint: str, *, image: Path | None, white: str, version: int | None, **given: Any) -> None:
     """Send rows to the running gateway and print what it answers."""
-    client = _client(_platform())
+    platform = _platform()
+    client = _client(platform)
     assert client is not None
-    answer = client.predict(endpoint, version=version, **_input(rows, **given))
+    compared = given.pop("all_versions")
+    asked = _input(**given, row=None if image is None else _image(platform, client, endpoint, image, float(white)))
+    if compared:
+        if version is not None:
+            raise UsageError("give one of --version and --all-versions")
+        _compare(out, client, endpoint, asked)
+        return
+    answer = client.predict(endpoint, version=version, **asked)
     said = {
         "id": answer.id,
         "winner": answer.winner,
@@ -226,14 +240,48 @@ def _recovers(platform: "Platform") -> bool:
     return state.state != "stopped"
 
 
-def _input(rows: tuple[str, ...], *, columns: str | None, path: Path | None) -> dict[str, Any]:
-    if sum(map(bool, (rows, columns, path))) != 1:
-        raise UsageError("give the input once", fix="""--row '{"ph": 3.5}', or --columns, or --file""")
+def _compare(out: Output, client: "Client", endpoint: str, asked: dict[str, Any]) -> None:
+    """Ask every loaded version the same, and print their answers beside each other."""
+    from headrace.cli.comparison import agree, lines
+
+    numbers = [int(row["version"]) for row in client.status(endpoint) if row["state"] == "AVAILABLE"]
+    given = {str(number): client.predict(endpoint, version=number, **asked) for number in numbers}
+    if not given:
+        raise Unavailable(f"endpoint {endpoint!r} has no version loaded", fix="headrace serving ls")
+    answers = {given[number].winner: list(given[number].values) for number in given}
+    said = {
+        "endpoint": endpoint,
+        "versions": {a.winner: {"id": a.id, "elapsed_ms": a.elapsed_s * 1000, "predictions": list(a.values)}
+                     for a in given.values()},
+        "agree": agree(answers),
+    }  # fmt: skip
+    out.result(said, lines(answers))
+
+
+def _image(platform: "Platform", client: "Client", endpoint: str, path: Path, white: float) -> Any:
+    """An image file as a row of the endpoint's only tensor."""
+    from headrace.assembly import factory
+    from headrace.models.images import row_of
+
+    inputs = client.metadata(endpoint)["inputs"]
+    if len(inputs) != 1:
+        names = ", ".join(field["name"] for field in inputs)
+        raise UsageError(f"endpoint {endpoint!r} takes no image", why=f"it takes {names}", fix="--row or --file")
+    images = factory("images.pillow")(platform.settings, "pillow")
+    return row_of(images, path, inputs[0]["shape"], most=white)
+
+
+def _input(rows: tuple[str, ...], *, columns: str | None, path: Path | None, row: Any = None) -> dict[str, Any]:
+    if sum(map(bool, (rows, columns, path, row is not None))) != 1:
+        raise UsageError("give the input once", fix="""--row '{"ph": 3.5}', or --columns, --file or --image""")
+    if row is not None:
+        return {"rows": [row]}
     if rows:
-        return {"rows": [_json(row, "--row") for row in rows]}
+        return {"rows": [_json(text, "--row") for text in rows]}
     try:
-        value = _json(columns or (path or Path()).read_text("utf-8"), "--columns" if columns else str(path))
-    except OSError as error:
+        text = columns or (sys.stdin.read() if str(path) == "-" else (path or Path()).read_text("utf-8"))
+        value = _json(text, "--columns" if columns else str(path))
+    except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read", why=str(error)) from error
     if isinstance(value, list):
         return {"rows": value}

@@ -4,6 +4,7 @@ The standard library's client spends more CPU on a small reply's headers than th
 this one reads what headrace servers send (always a content length) and nothing more.
 """
 
+import select
 import socket
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -36,6 +37,7 @@ class Reply(NamedTuple):
         return ""
 
 
+_HARMLESS = frozenset({"GET", "HEAD"})
 _JSON = b"content-type: application/json\r\n"
 
 
@@ -55,7 +57,10 @@ class Connection:
         self._rest = b""
 
     def request(self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Reply:
-        """Send and read the reply; a connection that the server had closed meanwhile is opened anew, once.
+        """Send and read the reply.
+
+        A connection that the server has closed meanwhile is opened anew before anything is sent. What breaks later is
+        asked again once where asking twice changes nothing, and never where it might have been scored already.
 
         Args:
             method: ``GET``.
@@ -73,13 +78,15 @@ class Connection:
             _lines(headers) if headers else _JSON,
             len(body),
         )
-        reused = self._socket is not None
+        if self._socket is not None and self._is_over():
+            self.close()
+        again = self._socket is not None and method in _HARMLESS
         try:
             try:
                 return self._exchange(head + body)
             except ConnectionError:
                 self.close()
-                if not reused:
+                if not again:
                     raise
                 return self._exchange(head + body)
         except OSError as error:
@@ -97,6 +104,13 @@ class Connection:
             self._socket.close()
             self._socket = None
         self._rest = b""
+
+    def _is_over(self) -> bool:
+        """Whether an idle connection was closed at the other end, or holds what nobody asked for."""
+        assert self._socket is not None
+        watched = select.poll()
+        watched.register(self._socket, select.POLLIN)
+        return bool(watched.poll(0))
 
     def _exchange(self, message: bytes) -> Reply:
         if self._socket is None:

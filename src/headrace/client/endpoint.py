@@ -5,11 +5,14 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlsplit
 
 from headrace.client.connection import Connection, Reply
 from headrace.errors import HeadraceError, NotFound, Overloaded, SignatureError, Unauthorized, Unavailable
+
+if TYPE_CHECKING:  # rows need no NumPy
+    from numpy.typing import NDArray
 
 _ERRORS: Mapping[int, type[HeadraceError]] = {
     400: SignatureError,
@@ -64,22 +67,57 @@ class Client:
         rows: Sequence[Mapping[str, Any]] | None = None,
         columns: Mapping[str, Sequence[Any]] | None = None,
         version: int | None = None,
+        label: str = "",
     ) -> Answer:
-        """Score rows (or columns), by the endpoint's schedule or by one version of its preferred model.
+        """Score rows (or columns), by the endpoint's schedule, or by one version of its preferred model alone.
+
+        Args:
+            endpoint: Its name.
+            rows: One mapping of columns to cells a row; for a model of one tensor, nested lists.
+            columns: Column to its cells; or tensor to nested lists.
+            version: Of the preferred model.
+            label: An alias of it, such as ``challenger``.
 
         Raises:
             SignatureError: The input does not fit the model; names the column.
             NotFound: No such endpoint or version.
             Overloaded: The server lets no more requests wait; ``retry_after_s`` says when to try again.
+            Overloaded: Too many requests wait; its ``retry_after_s`` says when to try again.
             Unavailable: No server, or it is not ready.
         """
         body = json.dumps({"instances": rows} if columns is None else {"inputs": columns}, allow_nan=False)
-        reply = self.raw(endpoint, body.encode(), version=version)
+        reply = self.raw(endpoint, body.encode(), version=version, label=label)
         return answer(reply)
 
-    def raw(self, endpoint: str, body: bytes, *, version: int | None = None) -> Reply:
-        """Send a predict body as it is and return the reply as it came, whatever its status."""
+    def infer(
+        self, endpoint: str, inputs: Mapping[str, "NDArray[Any]"], *, version: int | None = None
+    ) -> "tuple[Answer, Mapping[str, NDArray[Any]]]":
+        """Score tensors as raw bytes, the shortest way for large ones.
+
+        Args:
+            endpoint: Its name.
+            inputs: Tensor to array, rows first; for a table column to array.
+            version: Of the preferred model; None for the endpoint's schedule.
+
+        Returns:
+            The answer, whose values are the first output's, and all outputs by name.
+
+        Raises:
+            SignatureError: A tensor does not fit the model; names it.
+            Overloaded: Too many requests wait.
+            Unavailable: No server, or it is not ready.
+        """
+        from headrace.client.tensors import packed, unpacked
+
         which = "" if version is None else f"/versions/{version}"
+        body, headers = packed(inputs)
+        reply = checked(self.request("POST", f"/v2/models/{quote(endpoint, safe='')}{which}/infer", body, headers))
+        outputs = unpacked(reply)[1]
+        return _answer(reply, next(iter(outputs.values()))), outputs
+
+    def raw(self, endpoint: str, body: bytes, *, version: int | None = None, label: str = "") -> Reply:
+        """Send a predict body as it is and return the reply as it came, whatever its status."""
+        which = f"/versions/{version}" if version is not None else f"/labels/{quote(label, safe='')}" if label else ""
         return self.request("POST", f"/v1/models/{quote(endpoint, safe='')}{which}:predict", body)
 
     def status(self, endpoint: str) -> list[dict[str, Any]]:
@@ -121,6 +159,14 @@ class Client:
             self._all.append(connection)
         return connection.request(method, path, body, headers)
 
+    def __enter__(self) -> Self:
+        """For ``with``, which closes it."""
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Close every connection."""
+        self.close()
+
     def close(self) -> None:
         """Close every thread's connection; call it when no thread sends any more."""
         for connection in self._all:
@@ -133,7 +179,10 @@ class Client:
 def answer(reply: Reply) -> Answer:
     """The answer in a reply to a predict request; raises what ``Client.predict`` raises."""
     body = json.loads(checked(reply).body)
-    values = body["predictions"] if "predictions" in body else body["outputs"]
+    return _answer(reply, body["predictions"] if "predictions" in body else body["outputs"])
+
+
+def _answer(reply: Reply, values: Any) -> Answer:
     elapsed_ms = reply.header("x-headrace-elapsed-ms") or "0"
     return Answer(reply.header("x-headrace-id"), values, reply.header("x-headrace-winner"), float(elapsed_ms) / 1000)
 

@@ -110,6 +110,38 @@ def test_a_connection_that_the_server_closed_is_opened_anew():
     server.close()
 
 
+@pytest.mark.parametrize(("method", "asked"), [("GET", 3), ("POST", 2)])
+def test_what_may_have_been_scored_is_not_sent_again(method, asked):
+    """The server takes a second request and dies: a GET is asked again, a POST is the caller's to repeat."""
+    listener, seen = socket.create_server(("127.0.0.1", 0)), []
+
+    def serve():
+        first, _ = listener.accept()
+        with first:
+            seen.append(first.recv(65536))
+            first.sendall(OK)
+            seen.append(first.recv(65536))
+        if method == "GET":
+            second, _ = listener.accept()
+            with second:
+                seen.append(second.recv(65536))
+                second.sendall(OK)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    connection = Connection("127.0.0.1", listener.getsockname()[1], 5)
+    assert connection.request(method, "/").body == b"hi"
+    if method == "GET":
+        assert connection.request(method, "/").body == b"hi"
+    else:
+        with pytest.raises(Unavailable, match="broke off"):
+            connection.request(method, "/")
+    thread.join(5)
+    connection.close()
+    listener.close()
+    assert len(seen) == asked
+
+
 @pytest.mark.parametrize("broken", [b"", OK[:-1], b"HTTP/1.1 200 OK\r\ncontent-"])
 def test_a_reply_that_breaks_off(broken):
     server = Scripted(broken)
