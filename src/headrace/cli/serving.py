@@ -13,6 +13,7 @@ from headrace.errors import NotFound, Unavailable, UsageError
 if TYPE_CHECKING:
     from headrace.client import Client
     from headrace.journey.platform import Platform
+    from headrace.placement.services import ServiceState
 
 _WATCH_S = 0.5
 
@@ -76,13 +77,19 @@ def deploy(out: Output, endpoint: str, why: str) -> None:
 @click.argument("endpoints", nargs=-1)
 @click.option("--host", help="Loopback address to bind.")
 @click.option("--port", type=int, help="0 for a free one.")
+@click.option("--models", type=click.Path(path_type=Path), help="Watch a folder of models as well: NAME/VERSION/.")
+@click.option("--grpc-port", type=int, help="Answer gRPC there as well; 0 for a free port.")
+@click.option("--control-port", type=int, help="Load and unload there, for who has the token; 0 for a free port.")
+@click.option("--control-grpc-port", type=int, help="The same over gRPC.")
 @click.option("--detach", is_flag=True, help="Return when it is ready; it goes on running.")
 @click.option("--stop", is_flag=True, help="Stop a running gateway.")
 @options
-def run(out: Output, endpoints: tuple[str, ...], *, detach: bool, stop: bool, **bind: Any) -> None:
+def run(out: Output, endpoints: tuple[str, ...], *, detach: bool, stop: bool, **asked: Any) -> None:
     """Serve ENDPOINTS (by default all that are deployed) over HTTP until Ctrl-C."""
-    from headrace.placement.gateway import GATEWAY, check_same, gateway_spec
+    from headrace.placement.gateway import GATEWAY, Beside, check_same, gateway_spec
 
+    bind = {name: asked.pop(name) for name in ("host", "port")}
+    beside = Beside(**asked)
     platform = _platform(**bind)
     services, settings = platform.services(), platform.settings
     before = services.state(GATEWAY)
@@ -91,12 +98,13 @@ def run(out: Output, endpoints: tuple[str, ...], *, detach: bool, stop: bool, **
         line = "nothing to stop: no gateway is running" if before.state == "stopped" else "stopped"
         out.result({"state": "stopped"}, [line])
         return
-    _check_deployed(platform, endpoints)
+    if beside.models is None:
+        _check_deployed(platform, endpoints)
     if before.state == "running":
-        check_same(before, endpoints, **bind)
-    state = services.start(gateway_spec(settings.root.resolve(), endpoints, host=settings.host, port=settings.port))
-    said = {"state": state.state, "address": state.address, "pid": state.pid}
-    out.result(said, [f"serving on {state.address}"])
+        check_same(before, endpoints, **bind, beside=beside)
+    root = settings.root.resolve()
+    state = services.start(gateway_spec(root, endpoints, host=settings.host, port=settings.port, beside=beside))
+    _say_addresses(out, state, platform.home)
     if detach:
         out.say("headrace serving run --stop ends it")
         return
@@ -105,6 +113,19 @@ def run(out: Output, endpoints: tuple[str, ...], *, detach: bool, stop: bool, **
         _watch(platform)
     finally:
         services.stop(GATEWAY)
+
+
+def _say_addresses(out: Output, state: "ServiceState", home: Path) -> None:
+    from headrace.placement.gateway import addresses
+    from headrace.placement.tokens import NAME
+
+    more = addresses(state.command)
+    said = {"state": state.state, "address": state.address, "pid": state.pid, **more}
+    out.result(
+        said, [f"serving on {state.address}", *(f"{name.replace('_', ' ')} on {at}" for name, at in more.items())]
+    )
+    if "control" in more or "control_grpc" in more:
+        out.say(f"the control ports ask for the token in {home / NAME}")
 
 
 @command.command()

@@ -1,7 +1,9 @@
 """The gateway as a service: which command runs it, and when it is ready."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from headrace.errors import UsageError
@@ -11,8 +13,55 @@ GATEWAY = "gateway"
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
+@dataclass(frozen=True)
+class Beside:
+    """What a gateway offers beside scoring over HTTP; a port of 0 is a free one, None is none.
+
+    Attributes:
+        grpc_port: Scores over gRPC.
+        control_port: Loads and unloads, for who has the token.
+        control_grpc_port: The same over gRPC.
+        models: A folder of models that is watched and served.
+    """
+
+    grpc_port: int | None = None
+    control_port: int | None = None
+    control_grpc_port: int | None = None
+    models: Path | None = None
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        """Option of the gateway's command line to the port asked for."""
+        asked = {"--grpc-port": self.grpc_port, "--control-port": self.control_port}
+        asked["--control-grpc-port"] = self.control_grpc_port
+        return {option: port for option, port in asked.items() if port is not None}
+
+    def options(self, host: str) -> list[str]:
+        """As the gateway's command line takes them; free ports are chosen here, so that they can be told."""
+        found = [] if self.models is None else ["--models", str(self.models.resolve())]
+        for option, port in self.ports.items():
+            found += [option, str(port or free_port(host))]
+        return found
+
+    def offered_by(self, command: Sequence[str]) -> bool:
+        """Whether a gateway's command offers at least this; a port of 0 is met by any."""
+        has = _options(command)
+        meets = all(option in has and port in {0, int(has[option])} for option, port in self.ports.items())
+        return meets and (self.models is None or has.get("--models") == str(self.models.resolve()))
+
+
+NOTHING = Beside()
+"""Scoring over HTTP only."""
+
+
 def gateway_spec(
-    root: Path, endpoints: Sequence[str] = (), *, host: str = "127.0.0.1", port: int = 0, restart: bool = True
+    root: Path,
+    endpoints: Sequence[str] = (),
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    restart: bool = True,
+    beside: Beside = NOTHING,
 ) -> ServiceSpec:
     """How to run the gateway of the project at ``root``.
 
@@ -22,6 +71,7 @@ def gateway_spec(
         host: Loopback address to bind.
         port: 0 for a free one.
         restart: Whether it is started again when it dies.
+        beside: What it offers besides.
 
     Raises:
         UsageError: The host is not this machine alone.
@@ -31,6 +81,7 @@ def gateway_spec(
     command = [sys.executable, "-m", "headrace.gateway", "--root", str(root), "--host", host, "--port", str(chosen)]
     for endpoint in endpoints:
         command += ["--endpoint", endpoint]
+    command += beside.options(host)
     return ServiceSpec(GATEWAY, command, ready_url=f"http://{host}:{chosen}/v2/health/ready", restart=restart)
 
 
@@ -43,7 +94,18 @@ def checked_host(host: str) -> str:
     return host
 
 
-def check_same(running: ServiceState, endpoints: Sequence[str], *, port: int | None, host: str | None) -> None:
+def addresses(command: Sequence[str]) -> dict[str, str]:
+    """What the gateway that this command runs offers beside scoring over HTTP, and where."""
+    options = _options(command)
+    host = options.get("--host", "")
+    named = {"grpc": "--grpc-port", "control": "--control-port", "control_grpc": "--control-grpc-port"}
+    found = {name: f"{host}:{options[option]}" for name, option in named.items() if option in options}
+    return {name: f"http://{address}" if name == "control" else address for name, address in found.items()}
+
+
+def check_same(
+    running: ServiceState, endpoints: Sequence[str], *, port: int | None, host: str | None, beside: Beside = NOTHING
+) -> None:
     """Raise ``UsageError`` unless the gateway that runs is the one that is asked for.
 
     Args:
@@ -51,13 +113,19 @@ def check_same(running: ServiceState, endpoints: Sequence[str], *, port: int | N
         endpoints: What it is to serve; empty for all that are deployed.
         port: Where; None and 0 for anywhere.
         host: Likewise; None for any.
+        beside: What it is to offer besides.
     """
-    options = list(zip(running.command, running.command[1:], strict=False))
+    options = list(pairwise(running.command))
     served = {value for option, value in options if option == "--endpoint"}
     asked = {"--port": str(port or ""), "--host": host or ""}
-    if served == set(endpoints) and all(not value or (option, value) in options for option, value in asked.items()):
+    fits = all(not value or (option, value) in options for option, value in asked.items())
+    if served == set(endpoints) and fits and beside.offered_by(running.command):
         return
     raise UsageError(
         f"already serving {', '.join(sorted(served)) or 'all endpoints'} on {running.address}",
         fix="headrace serving run --stop first",
     )
+
+
+def _options(command: Sequence[str]) -> dict[str, str]:
+    return dict(pairwise(command))

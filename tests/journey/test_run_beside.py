@@ -1,0 +1,65 @@
+"""``headrace serving run`` with a watched folder, gRPC and the control port, as people start it."""
+
+import json
+import subprocess
+import sys
+
+import grpc
+import pytest
+from wine_project import ROW, WineProject
+
+from headrace.client import Client
+from headrace.gateway.rpc.messages import INFERENCE
+from headrace.placement.tokens import NAME
+
+
+def headrace(root, *arguments):
+    command = [sys.executable, "-m", "headrace", *arguments]
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture
+def served(tmp_path):
+    """An empty project that serves what another has exported; what the command said."""
+    (tmp_path / "made").mkdir()
+    project = WineProject(tmp_path / "made")
+    project.register(0.5)
+    answer = project.answer(0.5)
+    project.close()
+    models = tmp_path / "models"
+    assert headrace(project.root, "models", "export", "wine@1", "--to", str(models)).returncode == 0
+    root = tmp_path / "serving"
+    root.mkdir()
+    (root / "headrace.toml").write_text("port = 0\n")
+    options = ["--models", str(models), "--grpc-port", "0", "--control-port", "0", "--detach"]
+    done = headrace(root, "serving", "run", *options, "--json")
+    assert done.returncode == 0, done.stderr
+    assert NAME in done.stderr
+    yield root, options, json.loads(done.stdout), answer
+    assert headrace(root, "serving", "run", "--stop").returncode == 0
+
+
+def test_a_folder_is_served_on_every_port_and_unloaded_with_the_token(served):
+    root, _, said, answer = served
+    with Client(said["address"]) as scoring, Client(said["control"]) as control:
+        assert scoring.predict("wine", rows=[ROW]).values[0] == pytest.approx(answer, abs=1e-3)
+        with grpc.insecure_channel(said["grpc"]) as channel:
+            ready = channel.unary_unary(
+                "/inference.GRPCInferenceService/ServerReady",
+                request_serializer=INFERENCE.ServerReadyRequest.SerializeToString,
+                response_deserializer=INFERENCE.ServerReadyResponse.FromString,
+            )
+            assert ready(INFERENCE.ServerReadyRequest(), timeout=10).ready
+        path = "/v2/repository/models/wine/unload"
+        assert control.request("POST", path).status == 401
+        token = (root / ".headrace" / NAME).read_text().strip()
+        assert control.request("POST", path, b"", {"authorization": f"Bearer {token}"}).status == 200
+        assert scoring.request("GET", "/v2/models/wine/ready").status == 503
+
+
+def test_the_same_again_is_the_same_and_more_is_refused(served):
+    root, options, said, _ = served
+    again = headrace(root, "serving", "run", *options, "--json")
+    assert json.loads(again.stdout) == said
+    more = headrace(root, "serving", "run", *options, "--control-grpc-port", "0")
+    assert (more.returncode, "--stop first" in more.stderr) == (2, True)
