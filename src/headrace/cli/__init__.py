@@ -77,7 +77,7 @@ def main(args: list[str] | None = None) -> None:
     # cores; it reads this when it is loaded, so it is set before anything else, for this process and those it starts.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        result: Any = cli.main(args=args, prog_name="headrace", standalone_mode=False)
+        result = _called(args)
         code = result if isinstance(result, int) else 0
     except (click.exceptions.Abort, KeyboardInterrupt):
         click.echo("stopped", err=True)
@@ -91,6 +91,16 @@ def main(args: list[str] | None = None) -> None:
     except (HeadraceError, OSError) as error:
         code = _failed(error)
     sys.exit(code)
+
+
+def _called(args: list[str] | None) -> Any:
+    try:
+        return cli.main(args=args, prog_name="headrace", standalone_mode=False)
+    except ImportError as error:
+        # Ctrl-C in the middle of a compiled library's start comes out as that library's failure.
+        if isinstance(error.__cause__ or error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        raise
 
 
 def _failed(error: HeadraceError | OSError) -> int:
