@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import polars as pl
-from served import onnx_artifact
+from served import onnx_artifact, onnx_linear
 
 from headrace.assembly import open_platform
 from headrace.delivery.deploy import deploy
@@ -23,10 +23,15 @@ class WineProject:
         self.root = root
         self.platform = open_platform(load_settings(root))
 
-    def register(self, bias, *, claimed=0.0, name="wine"):
-        """Register the model ``alcohol + 10 density + 100 ph + bias``; ``claimed`` falsifies its recorded answers."""
-        artifact = onnx_artifact(COLUMNS, [1, 10, 100], bias, claimed=claimed)
-        asked = Registration(name=name, example=pl.DataFrame(COLUMNS), licence="CC0-1.0")
+    def register(self, bias, *, claimed=0.0, name="wine", columns=COLUMNS, cold=False):
+        """Register the model ``alcohol + 10 density + 100 ph + bias``, or of the first of these columns.
+
+        ``claimed`` falsifies its recorded answers; one that is ``cold`` cannot score a row.
+        """
+        artifact = onnx_artifact(columns, [1, 10, 100][: len(columns)], bias, claimed=claimed)
+        if cold:
+            artifact.files["model.onnx"] = onnx_linear([1] * (len(columns) + 1))
+        asked = Registration(name=name, example=pl.DataFrame(columns), licence="CC0-1.0")
         return register(self.platform.stores(), artifact, asked)
 
     def deploy(self, *versions, endpoint="wine", **more):

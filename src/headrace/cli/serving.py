@@ -53,8 +53,9 @@ def list_(out: Output) -> None:
 @command.command()
 @click.argument("endpoint")
 @click.option("--why", default="", help="For people who read the ledger.")
+@click.option("--replace-signature", is_flag=True, help="It may take or give something else than what is live.")
 @options
-def deploy(out: Output, endpoint: str, why: str) -> None:
+def deploy(out: Output, endpoint: str, **said: Any) -> None:
     """Make [endpoint.ENDPOINT] of headrace.toml live; running gateways follow at once."""
     from headrace.delivery.deploy import deploy as deploy_endpoint
     from headrace.serving.endpoint import read_endpoint
@@ -68,9 +69,9 @@ def deploy(out: Output, endpoint: str, why: str) -> None:
             why=f"it has {known}",
             fix="write its schedule and deadline",
         )
-    deployed = deploy_endpoint(platform.ledger(), read_endpoint(endpoint, table), why=why)
-    said = {"endpoint": endpoint, "deployment": deployed.seq, "models": dict(deployed.models)}
-    out.result(said, [f"{endpoint} serves {', '.join(deployed.models.values())} (deployment {deployed.seq})"])
+    deployed = deploy_endpoint(platform.ledger(), read_endpoint(endpoint, table), **said)
+    told = {"endpoint": endpoint, "deployment": deployed.seq, "models": dict(deployed.models)}
+    out.result(told, [f"{endpoint} serves {', '.join(deployed.models.values())} (deployment {deployed.seq})"])
 
 
 @command.command()

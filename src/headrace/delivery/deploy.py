@@ -3,19 +3,27 @@
 from collections.abc import Mapping, Sequence
 
 from headrace.delivery.promotion import current_user
-from headrace.errors import NotFound, UsageError
+from headrace.errors import HeadraceError, NotFound, SignatureError, UsageError
 from headrace.models.registry import find
+from headrace.models.signature import Signature
 from headrace.models.version import ModelVersion
 from headrace.refs import checked_name
 from headrace.serving.deployment import KIND, Deployment, contract
 from headrace.serving.deployment import current as deployed
 from headrace.serving.endpoint import Endpoint
 from headrace.serving.outputs import check_default
+from headrace.serving.succession import contract_of, unmet
 from headrace.storage.ledger import Fact, Ledger, latest
 
 
 def deploy(
-    ledger: Ledger, endpoint: Endpoint, *, who: str = "", why: str = "", gates: Sequence[str] = ()
+    ledger: Ledger,
+    endpoint: Endpoint,
+    *,
+    who: str = "",
+    why: str = "",
+    gates: Sequence[str] = (),
+    replace_signature: bool = False,
 ) -> Deployment:
     """Record that ``endpoint`` is served from now on; gateways follow the record.
 
@@ -25,13 +33,14 @@ def deploy(
         who: Who deploys; by default the login name.
         why: For people.
         gates: Names of the gates that passed.
+        replace_signature: Let it take or give something else than what is deployed there now.
 
     Returns:
         The deployment; the one that stands already when nothing about it would change.
 
     Raises:
         NotFound: A model reference means nothing.
-        SignatureError: The models do not take the same columns.
+        SignatureError: The models do not take the same columns, or not what callers of the endpoint send now.
         UsageError: The schedule is empty, waits beyond the deadline, or an output of a table has no default; batches
             gather beyond the deadline; or a standby is no version of the model that the schedule prefers.
     """
@@ -51,9 +60,13 @@ def deploy(
         )
     models = {reference: str(version) for reference, version in versions.items()}
     standing = deployed(ledger, endpoint.name)
-    if standing is not None and standing.endpoint == endpoint and standing.models == models:
-        return standing
-    asked = Deployment(endpoint, models, who or current_user(), why, tuple(gates))
+    if standing is not None:
+        said = replace_signature and not standing.replace_signature
+        if standing.endpoint == endpoint and standing.models == models and not said:
+            return standing
+        if not replace_signature:
+            _check_succession(ledger, standing, due)
+    asked = Deployment(endpoint, models, who or current_user(), why, tuple(gates), replace_signature)
     return Deployment.from_fact(ledger.append([Fact(KIND, endpoint.name, asked.to_json())])[0])
 
 
@@ -67,6 +80,22 @@ def current(ledger: Ledger, name: str) -> tuple[Endpoint, Fact]:
     if fact is None:
         raise NotFound(f"no endpoint named {name!r}", fix="headrace serving ls; hr.deploy(...) in a pipeline makes one")
     return Deployment.from_fact(fact).endpoint, fact
+
+
+def _check_succession(ledger: Ledger, standing: Deployment, due: Signature) -> None:
+    try:
+        before = contract_of(ledger, standing)
+    except (HeadraceError, KeyError):  # nobody can call what cannot be served
+        return
+    why = unmet(before, due)
+    if why:
+        name = standing.endpoint.name
+        raise SignatureError(
+            f"endpoint {name} would break its callers",
+            where=f"deployment {standing.seq}",
+            why=why,
+            fix=f"headrace serving deploy {name} --replace-signature, or deploy it under another name",
+        )
 
 
 def _check_standby(endpoint: Endpoint, versions: Mapping[str, ModelVersion]) -> None:

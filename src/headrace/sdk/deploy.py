@@ -22,6 +22,7 @@ class Options(TypedDict, total=False):
         max_wait_ms: How long a batch gathers after its first request arrived; 0 takes what waits.
         max_queue_rows: Rows that may wait for each model.
         policy: Whether newer versions are loaded beside those that serve (the default), or in their place.
+        replace_signature: Let it take or give something else than what is deployed there now.
         why: For people who read the history.
     """
 
@@ -34,6 +35,7 @@ class Options(TypedDict, total=False):
     max_wait_ms: float
     max_queue_rows: int
     policy: Policy
+    replace_signature: bool
     why: str
 
 
@@ -57,7 +59,7 @@ def deploy(
         deadline_ms: When the default answers at the latest, from a request's arrival.
         default: Output name to the value that answers when no model can.
         **options: ``reference``, ``shadows``, ``standby``, ``event_time``, ``log``, ``max_batch_rows``,
-            ``max_wait_ms``, ``max_queue_rows``, ``policy``, ``why``.
+            ``max_wait_ms``, ``max_queue_rows``, ``policy``, ``replace_signature``, ``why``.
 
     Returns:
         The endpoint's name.
@@ -79,7 +81,9 @@ def deploy(
         policy=options.get("policy", "availability-preserving"),
     )
     gates = running.gates if running else ()
-    deployed(ambient.writable().ledger(), endpoint, why=options.get("why", ""), gates=gates)
+    replaces = options.get("replace_signature", False)
+    ledger = ambient.writable().ledger()
+    deployed(ledger, endpoint, why=options.get("why", ""), gates=gates, replace_signature=replaces)
     return name
 
 

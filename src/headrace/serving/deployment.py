@@ -22,6 +22,7 @@ class Deployment:
         who: Person or run that deployed it.
         why: For people.
         gates: Names of the gates that let it through.
+        replace_signature: Whether it may take or give something else than what served before.
         seq: Position of the fact in the ledger; 0 before it is recorded.
         at: Unix seconds; 0 before it is recorded.
     """
@@ -31,13 +32,15 @@ class Deployment:
     who: str = ""
     why: str = ""
     gates: tuple[str, ...] = field(default=())
+    replace_signature: bool = False
     seq: int = 0
     at: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """The body of the fact."""
         about = {"models": dict(self.models), "who": self.who, "why": self.why, "gates": list(self.gates)}
-        return {**self.endpoint.to_json(), **about}
+        deliberate = {"replace_signature": True} if self.replace_signature else {}
+        return {**self.endpoint.to_json(), **about, **deliberate}
 
     @classmethod
     def from_fact(cls, fact: Fact) -> "Deployment":
@@ -49,6 +52,7 @@ class Deployment:
             who=body.get("who", ""),
             why=body.get("why", ""),
             gates=tuple(body.get("gates", ())),
+            replace_signature=body.get("replace_signature", False),
             seq=fact.seq,
             at=fact.at,
         )

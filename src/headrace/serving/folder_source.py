@@ -15,7 +15,7 @@ from pathlib import Path
 from headrace.errors import IntegrityError, Refused, SignatureError
 from headrace.models.artifact import write_files
 from headrace.models.formats import sniffed
-from headrace.models.reading import read_folder
+from headrace.models.reading import read_file, read_folder
 from headrace.models.registry import EXAMPLES, PROFILE, SIGNATURE
 from headrace.models.runtime import Runtime
 from headrace.models.signature import Signature
@@ -24,6 +24,7 @@ from headrace.refs import checked_name
 from headrace.serving.aspired import Aspired, Failures, Refusals, Wanted
 from headrace.serving.deployment import Deployment
 from headrace.serving.endpoint import Endpoint, Preference
+from headrace.serving.succession import Heir, breaks
 from headrace.serving.versions import Model, proven
 from headrace.storage.manifest import NAME as MANIFEST
 
@@ -60,6 +61,7 @@ class FolderSource:
         self._seen: Mapping[tuple[str, int], State] = {}
         self._whole: Mapping[tuple[str, int], State] = {}
         self._failures = Failures()
+        self._signatures: dict[tuple[str, int], tuple[State, Signature | None]] = {}
 
     def poll(self, again: str = "") -> Collection[str]:
         """Models with versions that came whole, changed or went, or are to be tried again."""
@@ -75,8 +77,9 @@ class FolderSource:
 
     def aspired(self, name: str) -> Aspired | None:
         """The newest version that came whole and was not refused."""
-        for number, state in self._versions(name):
-            if not self._failures.stands((name, number, state)):
+        candidates, broken = self._candidates(name)
+        for number, state in candidates:
+            if number not in broken:
                 version = f"{name}@{number}"
                 endpoint = Endpoint(name, (Preference(version, DEADLINE_S),), DEADLINE_S)
                 wanted = self._wanted(name, number, state)
@@ -94,6 +97,7 @@ class FolderSource:
         """Why newer versions than the one that serves are not served."""
         versions = self._versions(name)
         why = {f"{name}@{number}": self._failures.why((name, number, state)) for number, state in versions}
+        why |= {f"{name}@{number}": said for number, said in self._candidates(name)[1].items()}
         found = {version: said for version, said in why.items() if said}
         newest = next(iter(why), "")
         known = bool(versions) or any(key[0] == name for key in self._seen)
@@ -102,6 +106,25 @@ class FolderSource:
     def _versions(self, name: str) -> list[tuple[int, State]]:
         with self._lock:
             return sorted(((key[1], state) for key, state in self._whole.items() if key[0] == name), reverse=True)
+
+    def _candidates(self, name: str) -> tuple[list[tuple[int, State]], dict[int, str]]:
+        """Versions that did not fail, newest first; and those that callers of older ones cannot use, with why."""
+        found = [(n, state) for n, state in self._versions(name) if not self._failures.stands((name, n, state))]
+        heirs = [Heir(self._signature(name, number, state)) for number, state in reversed(found)]
+        fix = "remove the folders of older versions, if that is meant"
+        return found, {found[-1 - at][0]: f"{why} - {fix}" for at, why in breaks(heirs).items()}
+
+    def _signature(self, name: str, number: int, state: State) -> Signature | None:
+        known = self._signatures.get((name, number))
+        if known is not None and known[0] == state:
+            return known[1]
+        try:
+            text = read_file(self._folder / name / str(number) / SIGNATURE)
+            signature = Signature.from_json(json.loads(text))
+        except Exception:  # noqa: BLE001 - whatever is wrong with it, loading it will say
+            signature = None
+        self._signatures[name, number] = (state, signature)
+        return signature
 
     def _look(self) -> dict[tuple[str, int], State]:
         found = {}

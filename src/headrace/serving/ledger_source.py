@@ -5,8 +5,10 @@ from collections.abc import Callable, Collection, Sequence
 
 from headrace.models.aliases import KIND as MOVED
 from headrace.models.runtime import Runtime
+from headrace.models.signature import Signature
 from headrace.serving.aspired import Aspired, Failures, Refusals, Wanted
 from headrace.serving.deployment import KIND, Deployment
+from headrace.serving.succession import Heir, breaks, contract_of
 from headrace.serving.versions import Model, load_model
 from headrace.storage.files import Files
 from headrace.storage.ledger import Fact, Ledger
@@ -45,6 +47,7 @@ class LedgerSource:
         self._facts: dict[str, list[Fact]] = {}
         self._failures = Failures()
         self._culprits: dict[int, str] = {}
+        self._contracts: dict[int, Signature] = {}
         self._seen = self._seen_moves = 0
 
     def poll(self, again: str = "") -> Collection[str]:
@@ -67,13 +70,15 @@ class LedgerSource:
 
     def aspired(self, name: str) -> Aspired | None:
         """The newest deployment that was not refused."""
-        for fact in reversed(self._of(name)):
-            if not self._failures.stands(fact.seq):
-                try:
-                    return self._read(fact)
-                except Exception as error:  # noqa: BLE001 - whatever the ledger holds, what serves goes on
-                    self._failures.add(fact.seq, error)
-        return None
+        while True:
+            facts, broken = self._candidates(name)
+            newest = next((fact for fact in reversed(facts) if fact.seq not in broken), None)
+            if newest is None:
+                return None
+            try:
+                return self._read(newest)
+            except Exception as error:  # noqa: BLE001 - whatever the ledger holds, what serves goes on
+                self._failures.add(newest.seq, error)
 
     def failed(self, aspired: Aspired, version: str, error: Exception) -> None:
         """Refuse the deployment, as a whole."""
@@ -84,7 +89,7 @@ class LedgerSource:
     def refusals(self, name: str) -> Refusals:
         """Why the newest deployment is not served."""
         newest = next(reversed(self._of(name)), None)
-        why = self._failures.why(newest.seq) if newest else ""
+        why = (self._failures.why(newest.seq) or self._candidates(name)[1].get(newest.seq, "")) if newest else ""
         if newest is None or not why:
             return Refusals(known=newest is not None)
         culprit = self._culprits.get(newest.seq, "")
@@ -93,6 +98,21 @@ class LedgerSource:
     def _of(self, name: str) -> list[Fact]:
         with self._lock:
             return self._facts.get(name, [])
+
+    def _candidates(self, name: str) -> tuple[list[Fact], dict[int, str]]:
+        """Deployments that did not fail, and those of them that callers of the ones before cannot use, with why."""
+        facts = [fact for fact in self._of(name) if not self._failures.stands(fact.seq)]
+        heirs = [Heir(self._contract(fact), bool(fact.body.get("replace_signature"))) for fact in facts]
+        fix = f"headrace serving deploy {name} --replace-signature, if that is meant"
+        return facts, {facts[at].seq: f"{why} - {fix}" for at, why in breaks(heirs).items()}
+
+    def _contract(self, fact: Fact) -> Signature | None:
+        if fact.seq not in self._contracts:
+            try:
+                self._contracts[fact.seq] = contract_of(self._ledger, Deployment.from_fact(fact))
+            except Exception:  # noqa: BLE001 - whatever is wrong with it, loading it will say
+                return None
+        return self._contracts[fact.seq]
 
     def _read(self, fact: Fact) -> Aspired:
         deployment = Deployment.from_fact(fact)

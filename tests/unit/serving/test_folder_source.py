@@ -3,7 +3,7 @@ import time
 
 import pytest
 from served import Gated
-from wine_project import ROW, WineProject
+from wine_project import COLUMNS, ROW, WineProject
 
 from headrace.models.registry import fetch
 from headrace.serving.folder_source import FolderSource
@@ -34,8 +34,8 @@ def gate(project, folder, tmp_path):
     found.close()
 
 
-def put(project, folder, number, bias, *, claimed=0.0):
-    version = project.register(bias, claimed=claimed)
+def put(project, folder, number, bias, **more):
+    version = project.register(bias, **more)
     target = folder / "wine" / str(number)
     shutil.copytree(fetch(project.platform.files(), version), target)
     return target
@@ -65,11 +65,13 @@ def test_newer_versions_are_followed_and_removed_ones_unloaded(project, folder, 
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
-@pytest.mark.parametrize("broken", ["truncated", "flipped", "parity", "linked", "bare"])
+@pytest.mark.parametrize("broken", ["truncated", "flipped", "parity", "cold", "linked", "bare"])
 def test_a_broken_version_never_displaces_a_good_one_and_is_tried_when_it_changes(project, folder, gate, broken):
     put(project, folder, 1, 0.5)
     until(lambda: winner(gate) == "wine@1")
-    bad = put(project, folder.parent / "elsewhere", 2, 1.5, claimed=1.0 if broken == "parity" else 0.0)
+    bad = put(
+        project, folder.parent / "elsewhere", 2, 1.5, claimed=1.0 if broken == "parity" else 0.0, cold=broken == "cold"
+    )
     model = bad / "model.onnx"
     model.chmod(0o600)
     content = model.read_bytes()
@@ -91,3 +93,17 @@ def test_a_broken_version_never_displaces_a_good_one_and_is_tried_when_it_change
     put(project, folder, 2, 2.5)
     until(lambda: winner(gate) == "wine@2")
     assert gate.plane.status("wine").refused == ""
+
+
+def test_another_signature_waits_until_the_older_folder_is_removed(project, folder, gate):
+    put(project, folder, 1, 0.5)
+    until(lambda: winner(gate) == "wine@1")
+    put(project, folder, 2, 1.5, columns=dict(list(COLUMNS.items())[:2]))
+    until(lambda: "callers send 'ph', which it does not take" in gate.plane.status("wine").refused)
+    assert gate.plane.status("wine").versions["wine@2"].state == "failed"
+    put(project, folder, 3, 2.5)
+    until(lambda: winner(gate) == "wine@3")
+    shutil.rmtree(folder / "wine/3")
+    until(lambda: winner(gate) == "wine@1")
+    shutil.rmtree(folder / "wine/1")
+    until(lambda: gate.plane.status("wine").models.keys() == {"wine@2"})

@@ -2,14 +2,17 @@ import json
 import os
 import threading
 import time
+from contextlib import contextmanager
 
 import pytest
 from served import Gated
-from wine_project import ROW, WineProject
+from wine_project import COLUMNS, ROW, WineProject
 
-from headrace.errors import HeadraceError, NotFound, Unavailable
+from headrace.delivery.deploy import deploy
+from headrace.errors import HeadraceError, NotFound, SignatureError, Unavailable
 from headrace.models.aliases import Move, move
 from headrace.serving.deployment import KIND, current
+from headrace.serving.endpoint import Endpoint, Preference
 from headrace.serving.keeper import Keeper
 from headrace.serving.ledger_source import LedgerSource
 from headrace.storage.ledger import Fact
@@ -55,6 +58,27 @@ def until(holds):
         time.sleep(0.005)
 
 
+@contextmanager
+def asking(gate):
+    """Ask without a pause; yields who answered, or what went wrong."""
+    winners, stop = [], threading.Event()
+
+    def ask():
+        while not stop.is_set():
+            try:
+                winners.append(serves(gate))
+            except HeadraceError as error:
+                winners.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield winners
+    finally:
+        stop.set()
+        thread.join()
+
+
 def serves(gate):
     return gate.client.predict("wine", rows=[ROW]).winner
 
@@ -89,18 +113,24 @@ def test_only_the_named_endpoints_are_served(project, follow):
     assert gate.plane.names == ("other",)
 
 
-@pytest.mark.parametrize("broken", ["flipped", "parity", "missing", "incomplete", "malformed"])
+@pytest.mark.parametrize(
+    "broken", ["truncated", "flipped", "parity", "cold", "schema", "missing", "incomplete", "malformed"]
+)
 def test_a_broken_version_never_displaces_a_good_one(project, follow, broken):
     good = project.register(0.5)
     project.deploy(good)
     gate = follow()
     until(gate.client.ready)
-    bad = project.register(1.5, claimed=1.0 if broken == "parity" else 0.0)
-    if broken == "flipped":
+    columns = dict(list(COLUMNS.items())[:2]) if broken == "schema" else COLUMNS
+    claimed = 1.0 if broken == "parity" else 0.0
+    bad = project.register(1.5, claimed=claimed, columns=columns, cold=broken == "cold")
+    if broken in {"flipped", "truncated"}:
         path = project.model_file(bad)
         path.chmod(0o600)
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 1
+        if broken == "truncated":
+            del content[len(content) // 2 :]
         path.write_bytes(bytes(content))
     ledger = project.platform.ledger()
     body = current(ledger, "wine").to_json()
@@ -108,17 +138,38 @@ def test_a_broken_version_never_displaces_a_good_one(project, follow, broken):
         "missing": body | {"models": {"wine@1": "wine@99"}},
         "incomplete": body | {"models": {}},
         "malformed": {},
+        "schema": body | {"models": {"wine@1": str(bad)}},
     }
     if broken in written:  # as no command of ours writes it
         ledger.append([Fact(KIND, "wine", written[broken])])
     else:
         project.deploy(bad)
-    until(lambda: gate.plane.status("wine").refused)
-    assert serves(gate) == "wine@1"
+    with asking(gate) as winners:
+        until(lambda: gate.plane.status("wine").refused)
+        begun = len(winners)
+        until(lambda: len(winners) > begun)
+    assert set(winners) == {"wine@1"}
     assert gate.plane.status("wine").state == "serving"
     better = str(project.register(2.5))
     ledger.append([Fact(KIND, "wine", body | {"models": {"wine@1": better}})])
     until(lambda: serves(gate) == better)
+
+
+def test_another_signature_is_served_only_on_purpose(project, follow):
+    project.deploy(project.register(0.5))
+    other = project.register(1.5, columns=dict(list(COLUMNS.items())[:2]))
+    with pytest.raises(SignatureError, match=r"callers send 'ph', which it does not take.*--replace-signature"):
+        project.deploy(other)
+    ledger = project.platform.ledger()
+    ledger.append([Fact(KIND, "wine", current(ledger, "wine").to_json() | {"models": {"wine@1": str(other)}})])
+    gate = follow()  # one that starts late goes by the same rule
+    until(gate.client.ready)
+    until(lambda: "--replace-signature" in gate.plane.status("wine").refused)
+    assert serves(gate) == "wine@1"
+    asked = Endpoint("wine", (Preference(str(other), 0.02),), 0.05, {"quality": 5.0})
+    assert deploy(ledger, asked, replace_signature=True).replace_signature
+    until(lambda: gate.plane.status("wine").models.keys() == {"wine@2"})
+    assert gate.plane.status("wine").refused == ""
 
 
 def test_a_restart_on_a_broken_deployment_serves_the_one_before(project, follow):

@@ -1,0 +1,52 @@
+import pytest
+
+from headrace.models.signature import Column, Signature, Tensor
+from headrace.serving.succession import Heir, breaks, unmet
+
+Y = Column("y", "float32")
+
+
+def table(*inputs, outputs=(Y,)):
+    return Signature("table", inputs, outputs)
+
+
+def tensors(shape, given=(-1, 2), dtype="float32"):
+    return Signature("tensor", (Tensor("x", dtype, shape),), (Tensor("y", "float32", given),))
+
+
+A, B = Column("a", "float64"), Column("b", "string")
+DUE = table(A, B)
+NULL = Column("a", "float64", nullable=True)
+
+
+@pytest.mark.parametrize(
+    ("due", "own", "why"),
+    [
+        (DUE, table(B, A), ""),
+        (DUE, table(NULL, B), ""),
+        (table(NULL, B), DUE, "'a' as float64 or null, it takes float64"),
+        (DUE, table(A), "send 'b'"),
+        (DUE, table(A, B, Column("c", "bool")), "needs 'c'"),
+        (DUE, table(Column("a", "int64"), B), "'a' as float64, it takes int64"),
+        (DUE, table(A, B, outputs=(Column("z", "float32"),)), "read 'y'"),
+        (DUE, table(A, B, outputs=(Column("y", "float64"),)), "'y' as float32, it gives float64"),
+        (DUE, table(A, B, outputs=(*DUE.outputs, Column("z", "float32"))), "'y' alone, it gives 'y', 'z'"),
+        (DUE, tensors((-1, 2)), "send a table"),
+        (tensors((-1, 2)), tensors((-1, -1)), ""),
+        (tensors((-1, -1)), tensors((-1, 2)), "it takes float32[-1, 2]"),
+        (tensors((-1, 2)), tensors((-1, 2, 1)), "it takes float32[-1, 2, 1]"),
+        (tensors((-1, 2)), tensors((-1, 2), dtype="float64"), "it takes float64"),
+        (tensors((-1, 2), (-1, -1)), tensors((-1, 2)), ""),
+        (tensors((-1, 2)), tensors((-1, 2), (-1, -1)), "it gives float32[-1, -1]"),
+    ],
+)
+def test_what_callers_miss_is_said(due, own, why):
+    found = unmet(due, own)
+    assert why in found
+    assert bool(found) == bool(why)
+
+
+def test_each_is_compared_with_the_newest_that_was_not_refused():
+    other = table(A)
+    assert breaks([Heir(DUE), Heir(other), Heir(None), Heir(DUE), Heir(other)]).keys() == {1, 4}
+    assert breaks([Heir(DUE), Heir(other, deliberate=True), Heir(other), Heir(DUE)]).keys() == {3}
