@@ -22,6 +22,7 @@ from headrace.errors import HeadraceError, IntegrityError, NameRefused, NotFound
 from headrace.models import aliases, registry
 from headrace.refs import checked_name
 from headrace.storage import manifest
+from headrace.storage.durable import sync
 from headrace.storage.files import Files
 from headrace.storage.ledger import Fact, Ledger
 from headrace.storage.stores import Stores
@@ -73,7 +74,7 @@ def backup(stores: Stores, path: Path) -> Backup:
         raise Refused(f"{path} exists", why="somebody else wrote it meanwhile", fix="name a new file") from error
     finally:
         half.unlink(missing_ok=True)
-    _sync(path.parent)
+    sync(path.parent)
     with zipfile.ZipFile(path) as archive:  # what was written is read again before anybody relies on it
         _checked(archive, path)
     return made
@@ -243,11 +244,3 @@ class _Read:
 
     def close(self) -> None:
         """Nothing to release."""
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,7 +1,6 @@
 """A registered model version as a folder outside the registry, and such a folder as what an import takes."""
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from headrace.models.registry import EXAMPLES, SIGNATURE, fetch
 from headrace.models.signature import Signature
 from headrace.models.version import ModelVersion
 from headrace.storage import manifest
+from headrace.storage.durable import sync
 from headrace.storage.files import Files
 
 _HALF = ".half-"
@@ -53,7 +53,7 @@ def exported(files: Files, version: ModelVersion, to: Path) -> Path:
             _copy(manifest.read(files, version.folder, version.manifest), source, half)
             half.chmod(0o755)
             half.rename(target)
-            _sync(target.parent)
+            sync(target.parent)
         except OSError:
             if not target.exists():
                 raise
@@ -99,7 +99,7 @@ def _copy(kept: manifest.Manifest, source: Path, half: Path) -> None:
         path = half / name
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / name, path)
-        _sync(path)
+        sync(path)
 
 
 def _holds(target: Path, version: ModelVersion) -> bool:
@@ -112,11 +112,3 @@ def _holds(target: Path, version: ModelVersion) -> bool:
         )
     except OSError:
         return False
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -177,8 +177,7 @@ class DataPlane:
         """
         self._live.setdefault(name, None)
         self._notes[name] = versions
-        if why:
-            self._refused[name] = why
+        self._refused[name] = why
 
     def status(self, name: str) -> Status:
         """How an endpoint is; raise ``NotFound`` if there is none."""

@@ -41,6 +41,7 @@ class _Kept:
         changed: It must be dealt with once more.
         orders: Whether it is to be served from now on, and who waits for that.
         passing: Versions on their way in or out.
+        contested: Another source has an endpoint of this name, which is not served.
     """
 
     name: str
@@ -51,6 +52,7 @@ class _Kept:
     changed: bool = False
     orders: deque[tuple[bool, "Future[None]"]] = field(default_factory=deque)
     passing: dict[str, Note] = field(default_factory=dict)
+    contested: bool = False
 
 
 class _Failed(Exception):
@@ -143,7 +145,8 @@ class Keeper:
                 self._loop.tell(self._plane.note, name)
         if kept.source is source:
             return kept
-        self._loop.tell(self._plane.note, name, f"two sources have an endpoint {name!r}: the first one counts")
+        kept.contested = True
+        self._tell(kept)
         return None
 
     def _order(self, name: str, *, serve: bool) -> "Future[None]":
@@ -275,7 +278,8 @@ class Keeper:
         """Have the plane know how the endpoint is, as far as it cannot see that itself."""
         refused = kept.source.refusals(kept.name)
         notes = {name: Note("failed", why) for name, why in refused.versions.items()} | kept.passing
-        self._loop.tell(self._plane.note, kept.name, refused.why if kept.loaded else "", notes)
+        contested = f"two sources have an endpoint {kept.name!r}: the first one counts" if kept.contested else ""
+        self._loop.tell(self._plane.note, kept.name, (refused.why or contested) if kept.loaded else "", notes)
 
     def _forget(self, kept: _Kept) -> None:
         with self._lock:

@@ -107,3 +107,13 @@ def test_another_signature_waits_until_the_older_folder_is_removed(project, fold
     until(lambda: winner(gate) == "wine@1")
     shutil.rmtree(folder / "wine/1")
     until(lambda: gate.plane.status("wine").models.keys() == {"wine@2"})
+
+
+def test_a_refusal_is_over_when_what_was_refused_is_gone(project, folder, gate):
+    put(project, folder, 1, 0.5)
+    until(lambda: winner(gate) == "wine@1")
+    put(project, folder, 2, 1.5, claimed=1.0)
+    until(lambda: gate.plane.status("wine").refused)
+    shutil.rmtree(folder / "wine/2")
+    until(lambda: not gate.plane.status("wine").refused)
+    assert winner(gate) == "wine@1"

@@ -9,6 +9,7 @@ from pathlib import Path
 from headrace.errors import NotFound
 from headrace.refs import contained
 from headrace.settings import Settings
+from headrace.storage.durable import sync
 
 _HALF = ".half-"
 
@@ -33,7 +34,7 @@ class LocalFiles:
         except BaseException:
             half.unlink(missing_ok=True)
             raise
-        _sync_folder(target.parent)
+        sync(target.parent)
 
     def get(self, key: str) -> Path:
         """The object's own path; see ``Files.get``."""
@@ -81,12 +82,4 @@ def _make_folders(folder: Path) -> None:
         folder = folder.parent
     for made in reversed(missing):
         made.mkdir(exist_ok=True)
-        _sync_folder(made.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        sync(made.parent)

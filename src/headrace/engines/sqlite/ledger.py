@@ -12,6 +12,7 @@ from typing import Any
 
 from headrace.errors import Conflict, Unavailable, UsageError
 from headrace.settings import Settings
+from headrace.storage.durable import sync
 from headrace.storage.ledger import INLINE_LIMIT_BYTES, Fact
 
 _SCHEMA = """
@@ -134,20 +135,12 @@ def _make(path: Path) -> None:
     finally:
         connection.close()
     try:
-        _sync(half)
+        sync(half)
         with suppress(FileExistsError):
             os.link(half, path)
     finally:
         half.unlink()
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync(path.parent)
 
 
 def _encoded(fact: Fact) -> str:
