@@ -1,4 +1,4 @@
-"""``headrace serving``: endpoints: deploy, run, predict, replay, explain."""
+"""``headrace serving``: endpoints: deploy, split, promote, rollback, run, predict, replay, explain."""
 
 import json
 import sys
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from headrace.cli.output import Output, options
+from headrace.cli.traffic import promote, rollback, split
 from headrace.errors import NotFound, Unavailable, UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ _WATCH_S = 0.5
 
 @click.group()
 def command() -> None:
-    """Endpoints: ls, deploy, run, predict, replay, explain."""
+    """Endpoints: ls, deploy, split, promote, rollback, run, predict, replay, explain."""
 
 
 @command.command("ls")
@@ -319,3 +320,7 @@ def _json(text: str, where: str) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise UsageError("the input is not JSON", where=where, why=str(error)) from error
+
+
+for each in (split, promote, rollback):
+    command.add_command(each)

@@ -68,6 +68,7 @@ class Client:
         columns: Mapping[str, Sequence[Any]] | None = None,
         version: int | None = None,
         label: str = "",
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """Score rows (or columns), by the endpoint's schedule, or by one version of its preferred model alone.
 
@@ -77,16 +78,16 @@ class Client:
             columns: Column to its cells; or tensor to nested lists.
             version: Of the preferred model.
             label: An alias of it, such as ``challenger``.
+            headers: To send, such as the key of a split.
 
         Raises:
             SignatureError: The input does not fit the model; names the column.
             NotFound: No such endpoint or version.
-            Overloaded: The server lets no more requests wait; ``retry_after_s`` says when to try again.
             Overloaded: Too many requests wait; its ``retry_after_s`` says when to try again.
             Unavailable: No server, or it is not ready.
         """
         body = json.dumps({"instances": rows} if columns is None else {"inputs": columns}, allow_nan=False)
-        reply = self.raw(endpoint, body.encode(), version=version, label=label)
+        reply = self.raw(endpoint, body.encode(), version=version, label=label, headers=headers)
         return answer(reply)
 
     def infer(
@@ -115,10 +116,18 @@ class Client:
         outputs = unpacked(reply)[1]
         return _answer(reply, next(iter(outputs.values()))), outputs
 
-    def raw(self, endpoint: str, body: bytes, *, version: int | None = None, label: str = "") -> Reply:
+    def raw(
+        self,
+        endpoint: str,
+        body: bytes,
+        *,
+        version: int | None = None,
+        label: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
         """Send a predict body as it is and return the reply as it came, whatever its status."""
         which = f"/versions/{version}" if version is not None else f"/labels/{quote(label, safe='')}" if label else ""
-        return self.request("POST", f"/v1/models/{quote(endpoint, safe='')}{which}:predict", body)
+        return self.request("POST", f"/v1/models/{quote(endpoint, safe='')}{which}:predict", body, headers)
 
     def status(self, endpoint: str) -> list[dict[str, Any]]:
         """Versions of the endpoint's preferred model with their state."""

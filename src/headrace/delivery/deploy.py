@@ -8,8 +8,7 @@ from headrace.models.registry import find
 from headrace.models.signature import Signature
 from headrace.models.version import ModelVersion
 from headrace.refs import checked_name
-from headrace.serving.deployment import KIND, Deployment, contract
-from headrace.serving.deployment import current as deployed
+from headrace.serving.deployment import KIND, Deployment, amend, contract
 from headrace.serving.endpoint import Endpoint
 from headrace.serving.outputs import check_default
 from headrace.serving.succession import contract_of, unmet
@@ -45,8 +44,38 @@ def deploy(
             gather beyond the deadline; or a standby is no version of the model that the schedule prefers.
     """
     checked_name(endpoint.name, of="endpoint")
+    said = replace_signature
+
+    def change(standing: Deployment | None) -> Deployment:
+        versions = {reference: find(ledger, reference) for reference in endpoint.models}
+        models = {reference: str(version) for reference, version in versions.items()}
+        check(ledger, endpoint, versions, None if said else standing)
+        same = standing is not None and standing.endpoint == endpoint and standing.models == models
+        if standing is not None and same and (standing.replace_signature or not said):
+            return standing
+        return Deployment(endpoint, models, who or current_user(), why, tuple(gates), said)
+
+    made = amend(ledger, endpoint.name, change)
+    assert made is not None
+    return made
+
+
+def check(
+    ledger: Ledger, endpoint: Endpoint, versions: Mapping[str, ModelVersion], standing: Deployment | None = None
+) -> None:
+    """Raise unless ``endpoint`` can be served.
+
+    Args:
+        ledger: Where versions are.
+        endpoint: What is to be served.
+        versions: What each of its references means.
+        standing: What is deployed there now and must not be broken for its callers; None where that does not matter.
+
+    Raises:
+        SignatureError: The models do not take the same columns, or not what callers of the endpoint send now.
+        UsageError: See ``deploy``.
+    """
     _check_schedule(endpoint)
-    versions = {reference: find(ledger, reference) for reference in endpoint.models}
     due = contract({str(versions[reference]): versions[reference].signature for reference in endpoint.scoring})
     _check_standby(endpoint, versions)
     check_default(due, endpoint.default)
@@ -58,16 +87,8 @@ def deploy(
             why="it must answer when no model can",
             fix=f"default={{{missing[0]!r}: 0.0}}, for example the mean of the training labels",
         )
-    models = {reference: str(version) for reference, version in versions.items()}
-    standing = deployed(ledger, endpoint.name)
     if standing is not None:
-        said = replace_signature and not standing.replace_signature
-        if standing.endpoint == endpoint and standing.models == models and not said:
-            return standing
-        if not replace_signature:
-            _check_succession(ledger, standing, due)
-    asked = Deployment(endpoint, models, who or current_user(), why, tuple(gates), replace_signature)
-    return Deployment.from_fact(ledger.append([Fact(KIND, endpoint.name, asked.to_json())])[0])
+        _check_succession(ledger, standing, due)
 
 
 def current(ledger: Ledger, name: str) -> tuple[Endpoint, Fact]:
@@ -120,6 +141,13 @@ def _check_schedule(endpoint: Endpoint) -> None:
             f"endpoint {endpoint.name} cannot wait as long for {beyond[0]} as its schedule says",
             why=f"the default answers after {endpoint.deadline_s * 1000:g} ms",
             fix="give each model more than 0 ms and at most deadline_ms",
+        )
+    strange = endpoint.split.shares.keys() - {p.model for p in endpoint.schedule}
+    if strange:
+        raise UsageError(
+            f"endpoint {endpoint.name} cannot give {min(strange)} a share of the requests",
+            why="its schedule does not say how long it is waited for",
+            fix=f"list it in the schedule too, last: {{ model = {min(strange)!r}, wait_ms = ... }}",
         )
     if endpoint.batching.max_wait_s >= endpoint.deadline_s:
         raise UsageError(

@@ -1,14 +1,14 @@
 """What the protocols share: parse a body for an endpoint, score it, and turn answers and faults into replies."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
 from headrace.errors import HeadraceError, Unavailable, UsageError
 from headrace.gateway.faults import named, retry_after, status_of
-from headrace.gateway.http import Pending, Request, Response, Send
+from headrace.gateway.http import Request, Response, Send
 from headrace.models.tensors import to_cells
 from headrace.refs import Ref
 from headrace.serving.dataplane import DataPlane
@@ -27,12 +27,28 @@ Render = Callable[[Live, Answer], Response]
 Fail = Callable[[HeadraceError], Response]
 
 
-def respond(plane: DataPlane, live: Live, parsed: Input, *, render: Render, send: Send, fail: Fail) -> Pending:
-    """Score ``parsed`` and send what ``render`` makes of the answer; what is returned calls it off.
+class Replies(NamedTuple):
+    """How a protocol says what came of a request.
+
+    Attributes:
+        render: An answer.
+        fail: That there is none.
+    """
+
+    render: Render
+    fail: Fail
+
+
+def respond(plane: DataPlane, live: Live, parsed: Input, *, request: Request, send: Send, replies: Replies) -> None:
+    """Score ``parsed``, the body of ``request``, and send the reply; ``request.pending`` calls it off until then.
 
     Raises:
         Overloaded: Too many rows wait; nothing is sent.
     """
+    render, fail = replies
+
+    def header(name: str) -> str:
+        return request.headers.get(name.encode(), b"").decode("latin-1")
 
     def reply(answer: Answer) -> None:
         if answer.winner == DEFAULT and not answer.outputs:
@@ -41,7 +57,7 @@ def respond(plane: DataPlane, live: Live, parsed: Input, *, render: Render, send
         made = render(live, answer)
         send(Response(made.status, made.body, made.content_type, made.headers + _headers(answer)))
 
-    return plane.predict(live, parsed, reply)
+    request.pending = plane.predict(live, parsed, reply, header)
 
 
 def parse(live: Live, body: bytes, how: Callable[[Decoder, bytes], Any]) -> Any:

@@ -15,7 +15,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from headrace import __version__
 from headrace.errors import HeadraceError, SignatureError, Unavailable, UsageError
-from headrace.gateway.answers import by_rows, encode, parse, respond, single
+from headrace.gateway.answers import Replies, by_rows, encode, parse, respond, single
 from headrace.gateway.faults import retry_after, status_of
 from headrace.gateway.http import TEXT, Request, Response, Send
 from headrace.gateway.tables import CSV, PARQUET, of_csv, of_parquet
@@ -75,7 +75,7 @@ class MlflowScoring:
                 self._later(live, request, send)
                 return
             parsed = parse(live, request.body, of_csv if kind == CSV else _parse)
-            request.pending = respond(self._plane, live, parsed, render=_render, send=send, fail=_error)
+            respond(self._plane, live, parsed, request=request, send=send, replies=_REPLIES)
         except HeadraceError as error:
             send(_error(error))
 
@@ -85,7 +85,7 @@ class MlflowScoring:
         def read(done: "asyncio.Future[Input]") -> None:
             live.open -= 1
             try:
-                request.pending = respond(self._plane, live, done.result(), render=_render, send=send, fail=_error)
+                respond(self._plane, live, done.result(), request=request, send=send, replies=_REPLIES)
             except HeadraceError as error:
                 live.counters.refused += isinstance(error, UsageError)
                 send(_error(error))
@@ -168,3 +168,6 @@ def _error(error: HeadraceError) -> Response:
         status = status_of(error)
         code = _CODES.get(status, "INTERNAL_ERROR")
     return Response(status, encode({"error_code": code, "message": str(error)}), headers=retry_after(error))
+
+
+_REPLIES = Replies(_render, _error)

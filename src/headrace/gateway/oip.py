@@ -12,6 +12,7 @@ import msgspec
 from headrace import __version__
 from headrace.errors import HeadraceError, NotFound, Unavailable, UsageError
 from headrace.gateway.answers import (
+    Replies,
     encode,
     error_body,
     parse,
@@ -116,7 +117,7 @@ class OpenInference:
         def render(live: Live, answer: Answer) -> Response:
             return infer_reply(answer, live.signature, name=name, asked=asked, wanted=wanted)
 
-        request.pending = respond(self._plane, live, parsed, render=render, send=send, fail=error_body)
+        respond(self._plane, live, parsed, request=request, send=send, replies=Replies(render, error_body))
 
 
 def _metadata(name: str, live: Live) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from msgspec import UNSET
 
 from headrace.errors import HeadraceError, NotFound, UsageError
 from headrace.gateway.answers import (
+    Replies,
     by_rows,
     encode,
     error_body,
@@ -118,7 +119,7 @@ class TensorFlowServing:
             parsed, signature_name = parse(live, request.body, parse_examples)
             check_signature_name(signature_name)
             render = _classify if method == "classify" else _regress
-        request.pending = respond(self._plane, live, parsed, render=render, send=send, fail=error_body)
+        respond(self._plane, live, parsed, request=request, send=send, replies=Replies(render, error_body))
 
     def _status(self, found: re.Match[str]) -> Response:
         name, version = unquote(found[1]), found[2]

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from headrace.errors import NotFound, Overloaded, Unavailable, UsageError
 from headrace.refs import Ref, new_id
+from headrace.serving.arms import Header, arm
 from headrace.serving.counters import EndpointCounters
 from headrace.serving.deployment import Deployment
 from headrace.serving.drain import Drain
@@ -28,6 +29,10 @@ _NO_NOTES: Mapping[str, Note] = {}
 
 def _nothing() -> None:
     """Nobody waits for the end."""
+
+
+def _no_header(_name: str) -> str:
+    return ""
 
 
 class DataPlane:
@@ -91,7 +96,7 @@ class DataPlane:
             if not found:
                 raise NotFound(f"endpoint {name!r} has no version {number} loaded", why=f"of model {own!r}")
             schedule = [(0, live.deployment.endpoint.deadline_s)]
-            live.alone[wanted] = replace(live, scorers=found, schedule=schedule, default={}, open=0, alone={})
+            live.alone[wanted] = replace(live, scorers=found, schedule=schedule, default={}, open=0, alone={}, arms=[])
         return live.alone[wanted]
 
     def label(self, name: str, label: str) -> Live:
@@ -116,15 +121,24 @@ class DataPlane:
         """Remember that an alias was moved."""
         self._aliases.setdefault((model, alias), []).append(version)
 
-    def predict(self, live: Live, given: Input, reply: Reply) -> Rendezvous:
+    def predict(self, live: Live, given: Input, reply: Reply, header: Header = _no_header) -> Rendezvous:
         """Score ``given`` and call ``reply`` exactly once, now or later, unless what is returned is cancelled.
+
+        Args:
+            live: What scores it.
+            given: Its rows.
+            reply: Called on the event loop.
+            header: Its headers, of which one may be the key of a split.
 
         Raises:
             Overloaded: Too many rows wait for every scheduled model; nothing is scored or logged.
         """
         if live.overloaded(given.count):
             raise _overloaded(live)
-        request = Rendezvous(live, new_id(), given, reply)
+        identifier, key = new_id(), ""
+        if live.arms:
+            live, key = arm(live, identifier, given, header)
+        request = Rendezvous(live, identifier, given, reply, key)
         request.start()
         return request
 

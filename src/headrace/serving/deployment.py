@@ -1,15 +1,16 @@
 """What an endpoint serves now, as the ledger says."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from headrace.errors import SignatureError
+from headrace.errors import Conflict, SignatureError
 from headrace.models.signature import Column, Signature, Tensor
 from headrace.serving.endpoint import Endpoint
 from headrace.storage.ledger import Fact, Ledger
 
 KIND = "endpoint.deployed"
+_ATTEMPTS = 8
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Deployment:
         why: For people.
         gates: Names of the gates that let it through.
         replace_signature: Whether it may take or give something else than what served before.
+        restores: ``seq`` of the earlier deployment that this one brings back; 0 when it is new.
         seq: Position of the fact in the ledger; 0 before it is recorded.
         at: Unix seconds; 0 before it is recorded.
     """
@@ -33,6 +35,7 @@ class Deployment:
     why: str = ""
     gates: tuple[str, ...] = field(default=())
     replace_signature: bool = False
+    restores: int = 0
     seq: int = 0
     at: float = 0.0
 
@@ -40,7 +43,8 @@ class Deployment:
         """The body of the fact."""
         about = {"models": dict(self.models), "who": self.who, "why": self.why, "gates": list(self.gates)}
         deliberate = {"replace_signature": True} if self.replace_signature else {}
-        return {**self.endpoint.to_json(), **about, **deliberate}
+        back = {"restores": self.restores} if self.restores else {}
+        return {**self.endpoint.to_json(), **about, **deliberate, **back}
 
     @classmethod
     def from_fact(cls, fact: Fact) -> "Deployment":
@@ -53,6 +57,7 @@ class Deployment:
             why=body.get("why", ""),
             gates=tuple(body.get("gates", ())),
             replace_signature=body.get("replace_signature", False),
+            restores=body.get("restores", 0),
             seq=fact.seq,
             at=fact.at,
         )
@@ -67,6 +72,34 @@ def current(ledger: Ledger, name: str) -> Deployment | None:
     """What is to be served under ``name``, or None when nothing was ever deployed there."""
     found = history(ledger, name, newest=1)
     return found[-1] if found else None
+
+
+def amend(ledger: Ledger, name: str, change: Callable[[Deployment | None], Deployment | None]) -> Deployment | None:
+    """Put another deployment after the one that stands; what somebody else deploys meanwhile is not overwritten.
+
+    Args:
+        ledger: Where deployments are.
+        name: Of the endpoint.
+        change: Given what stands, says what is to follow it; the same, or None, for no change. It is asked again
+            when something else stands by then.
+
+    Returns:
+        What stands now.
+
+    Raises:
+        Conflict: Others kept changing it at the same time.
+    """
+    for _ in range(_ATTEMPTS):
+        standing = current(ledger, name)
+        asked = change(standing)
+        if asked is None or asked is standing:
+            return standing
+        mark = f"{name} after {standing.seq if standing else 0}"
+        try:
+            return Deployment.from_fact(ledger.append([Fact(KIND, name, asked.to_json(), unique=mark)])[0])
+        except Conflict:
+            continue
+    raise Conflict(f"what endpoint {name} serves keeps changing", fix="headrace serving ls, then try again")
 
 
 def contract(signatures: Mapping[str, Signature]) -> Signature:

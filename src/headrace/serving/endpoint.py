@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from headrace.errors import SettingsError
+from headrace.serving.split import WHOLE, Split
 
 LogMode = Literal["durable", "power-safe", "async", "off"]
 Policy = Literal["availability-preserving", "resource-preserving"]
@@ -86,6 +87,7 @@ class Endpoint:
         log: What a reply promises about the request log.
         batching: How requests wait for its models.
         policy: Whether newer versions are loaded beside those that serve, or in their place.
+        split: For which share of the requests another model of the schedule is preferred.
     """
 
     name: str
@@ -99,6 +101,7 @@ class Endpoint:
     log: LogMode = "durable"
     batching: Batching = Batching()
     policy: Policy = "availability-preserving"
+    split: Split = WHOLE
 
     @property
     def scoring(self) -> tuple[str, ...]:
@@ -125,6 +128,7 @@ class Endpoint:
             "log": self.log,
             **self.batching.to_json(),
             "policy": self.policy,
+            **self.split.to_json(),
         }
 
     @classmethod
@@ -142,12 +146,13 @@ class Endpoint:
             log=data.get("log", "durable"),
             batching=Batching.from_json(data),
             policy=data.get("policy", "availability-preserving"),
+            split=Split.from_json(data),
         )
 
 
 _KEYS = (
     *("schedule", "deadline_ms", "default", "reference", "shadows", "standby", "event_time", "log"),
-    *("max_batch_rows", "max_wait_ms", "max_queue_rows", "policy"),
+    *("max_batch_rows", "max_wait_ms", "max_queue_rows", "policy", "split", "split_key"),
 )
 _CHOICES: Mapping[str, tuple[str, ...]] = {"log": get_args(LogMode), "policy": get_args(Policy)}
 

@@ -26,7 +26,7 @@ class Answered(msgspec.Struct, array_like=True, tag="a", gc=False):
     """A request and its answer, as logged.
 
     Cells lie by row for a table, and by name for tensors. ``waiting`` names scorers whose scores were still to come.
-    The score that became the answer has no outputs of its own.
+    The score that became the answer has no outputs of its own. ``drawn`` is the version that a split preferred for it.
     """
 
     names: tuple[str, ...]
@@ -39,6 +39,8 @@ class Answered(msgspec.Struct, array_like=True, tag="a", gc=False):
     scores: Sequence[tuple[str, Mapping[str, Any] | None, float, str]]
     waiting: Sequence[str]
     deployment: int
+    drawn: str = ""
+    key: str = ""
 
 
 class Late(msgspec.Struct, array_like=True, tag="l", gc=False):
@@ -179,8 +181,17 @@ def _join(record: Record, endpoint: str, entry: Answered, late: Sequence[Late]) 
         event_time=moments,
         outputs=entry.outputs,
         winner=entry.winner,
-        reason=entry.reason or f"{entry.winner} is preferred, and was there after {entry.elapsed_s * 1000:.1f} ms",
+        reason=_reason(entry),
         elapsed_s=entry.elapsed_s,
         scores=tuple(scores),
         deployment=entry.deployment,
+        drawn=entry.drawn,
+        key=entry.key,
     )
+
+
+def _reason(entry: Answered) -> str:
+    said = entry.reason or f"{entry.winner} is preferred, and was there after {entry.elapsed_s * 1000:.1f} ms"
+    if not entry.drawn:
+        return said
+    return f"{entry.drawn} was drawn{f' for key {entry.key}' if entry.key else ''}; {said}"

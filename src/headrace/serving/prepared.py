@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from headrace.models.signature import Signature
+from headrace.serving.arms import split_up
 from headrace.serving.counters import EndpointCounters
 from headrace.serving.deployment import Deployment, contract
 from headrace.serving.lane import Terms
@@ -67,6 +68,7 @@ def prepared(deployment: Deployment, models: Mapping[str, Model], place: Place) 
         name = deployment.models[reference]
         if name not in order:
             live.alone[name] = _standby(live, models[name], place)
+    split_up(live)
     return live
 
 

@@ -49,6 +49,8 @@ class Prediction:
         elapsed_s: From arrival to reply, by the server's monotonic clock.
         scores: Every scorer's score.
         deployment: ``seq`` of the ledger fact ``endpoint.deployed`` that was in force.
+        drawn: The model version that a split preferred for it; empty when it was no part of one.
+        key: What drew it; empty when it was drawn by itself.
     """
 
     id: str
@@ -62,3 +64,5 @@ class Prediction:
     elapsed_s: float
     scores: tuple[Score, ...]
     deployment: int
+    drawn: str = ""
+    key: str = ""

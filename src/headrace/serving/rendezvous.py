@@ -66,6 +66,8 @@ class Live:
         open: Requests not answered yet.
         alone: A model by itself, for callers who ask for one version: those on standby from the beginning, the others
             from when they are first asked for.
+        arms: Of a split endpoint: the same models in another order for each share, the last for the rest.
+        drawn: Of such an arm: the model version that its requests prefer.
     """
 
     deployment: Deployment
@@ -81,11 +83,13 @@ class Live:
     clock: Callable[[], float] = time.monotonic
     open: int = 0
     alone: dict[str, "Live"] = field(default_factory=dict)
+    arms: list["Live"] = field(default_factory=list)
+    drawn: str = ""
 
     @property
     def busy(self) -> bool:
         """Whether a request waits for its answer."""
-        return self.open > 0 or any(live.open for live in self.alone.values())
+        return self.open > 0 or any(live.open for live in (*self.alone.values(), *self.arms))
 
     def overloaded(self, rows: int) -> bool:
         """Whether no scheduled model takes so many rows more, at least one of them because too many wait for it."""
@@ -112,14 +116,15 @@ class Rendezvous:
         identifier: UUIDv7.
         given: What to score.
         reply: Called exactly once, on the event loop.
+        key: What drew it into an arm of a split.
     """
 
     __slots__ = (
-        "_answer", "_elapsed", "_live", "_outcomes", "_reply", "_timer", "_winner", "id", "input", "started",
+        "_answer", "_elapsed", "_key", "_live", "_outcomes", "_reply", "_timer", "_winner", "id", "input", "started",
     )  # fmt: skip
 
-    def __init__(self, live: Live, identifier: str, given: Input, reply: Reply) -> None:
-        self.id, self.input = identifier, given
+    def __init__(self, live: Live, identifier: str, given: Input, reply: Reply, key: str = "") -> None:
+        self.id, self.input, self._key = identifier, given, key
         self._live, self._reply = live, reply
         self._outcomes: list[Outcome | None] = [None] * len(live.scorers)
         self._timer: asyncio.TimerHandle | None = None
@@ -234,6 +239,8 @@ class Rendezvous:
             scores,
             waiting,
             live.deployment.seq,
+            live.drawn,
+            self._key,
         )
         live.log.add(self.id, encode(entry), time.time_ns() // 1_000_000, written)
 

@@ -3,13 +3,14 @@
 import grpc
 import numpy as np
 import pytest
-from served import ROW, WINE, linear
+from served import ROW, WINE, constant, endpoint, gated, linear, model
 from tensor_served import DATATYPES, PAIR, PIXELS, echo, echoed, renamed, sums, tensors_gated
 
 from headrace.gateway.rpc.server import RpcServer
 from headrace.gateway.rpc.tfs_messages import SERVING
 from headrace.gateway.rpc.tfs_tensors import read_tensor, write_tensor
 from headrace.models.tensors import NUMPY
+from headrace.serving.split import Split
 
 X = np.arange(12, dtype=np.float32).reshape(2, 2, 3)
 REPLIES = {"Classification": "Classify", "Regression": "Regress"}
@@ -161,3 +162,32 @@ def test_metadata_of_another_kind_is_refused(call):
     with pytest.raises(grpc.RpcError) as caught:
         call("GetModelMetadata", model_spec=spec("pixels"), metadata_field=["other"])
     assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_metadata_keeps_a_caller_with_the_same_model(tmp_path):
+    models = {f"{name}@1": model(f"{name}@1", constant(value), fast=True) for name, value in (("a", 1.0), ("b", 2.0))}
+    deployed = endpoint(("a@1", 0.02), ("b@1", 0.02), split=Split({"b@1": 0.5}, key="x-customer"))
+    dtypes = {column.name: column.dtype for column in WINE.columns}
+    columns = {name: write_tensor(np.array([value], NUMPY[dtypes[name]]), dtypes[name]) for name, value in ROW.items()}
+    request = SERVING.PredictRequest(model_spec=spec("wine"), inputs=columns)
+    with gated(tmp_path, deployed, models) as gate:
+
+        async def start():
+            server = RpcServer(gate.plane)
+            return server, await server.listen("127.0.0.1", 0)
+
+        server, port = gate.call(start())
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            method = channel.unary_unary(
+                "/tensorflow.serving.PredictionService/Predict",
+                request_serializer=lambda message: message.SerializeToString(),
+                response_deserializer=SERVING.PredictResponse.FromString,
+            )
+            won = [
+                {method(request, timeout=10, metadata=(("x-customer", str(key)),)).outputs["quality"].float_val[0]
+                 for _ in range(3)}
+                for key in range(20)
+            ]  # fmt: skip
+        gate.call(server.close())
+    assert {len(values) for values in won} == {1}
+    assert set.union(*won) == {1.0, 2.0}

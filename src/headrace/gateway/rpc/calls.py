@@ -4,6 +4,7 @@ import asyncio
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from typing import Any
 
 import grpc
@@ -26,6 +27,9 @@ _CODES: tuple[tuple[type[HeadraceError], Any], ...] = (
 )
 
 
+_context: ContextVar[Any] = ContextVar("context")
+
+
 async def score(plane: DataPlane, live: Live, given: Input) -> Answer:
     """The answer to an input; a caller that goes before it calls the request off.
 
@@ -39,7 +43,7 @@ async def score(plane: DataPlane, live: Live, given: Input) -> Answer:
         if not done.done():  # else the caller has gone
             done.set_result(answer)
 
-    request = plane.predict(live, given, reply)
+    request = plane.predict(live, given, reply, _header)
     try:
         answer = await done
     except asyncio.CancelledError:
@@ -48,6 +52,17 @@ async def score(plane: DataPlane, live: Live, given: Input) -> Answer:
     if answer.winner == DEFAULT and not answer.outputs:
         raise Unavailable(f"no model answered request {answer.id}", why="the endpoint has no default")
     return answer
+
+
+def answering(context: Any) -> None:
+    """Say which call this task answers."""
+    _context.set(context)
+
+
+def _header(name: str) -> str:
+    """Metadata of the call that this task answers."""
+    found = (value for key, value in _context.get().invocation_metadata() or () if key == name)
+    return str(next(found, ""))
 
 
 def at_once(read: Callable[[Any], Any]) -> Call:
@@ -63,6 +78,7 @@ def unary(kind: Any, call: Call) -> Any:
     """A handler that reads its message itself: gRPC would write a trace to the log for each that is malformed."""
 
     async def behaviour(message: bytes, context: Any) -> Any:
+        answering(context)
         try:
             return (await call(parsed(kind, message))).SerializeToString()
         except HeadraceError as error:

@@ -12,7 +12,7 @@ from headrace.gateway.answers import version_number, versions_of
 from headrace.gateway.control import check_parameters
 from headrace.gateway.oip_reply import wanted_outputs
 from headrace.gateway.oip_request import DATATYPES
-from headrace.gateway.rpc.calls import Call, at_once, parsed, score, unary
+from headrace.gateway.rpc.calls import Call, answering, at_once, parsed, score, unary
 from headrace.gateway.rpc.messages import INFERENCE
 from headrace.gateway.rpc.tensors import parse_request, reply_to
 from headrace.gateway.triton import EXTENSIONS, configuration, index, statistics
@@ -65,7 +65,8 @@ class InferenceService(grpc.GenericRpcHandler):  # type: ignore[misc]
         """The handler of a call, or None."""
         return self._handlers.get(handler_call_details.method)
 
-    async def _stream(self, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[Any]:  # noqa: ARG002 - gRPC's
+    async def _stream(self, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[Any]:
+        answering(context)
         async for message in requests:
             try:
                 request = parsed(INFERENCE.ModelInferRequest, message)

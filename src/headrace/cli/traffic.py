@@ -1,0 +1,90 @@
+"""``headrace serving split``, ``promote`` and ``rollback``: which loaded model answers."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from headrace.cli.output import Output, options
+from headrace.errors import UsageError
+
+if TYPE_CHECKING:
+    from headrace.journey.platform import Platform
+    from headrace.serving.deployment import Deployment
+
+
+@click.command()
+@click.argument("endpoint")
+@click.argument("shares", nargs=-1, metavar="[MODEL=SHARE]...")
+@click.option("--key", default="", help="What keeps a caller with the same model: an input column, or a header.")
+@click.option("--end", is_flag=True, help="Split no more.")
+@click.option("--why", default="", help="For people who read the ledger.")
+@options
+def split(out: Output, endpoint: str, shares: tuple[str, ...], *, key: str, end: bool, why: str) -> None:
+    """Have shares of the requests prefer other loaded models: late@challenger=5%. The rest goes by the schedule."""
+    from headrace.delivery.traffic import Said
+    from headrace.delivery.traffic import split as split_endpoint
+    from headrace.serving.split import Split, share
+
+    if end == bool(shares):
+        raise UsageError(
+            "say which model gets which share, or --end", fix=f"headrace serving split {endpoint} MODEL=5%"
+        )
+    pairs = [text.rpartition("=") for text in shares]
+    wrong = next((text for text, pair in zip(shares, pairs, strict=True) if not pair[1]), "")
+    if wrong:
+        raise UsageError(f"{wrong!r} is no share", fix=f"{wrong}=5%")
+    to = Split({model: share(model, part) for model, _, part in pairs}, key)
+    _say_schedule(out, split_endpoint(_project().ledger(), endpoint, to, Said(why=why)))
+
+
+@click.command()
+@click.argument("endpoint")
+@click.argument("model")
+@click.option("--why", default="", help="For people who read the ledger.")
+@options
+def promote(out: Output, endpoint: str, model: str, why: str) -> None:
+    """Let a loaded MODEL take the place of the one that ENDPOINT prefers; its alias moves too, and a split ends."""
+    from headrace.delivery.requirements import read_requirements
+    from headrace.delivery.traffic import Said, prefer
+
+    platform = _project()
+    requirements = read_requirements(platform.settings.promotion)
+    _say_schedule(out, prefer(platform.ledger(), endpoint, model, Said(why=why), requirements))
+
+
+@click.command()
+@click.argument("endpoint")
+@click.option("--to", type=int, default=0, help="A deployment by its number.  [default: the one before]")
+@click.option("--why", default="", help="For people who read the ledger.")
+@options
+def rollback(out: Output, endpoint: str, to: int, why: str) -> None:
+    """Serve what ENDPOINT served before, with the very versions; aliases that had moved on move back."""
+    from headrace.delivery import traffic
+
+    _say_schedule(out, traffic.rollback(_project().ledger(), endpoint, to, traffic.Said(why=why)))
+
+
+def _say_schedule(out: Output, deployed: "Deployment") -> None:
+    """What an endpoint serves from now on."""
+    endpoint, models = deployed.endpoint, deployed.models
+    told = {
+        "endpoint": endpoint.name,
+        "deployment": deployed.seq,
+        "restores": deployed.restores or None,
+        "models": dict(models),
+        "schedule": [models[p.model] for p in endpoint.schedule],
+        "split": {models[model]: part for model, part in endpoint.split.shares.items()},
+        "key": endpoint.split.key,
+    }
+    line = f"{endpoint.name} prefers {models[endpoint.schedule[0].model]}"
+    for model, part in endpoint.split.shares.items():
+        line += f", {models[model]} for {part * 100:g} %"
+    by = f" by {endpoint.split.key}" if endpoint.split.key else ""
+    out.result(told, [f"{line}{by} (deployment {deployed.seq})"])
+
+
+def _project() -> "Platform":
+    from headrace.assembly import open_platform
+    from headrace.settings import load_settings
+
+    return open_platform(load_settings())

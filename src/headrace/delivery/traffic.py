@@ -1,0 +1,245 @@
+"""Change which loaded model answers: split the requests, prefer another version, go back to what served before."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from headrace.delivery.deploy import check
+from headrace.delivery.promotion import current_user, promote
+from headrace.delivery.requirements import NONE, Requirements
+from headrace.errors import HeadraceError, NotFound, UsageError
+from headrace.models.aliases import Move, aliases, move
+from headrace.models.registry import find
+from headrace.models.version import ModelVersion
+from headrace.refs import Ref
+from headrace.serving.deployment import Deployment, amend, history
+from headrace.serving.endpoint import Endpoint, Preference
+from headrace.serving.split import WHOLE, Split
+from headrace.serving.succession import contract_of, unmet
+from headrace.storage.ledger import Ledger
+
+
+@dataclass(frozen=True)
+class Said:
+    """Who changes what is served, and why.
+
+    Attributes:
+        who: By default the login name.
+        why: For people.
+    """
+
+    who: str = ""
+    why: str = ""
+
+
+_NOBODY = Said()
+
+
+def split(ledger: Ledger, name: str, to: Split, said: Said = _NOBODY) -> Deployment:
+    """Have shares of an endpoint's requests prefer other models that it has loaded; an empty split ends it.
+
+    A shadow or standby version that gets a share joins the schedule, last, and is waited for as long as the first.
+
+    Args:
+        ledger: Where deployments are.
+        name: Of the endpoint.
+        to: Shares by model reference, and what keeps callers with the same model.
+        said: Who and why.
+
+    Raises:
+        NotFound: No such endpoint or version.
+        UsageError: The endpoint has not loaded a version.
+    """
+
+    def change(standing: Deployment) -> Deployment:
+        endpoint = standing.endpoint
+        shares = {_loaded(ledger, standing, model): part for model, part in to.shares.items()}
+        listed = {p.model for p in endpoint.schedule}
+        joined = tuple(Preference(model, endpoint.schedule[0].wait_s) for model in shares if model not in listed)
+        now = replace(
+            endpoint,
+            schedule=endpoint.schedule + joined,
+            shadows=tuple(model for model in endpoint.shadows if model not in shares),
+            standby=tuple(model for model in endpoint.standby if model not in shares),
+            split=Split(shares, to.key) if shares else WHOLE,
+        )
+        return _afresh(standing, now, standing.models)
+
+    return _amended(ledger, name, said, change)
+
+
+def prefer(
+    ledger: Ledger, name: str, reference: str, said: Said = _NOBODY, requirements: Requirements = NONE
+) -> Deployment:
+    """Have a loaded version take the place of the one that an endpoint prefers; a split ends.
+
+    Where the schedule prefers an alias (``late@champion``), the alias moves to the version, so that the next deployment
+    means it as well.
+
+    Args:
+        ledger: Where deployments, versions and aliases are.
+        name: Of the endpoint.
+        reference: The version.
+        said: Who and why.
+        requirements: What the project requires of a version before an alias may name it.
+
+    Raises:
+        NotFound: No such endpoint or version.
+        UsageError: The endpoint has not loaded it.
+        GateFailed: The project requires of it what was not shown.
+    """
+    version = find(ledger, reference)
+    standing = _standing(ledger, name)
+    _loaded(ledger, standing, str(version))
+    first = standing.endpoint.schedule[0].model
+    alias = _alias(first)
+    gates: tuple[str, ...] = ()
+    if alias and Ref.parse(first).name == version.name:
+        moved = promote(ledger, version, Move(alias, 0, said.who, said.why), requirements)
+        gates, preferred = tuple(moved.body["gates"]), first
+    else:
+        gates, preferred = requirements.met(ledger, version, "champion"), str(version)
+
+    def change(standing: Deployment) -> Deployment:
+        return replace(_in_front(standing, preferred, str(version)), gates=gates)
+
+    return _amended(ledger, name, said, change)
+
+
+def rollback(ledger: Ledger, name: str, to: int = 0, said: Said = _NOBODY) -> Deployment:
+    """Serve again what an endpoint served before, with the very versions; aliases that had moved on move back.
+
+    Args:
+        ledger: Where deployments and aliases are.
+        name: Of the endpoint.
+        to: ``seq`` of the deployment; by default the one before what serves now. After a rollback that is the one
+            before what it brought back.
+        said: Who and why.
+
+    Raises:
+        NotFound: There is no such endpoint or deployment, or none before.
+    """
+
+    def change(standing: Deployment) -> Deployment:
+        found = _earlier(ledger, name, standing, to)
+        return Deployment(
+            found.endpoint,
+            found.models,
+            replace_signature=_breaks(ledger, standing, found),
+            restores=found.restores or found.seq,
+        )
+
+    before = _standing(ledger, name)
+    made = _amended(ledger, name, said, change)
+    _move_back(ledger, before, made, said)
+    return made
+
+
+def _amended(ledger: Ledger, name: str, said: Said, change: Callable[[Deployment], Deployment]) -> Deployment:
+    def checked(standing: Deployment | None) -> Deployment:
+        _require(standing, name)
+        assert standing is not None
+        asked = change(standing)
+        if (asked.endpoint, asked.models) == (standing.endpoint, standing.models):
+            return standing
+        models = {reference: asked.models[reference] for reference in asked.endpoint.models}
+        versions = {reference: find(ledger, version) for reference, version in models.items()}
+        check(ledger, asked.endpoint, versions, None if asked.restores else standing)
+        return replace(asked, models=models, who=said.who or current_user(), why=said.why)
+
+    made = amend(ledger, name, checked)
+    assert made is not None
+    return made
+
+
+def _in_front(standing: Deployment, preferred: str, version: str) -> Deployment:
+    """``preferred`` in the first line of the schedule, meaning ``version``, and nowhere else."""
+    endpoint = standing.endpoint
+    models = {**standing.models, preferred: version}
+
+    def others(references: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(reference for reference in references if models[reference] != version)
+
+    kept = others(tuple(p.model for p in endpoint.schedule[1:]))
+    schedule = (
+        Preference(preferred, endpoint.schedule[0].wait_s),
+        *(p for p in endpoint.schedule[1:] if p.model in kept),
+    )
+    now = replace(
+        endpoint,
+        schedule=schedule,
+        shadows=others(endpoint.shadows),
+        standby=others(endpoint.standby),
+        split=WHOLE,
+    )
+    return _afresh(standing, now, models)
+
+
+def _afresh(standing: Deployment, endpoint: Endpoint, models: Mapping[str, str]) -> Deployment:
+    return replace(standing, endpoint=endpoint, models=models, gates=(), replace_signature=False, restores=0)
+
+
+def _earlier(ledger: Ledger, name: str, standing: Deployment, to: int) -> Deployment:
+    deployments = history(ledger, name)
+    if to:
+        found = next((d for d in deployments if d.seq == to), None)
+        known = ", ".join(str(d.seq) for d in deployments[-10:])
+        why, fix = f"there are {known}", "headrace serving rollback " + name
+    else:
+        now = (standing.endpoint, standing.models)
+        before = standing.restores or standing.seq
+        earlier = [d for d in deployments if d.seq < before and (d.endpoint, d.models) != now]
+        found = earlier[-1] if earlier else None
+        why, fix = "nothing else was deployed there before", "headrace serving deploy " + name
+    if found is None:
+        raise NotFound(f"endpoint {name} has no {f'deployment {to}' if to else 'earlier deployment'}", why=why, fix=fix)
+    return found
+
+
+def _move_back(ledger: Ledger, before: Deployment, made: Deployment, said: Said) -> None:
+    for reference, version in made.models.items():
+        alias, there = _alias(reference), Ref.parse(version)
+        meant = before.models.get(reference)
+        if not alias or there.version is None or meant in {None, version}:
+            continue
+        if f"{there.name}@{aliases(ledger, there.name).get(alias)}" == meant:
+            why = said.why or f"endpoint {made.endpoint.name} went back to deployment {made.restores}"
+            move(ledger, there.name, Move(alias, there.version, said.who or current_user(), why))
+
+
+def _breaks(ledger: Ledger, standing: Deployment, found: Deployment) -> bool:
+    try:
+        return bool(unmet(contract_of(ledger, standing), contract_of(ledger, found)))
+    except (HeadraceError, KeyError):  # what cannot be served has no callers
+        return True
+
+
+def _loaded(ledger: Ledger, standing: Deployment, reference: str) -> str:
+    """The endpoint's own reference to a version that it has loaded."""
+    if reference in standing.models:
+        return reference
+    version: ModelVersion = find(ledger, reference)
+    own = next((ref for ref, name in standing.models.items() if name == str(version)), "")
+    if not own:
+        endpoint = standing.endpoint.name
+        raise UsageError(
+            f"endpoint {endpoint} has not loaded {version}",
+            why=f"it has {', '.join(dict.fromkeys(standing.models.values()))}",
+            fix=f'shadows = ["{reference}"] in [endpoint.{endpoint}], and headrace serving deploy {endpoint}',
+        )
+    return own
+
+
+def _alias(reference: str) -> str:
+    ref = Ref.parse(reference)
+    return ref.selector if ref.selector and ref.version is None else ""
+
+
+def _standing(ledger: Ledger, name: str) -> Deployment:
+    found = history(ledger, name, newest=1)
+    _require(found[-1] if found else None, name)
+    return found[-1]
+
+
+def _require(standing: Deployment | None, name: str) -> None:
+    if standing is None:
+        raise NotFound(f"no endpoint named {name!r}", fix="headrace serving ls")

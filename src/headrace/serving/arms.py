@@ -1,0 +1,55 @@
+"""The arms of a split endpoint: the same loaded models, in another order of preference for each."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from headrace.serving.rendezvous import Live
+from headrace.serving.request import Input
+from headrace.serving.split import drawn
+
+_LONGEST = 256
+
+Header = Callable[[str], str]
+"""The value of a header of the request, by its lower-case name; empty when it has none."""
+
+
+def split_up(live: Live) -> None:
+    """Give ``live`` its arms, if its endpoint is split: one a share, and one more for the rest."""
+    split, models = live.deployment.endpoint.split, live.deployment.models
+    if not split:
+        return
+    names = [scorer.name for scorer in live.scorers]
+    for reference in split.shares:
+        first = [line for line in live.schedule if names[line[0]] == models[reference]][:1]
+        rest = [line for line in live.schedule if line not in first]
+        live.arms.append(replace(live, schedule=first + rest, drawn=models[reference], open=0, arms=[], alone={}))
+    live.arms.append(replace(live, drawn=names[live.schedule[0][0]], open=0, arms=[], alone={}))
+
+
+def arm(live: Live, identifier: str, given: Input, header: Header) -> tuple[Live, str]:
+    """The arm that scores a request, and the key that drew it; ``live`` itself for a request that is no part of it.
+
+    Args:
+        live: With arms.
+        identifier: Of the request.
+        given: Its rows.
+        header: Its headers.
+    """
+    endpoint = live.deployment.endpoint
+    split = endpoint.split
+    key = _key(live, given, header) if split.key else ""
+    if split.key and not key:
+        return live, ""
+    which = drawn(tuple(split.shares.values()), key or identifier, endpoint.name)
+    return live.arms[which], key[:_LONGEST]
+
+
+def _key(live: Live, given: Input, header: Header) -> str:
+    wanted, names = live.deployment.endpoint.split.key, live.decoder.names
+    if wanted not in names:
+        return header(wanted.lower())
+    if isinstance(given.cells, Mapping):
+        cell = given.cells[wanted]
+        return str(cell.flat[0]) if cell.size else ""
+    cell = given.cells[0][names.index(wanted)]
+    return "" if cell is None else str(cell)

@@ -1,0 +1,89 @@
+"""Traffic as operators change it: by the command line, on a gateway that runs, back again, and explained."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+from wine_project import ROW, WineProject
+
+from headrace.client import Client
+from headrace.models.aliases import Move, aliases, move
+from headrace.placement.gateway import GATEWAY, gateway_spec
+
+BODY = json.dumps({"instances": [ROW]}).encode()
+
+
+@pytest.fixture
+def project(tmp_path):
+    opened = WineProject(tmp_path)
+    yield opened
+    opened.platform.services().stop(GATEWAY)
+    opened.close()
+
+
+def headrace(project, *arguments, code=0):
+    command = [sys.executable, "-m", "headrace", "serving", *arguments]
+    ended = subprocess.run(command, cwd=project.root, capture_output=True, text=True, check=False, timeout=60)
+    assert ended.returncode == code, ended.stderr
+    return ended
+
+
+def changed(project, *arguments):
+    return json.loads(headrace(project, *arguments, "--json").stdout)
+
+
+def answered_by(client, winner, **headers):
+    """Ask until ``winner`` answers; a gateway follows within 100 ms and what the machine adds."""
+    until = time.monotonic() + 10
+    while (reply := client.raw("wine", BODY, headers=headers)).header("x-headrace-winner") != winner:
+        assert reply.status == 200
+        assert time.monotonic() < until
+    return reply
+
+
+def test_split_promote_and_rollback_on_a_gateway_that_runs(project):
+    for bias in (0.5, 0.7):
+        project.register(bias)
+    ledger = project.platform.ledger()
+    move(ledger, "wine", Move("champion", 1))
+    first = project.deploy("wine@champion", shadows=("wine@2",))
+    state = project.platform.services().start(gateway_spec(project.root, ["wine"]))
+    client = Client(state.address)
+    client.wait_ready()
+    assert client.raw("wine", BODY).header("x-headrace-winner") == "wine@1"
+
+    told = changed(project, "split", "wine", "wine@2=100%", "--key", "x-customer", "--why", "a try")
+    assert (told["schedule"], told["split"], told["key"]) == (["wine@1", "wine@2"], {"wine@2": 1.0}, "x-customer")
+    reply = answered_by(client, "wine@2", **{"x-customer": "ada"})
+    assert client.raw("wine", BODY).header("x-headrace-winner") == "wine@1"  # no key: no part of the split
+    explained = json.loads(headrace(project, "explain", reply.header("x-headrace-id"), "--json").stdout)
+    assert "wine@2 was drawn for key ada" in explained["reason"]
+    assert explained["deployment"]["why"] == "a try"
+
+    assert changed(project, "promote", "wine", "wine@2")["schedule"] == ["wine@2"]
+    answered_by(client, "wine@2")
+    assert aliases(ledger, "wine")["champion"] == 2
+
+    assert changed(project, "rollback", "wine", "--to", str(first.seq))["restores"] == first.seq
+    answered_by(client, "wine@1")
+    assert aliases(ledger, "wine")["champion"] == 1
+    client.close()
+
+
+def test_what_cannot_be_done_is_said_with_the_fix(project):
+    project.deploy(project.register(0.5))
+    project.register(0.7)
+    for arguments, code, said in (
+        (("split", "wine", "wine@2=5%"), 2, "has not loaded wine@2"),
+        (("split", "wine", "wine@1"), 2, "wine@1=5%"),
+        (("split", "wine", "wine@1=half"), 2, "at most 1"),
+        (("split", "wine"), 2, "--end"),
+        (("promote", "wine", "wine@2"), 2, 'shadows = ["wine@2"]'),
+        (("rollback", "wine"), 5, "no earlier deployment"),
+        (("rollback", "none"), 5, "no endpoint named"),
+    ):
+        ended = headrace(project, *arguments, code=code)
+        assert said in ended.stderr
+        assert len(ended.stderr.strip().splitlines()) == 1
