@@ -121,7 +121,7 @@ def import_(  # noqa: PLR0913 - one parameter for each option
 ) -> None:
     """Register a model trained elsewhere, a file or a folder, once it answers the example alike.
 
-    A folder that headrace models export wrote brings its signature and its examples along.
+    A folder that headrace models export wrote brings its signature, examples and training profile along.
     """
     from headrace.assembly import open_platform
     from headrace.journey.exports import is_export, read_export
@@ -129,7 +129,8 @@ def import_(  # noqa: PLR0913 - one parameter for each option
 
     if is_export(path) and not (signature or example):
         found = read_export(path)
-        path, asked = found.model, Import(name, found.signature, found.examples, licence, trust)
+        path = found.model
+        asked = Import(name, found.signature, found.examples, licence, trust, profile=found.profile)
     else:
         stated = None if signature is None else _signature(signature)
         asked = Import(name, stated, _json(example, "--example"), licence, trust, signature_name)

@@ -10,7 +10,7 @@ from typing import Any
 
 from headrace.errors import IntegrityError, Refused
 from headrace.models.reading import read_folder
-from headrace.models.registry import EXAMPLES, SIGNATURE, fetch
+from headrace.models.registry import EXAMPLES, PROFILE, SIGNATURE, fetch
 from headrace.models.signature import Signature
 from headrace.models.version import ModelVersion
 from headrace.storage import manifest
@@ -28,11 +28,13 @@ class Export:
         model: The model's file or folder.
         signature: What it takes and gives.
         examples: Recorded rows and answers.
+        profile: Of the training inputs; None when it was registered without.
     """
 
     model: Path
     signature: Signature
     examples: Mapping[str, Any]
+    profile: Mapping[str, Any] | None = None
 
 
 def exported(files: Files, version: ModelVersion, to: Path) -> Path:
@@ -83,6 +85,7 @@ def read_export(path: Path) -> Export:
         due = json.loads(found[manifest.NAME])["files"]
         signature = Signature.from_json(json.loads(found[SIGNATURE]))
         examples = json.loads(found[EXAMPLES])
+        profile = json.loads(found[PROFILE]) if PROFILE in found else None
     except (KeyError, TypeError, ValueError) as error:
         raise IntegrityError("the exported version cannot be read", where=str(path), why=repr(error)) from error
     for name in due.keys() | (found.keys() - {manifest.NAME}):
@@ -91,7 +94,7 @@ def read_export(path: Path) -> Export:
     models = sorted({name.partition("/")[0] for name in due if name.startswith("model.")})
     if len(models) != 1:
         raise Refused("the exported version holds no model", where=str(path), why=f"it has {', '.join(sorted(due))}")
-    return Export(path / models[0], signature, examples)
+    return Export(path / models[0], signature, examples, profile)
 
 
 def _copy(kept: manifest.Manifest, source: Path, half: Path) -> None:

@@ -32,6 +32,7 @@ class Import:
         licence: Of the training data.
         trusted: For skops: names of types to trust besides the harmless ones.
         signature_name: Which of the signatures that the model declares; empty for its default.
+        profile: Of the training inputs, which monitoring compares with; None when there is none.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Import:
     licence: str
     trusted: Sequence[str] = ()
     signature_name: str = ""
+    profile: Mapping[str, Any] | None = None
 
 
 def imported(stores: Stores, runtime: Callable[[str], Runtime], path: Path, asked: Import) -> ModelVersion:
@@ -70,7 +72,8 @@ def imported(stores: Stores, runtime: Callable[[str], Runtime], path: Path, aske
     tolerance = float(asked.examples.get("tolerance", TOLERANCE))
     report = {"parity": {"rows": rows, "tolerance": tolerance}, "imported": {"file": path.resolve().name}}
     artifact = Artifact(format_, files, inputs, outputs, report)
-    return register(stores, artifact, Registration(asked.name, None, asked.licence, signature=signature))
+    said = Registration(asked.name, None, asked.licence, signature=signature, profile=asked.profile)
+    return register(stores, artifact, said)
 
 
 def _declared(runtime: Runtime, files: Mapping[str, bytes], asked: Import) -> Signature:

@@ -2,14 +2,16 @@
 
 import json
 
+import polars as pl
 import pytest
 from click.testing import CliRunner
-from wine_project import WineProject
+from served import onnx_artifact
+from wine_project import COLUMNS, WineProject
 
 from headrace.cli import cli
 from headrace.errors import IntegrityError, Refused
 from headrace.journey.exports import exported, is_export, read_export
-from headrace.models.registry import find
+from headrace.models.registry import Registration, find, profile_of, register
 
 
 @pytest.fixture
@@ -73,3 +75,17 @@ def test_an_export_is_imported_with_an_equal_digest(project, tmp_path, monkeypat
     assert find(project.platform.ledger(), "again").digest == version.digest
     refused = CliRunner().invoke(cli, ["models", "import", "out/wine/1/model.onnx", "--name", "x", "--licence", "MIT"])
     assert "--example is missing" in str(refused.exception)
+
+
+def test_the_training_profile_comes_along(project, tmp_path, monkeypatch):
+    platform, counted = project.platform, {"rows": 2, "columns": {"ph": {"edges": [3.1, 3.4]}}}
+    asked = Registration("wine", pl.DataFrame(COLUMNS), "CC0-1.0", profile=counted)
+    version = register(platform.stores(), onnx_artifact(COLUMNS, [1, 10, 100]), asked)
+    exported(platform.files(), version, tmp_path / "out")
+    monkeypatch.chdir(tmp_path)
+    again = ["models", "import", "out/wine/1", "--name", "again", "--licence", "CC0-1.0"]
+    done = CliRunner().invoke(cli, again)
+    assert done.exception is None, done.output
+    assert profile_of(platform.files(), find(platform.ledger(), "again")) == counted
+    (tmp_path / "out/wine/1/profile.json").write_text('{"rows": 3}')
+    assert isinstance(CliRunner().invoke(cli, again).exception, IntegrityError)
