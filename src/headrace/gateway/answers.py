@@ -47,17 +47,14 @@ def respond(plane: DataPlane, live: Live, parsed: Input, *, request: Request, se
     """
     render, fail = replies
 
-    def header(name: str) -> str:
-        return request.headers.get(name.encode(), b"").decode("latin-1")
-
     def reply(answer: Answer) -> None:
         if answer.winner == DEFAULT and not answer.outputs:
             send(fail(Unavailable(f"no model answered request {answer.id}", why="the endpoint has no default")))
             return
-        made = render(live, answer)
-        send(Response(made.status, made.body, made.content_type, made.headers + _headers(answer)))
+        status, body, content_type, headers = render(live, answer)
+        send(Response(status, body, content_type, headers + _headers(answer)))
 
-    request.pending = plane.predict(live, parsed, reply, header)
+    request.pending = plane.predict(live, parsed, reply, request.header)
 
 
 def parse(live: Live, body: bytes, how: Callable[[Decoder, bytes], Any]) -> Any:
@@ -105,10 +102,10 @@ def versions_of(live: Live) -> list[str]:
     return [ref.selector for ref in references if ref.name == references[0].name]
 
 
-def by_rows(answer: Answer) -> Sequence[Mapping[str, Any]]:
+def by_rows(outputs: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     """The outputs, one object a row."""
-    columns = [to_cells(v) if isinstance(v, np.ndarray) else v for v in answer.outputs.values()]
-    names = tuple(answer.outputs)
+    columns = [to_cells(v) if isinstance(v, np.ndarray) else v for v in outputs.values()]
+    names = tuple(outputs)
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 

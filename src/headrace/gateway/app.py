@@ -54,11 +54,13 @@ class Gateway:
 
     def __call__(self, request: Request, send: Send) -> None:
         """Answer one request; see ``http.Handler``."""
-        refusal = self.refusal(request)
-        if refusal is not None:
-            send(refusal)
-            return
-        if b"accept-encoding" in request.headers or b"content-encoding" in request.headers:
+        headers = request.headers
+        if headers.get(b"host") not in self._known_hosts or b"origin" in headers:
+            refusal = self.refusal(request)
+            if refusal is not None:
+                send(refusal)
+                return
+        if b"accept-encoding" in headers or b"content-encoding" in headers:
             try:
                 send = _recoded(request, send)
             except UnreadableBody as error:

@@ -55,6 +55,10 @@ class Request:
     keep_alive: bool
     pending: Pending | None = None
 
+    def header(self, name: str) -> str:
+        """A header's value by its lower-case name; empty when it was not sent."""
+        return self.headers.get(name.encode(), b"").decode("latin-1")
+
 
 class Response(NamedTuple):
     """A whole reply; ``headers`` are complete lines, each ending in CRLF."""
@@ -213,27 +217,26 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header, or a trailer, which is dropped: it must not change what the headers said."""
         self._header_bytes += len(name) + len(value) + 4
-        if not self._in_headers:
-            if self._header_bytes > HEADER_LIMIT:
-                raise _Fault(431, f"the headers exceed {HEADER_LIMIT} bytes")
-            return
-        name = name.lower()
-        if name in _ONCE and name in self._headers:
-            raise _Fault(400, f"the header {name.decode()} comes twice")
-        self._headers[name] = value
+        if self._in_headers:
+            name, headers = name.lower(), self._headers
+            if name in headers and name in _ONCE:
+                raise _Fault(400, f"the header {name.decode()} comes twice")
+            headers[name] = value
+        elif self._header_bytes > HEADER_LIMIT:
+            raise _Fault(431, f"the headers exceed {HEADER_LIMIT} bytes")
 
     def on_headers_complete(self) -> None:
         """Refuse a declared body that is too large; tell a client that waits to go on."""
-        self._in_headers = False
+        self._in_headers, headers = False, self._headers
         if self._header_bytes + len(self._target) > HEADER_LIMIT:
             raise _Fault(431, f"the headers exceed {HEADER_LIMIT} bytes")
-        declared = self._headers.get(b"content-length")
+        declared = headers.get(b"content-length")
         if declared is not None and (len(declared) > 18 or int(declared) > BODY_LIMIT):  # noqa: PLR2004 - digits of 2**60
             raise _Fault(413, f"the body exceeds {BODY_LIMIT} bytes")
-        if self._headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+        if b"transfer-encoding" in headers and headers[b"transfer-encoding"].lower() != b"chunked":
             raise _Fault(400, "a transfer-encoding other than chunked is refused")
         # While another request is answered, this would come before its reply; a client need not wait for it.
-        if b"expect" in self._headers and self._current is None and self._transport is not None:
+        if b"expect" in headers and self._current is None and self._transport is not None:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
@@ -294,14 +297,14 @@ class Connection(asyncio.Protocol):
         self._server.handler(request, self._send)
 
     def _send(self, response: Response) -> None:
-        request, self._current = self._current, None
-        if self._transport is None or request is None:
+        request, self._current, transport = self._current, None, self._transport
+        if transport is None or request is None:
             return
         goes_on = request.keep_alive and not self._server.closing
         self.expires = self._server.loop.time() + IDLE_TIMEOUT_S
-        self._transport.write(self._encoded(response, goes_on=goes_on, bodiless=request.method == b"HEAD"))
+        transport.write(self._encoded(response, goes_on=goes_on, bodiless=request.method == b"HEAD"))
         if not goes_on:
-            self._transport.close()
+            transport.close()
         elif self._waiting:
             # Through the loop, or a long pipeline would recurse.
             self._server.loop.call_soon(self._next)

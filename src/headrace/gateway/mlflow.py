@@ -158,7 +158,7 @@ def _of_split(decoder: Decoder, split: _Split) -> Input:
 
 def _render(_live: Live, answer: Answer) -> Response:
     values = single(answer.outputs)
-    return Response(200, encode({"predictions": by_rows(answer) if values is None else values}))
+    return Response(200, encode({"predictions": by_rows(answer.outputs) if values is None else values}))
 
 
 def _error(error: HeadraceError) -> Response:

@@ -5,6 +5,7 @@ Shapes follow tensorflow/serving@9d981c5c (docs/reference/protocols.md); errors 
 
 import base64
 import re
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
@@ -163,7 +164,8 @@ def _parse(decoder: Decoder, body: bytes) -> tuple[Input, bool]:
         if "$.signature_name" in str(error):
             raise UsageError("'signature_name' key must be a string value.") from None
         raise
-    check_signature_name(given.signature_name)
+    if given.signature_name:
+        check_signature_name(given.signature_name)
     if given.instances is not UNSET and given.inputs is UNSET:
         return decoder.of_rows(given.instances), True
     if given.inputs is not UNSET and given.instances is UNSET:
@@ -183,23 +185,26 @@ def _compiled(decoder: Decoder) -> Any:
 
 
 def _rows_reply(_live: Live, answer: Answer) -> Response:
-    answer = _with_bytes(answer)
-    values = single(answer.outputs)
-    return Response(200, encode({"predictions": by_rows(answer) if values is None else values}))
+    outputs = _with_bytes(answer.outputs)
+    values = single(outputs)
+    return Response(200, encode({"predictions": by_rows(outputs) if values is None else values}))
 
 
 def _columns_reply(_live: Live, answer: Answer) -> Response:
-    answer = _with_bytes(answer)
-    values = single(answer.outputs)
-    return Response(200, encode({"outputs": answer.outputs if values is None else values}))
+    outputs = _with_bytes(answer.outputs)
+    values = single(outputs)
+    return Response(200, encode({"outputs": outputs if values is None else values}))
 
 
-def _with_bytes(answer: Answer) -> Answer:
+def _with_bytes(outputs: Mapping[str, Any]) -> Mapping[str, Any]:
     """Text of outputs whose name ends in ``_bytes`` is written as base64."""
-    texts = [name for name, v in answer.outputs.items() if name.endswith("_bytes") and getattr(v, "dtype", "") == "O"]
-    if not texts:
-        return answer
-    return answer._replace(outputs={**answer.outputs, **{name: _b64(answer.outputs[name]) for name in texts}})
+    for name in outputs:
+        if name.endswith("_bytes"):
+            break
+    else:
+        return outputs
+    texts = [name for name, v in outputs.items() if name.endswith("_bytes") and getattr(v, "dtype", "") == "O"]
+    return {**outputs, **{name: _b64(outputs[name]) for name in texts}}
 
 
 def _b64(cells: Any) -> Any:

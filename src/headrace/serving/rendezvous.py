@@ -137,13 +137,14 @@ class Rendezvous:
         """Hand the request to every scorer, those in threads first so that they run while the others compute."""
         live, outcomes = self._live, self._outcomes
         live.open += 1
-        scorers = live.scorers
-        for slot, scorer in enumerate(scorers):
-            if not scorer.inline:
-                outcomes[slot] = scorer.submit(self, slot)
-        for slot, scorer in enumerate(scorers):
+        inline = []
+        for slot, scorer in enumerate(live.scorers):
             if scorer.inline:
+                inline.append((slot, scorer))
+            else:
                 outcomes[slot] = scorer.submit(self, slot)
+        for slot, scorer in inline:
+            outcomes[slot] = scorer.submit(self, slot)
         self._decide()
 
     def arrived(self, slot: int, outcome: Outcome) -> None:
@@ -206,14 +207,14 @@ class Rendezvous:
         live = self._live
         if live.log is None:
             self._count()
-            self._finish(logged=True)
+            self._finish(self._elapsed, logged=True)
             return
         reason = "" if live.schedule and winner == live.scorers[live.schedule[0][0]].name else self._reason()
         if live.wait_for_log:
             self._record(reason, self._written)
         else:
             self._record(reason)
-            self._finish(logged=True)
+            self._finish(self._elapsed, logged=True)
 
     def _settle(self, winner: str, outputs: Mapping[str, Sequence[Any]]) -> None:
         if self._timer is not None:
@@ -245,10 +246,10 @@ class Rendezvous:
         live.log.add(self.id, encode(entry), time.time_ns() // 1_000_000, written)
 
     def _count(self) -> None:
-        counters, rows = self._live.counters.scorers, self.input.count
-        for scorer, outcome in zip(self._live.scorers, self._outcomes, strict=True):
+        counters, rows, started = self._live.counters.scorers, self.input.count, self.started
+        for slot, outcome in enumerate(self._outcomes):
             if outcome is not None:
-                counters[scorer.name].took(outcome, outcome.at - self.started, late=False, rows=rows)
+                counters[self._live.scorers[slot].name].took(outcome, outcome.at - started, late=False, rows=rows)
 
     def _scores(self) -> tuple[list[tuple[str, Mapping[str, Any] | None, float, str]], list[str]]:
         scores, waiting = [], []
@@ -275,12 +276,11 @@ class Rendezvous:
         return "; ".join(missed)
 
     def _written(self, done: bool) -> None:
-        self._finish(logged=done)
+        self._finish(self._live.clock() - self.started, logged=done)
 
-    def _finish(self, *, logged: bool) -> None:
+    def _finish(self, elapsed: float, *, logged: bool) -> None:
         live = self._live
         live.open -= 1
-        elapsed = live.clock() - self.started
         live.counters.answered(self._winner, elapsed, rows=self.input.count)
         assert self._answer is not None
         self._reply(Answer(self.id, self._answer, self._winner, elapsed, logged))

@@ -64,7 +64,7 @@ class TensorDecoder:
         cells = [row_type(t) for t in signature.tensors]
         self._named_row = self._struct("Row", cells)
         self._named_columns = self._struct("Columns", [at_most_rows(cell) for cell in cells])
-        self._bare = len(cells) == 1
+        self._bare, self._first = len(cells) == 1, signature.tensors[0]
         self.row: Any = self._named_row
         self.columns: Any = self._named_columns
         if self._bare:
@@ -79,7 +79,8 @@ class TensorDecoder:
         if not rows:
             raise SignatureError("the request has no rows", fix="send at least one")
         if self._bare:
-            return self._of_cells([[self._unnamed(row) for row in rows]])
+            cells = [row if type(row) is list else self._unnamed(row) for row in rows]
+            return TensorInput({self.names[0]: from_parsed(cells, self._first)}, len(rows))
         return self._of_cells([list(cells) for cells in zip(*map(astuple, rows), strict=True)])
 
     def of_columns(self, columns: Any) -> TensorInput:
