@@ -66,21 +66,20 @@ class Gateway:
             except UnreadableBody as error:
                 send(Response(error.status, encode({"error": str(error)})))
                 return
-        route = self._routes.get(request.target)
-        if route is None:
-            path = request.target.partition(b"?")[0].decode("latin-1")
-            protocol = self._protocols.get(path.split("/", 2)[1] if path.startswith("/") else "")
-            if protocol is None:
-                send(error_body(NotFound(f"nothing is served at {path[:200]}", fix="/v1/models/<endpoint>:predict")))
-                return
-            route = (protocol, path)
-            if len(self._routes) < _CACHED:
-                self._routes[request.target] = route
+        protocol, path = self._routes.get(request.target) or self._route(request.target)
         try:
-            route[0](request, route[1], send)
+            protocol(request, path, send)
         except Exception:  # noqa: BLE001 - a fault of ours: the caller learns that, not our stack
             _report()
             send(Response(500, encode({"error": "internal error"})))
+
+    def _route(self, target: bytes) -> tuple[Protocol, str]:
+        """Which protocol answers, and the path; that of the first targets is remembered."""
+        path = target.partition(b"?")[0].decode("latin-1")
+        protocol = self._protocols.get(path.split("/", 2)[1] if path.startswith("/") else "", _nowhere)
+        if protocol is not _nowhere and len(self._routes) < _CACHED:
+            self._routes[target] = protocol, path
+        return protocol, path
 
     def refusal(self, request: Request) -> Response | None:
         """The reply to a request from where none may come; None for the others."""
@@ -105,6 +104,10 @@ class Gateway:
             send(error_body(NotFound(f"nothing is served at {path[:200]}", fix="GET /openapi.json")))
             return
         send(Response(200, encode(document(self._plane))))
+
+
+def _nowhere(_request: Request, path: str, send: Send) -> None:
+    send(error_body(NotFound(f"nothing is served at {path[:200]}", fix="/v1/models/<endpoint>:predict")))
 
 
 def _recoded(request: Request, send: Send) -> Send:
