@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
@@ -97,18 +96,3 @@ def test_grpc_asks_for_the_token_too(control):
         assert state(scoring) == "UNAVAILABLE"
         call("Load", mine)
         assert state(scoring) == "READY"
-
-
-def test_loading_and_unloading_from_many_threads_ends_in_order(control):
-    scoring, port, _, token = control
-
-    def turn(number):
-        return [ask(port, verb, token)[0] for verb in (("load", "unload") * 2)[number % 2 :]]
-
-    with ThreadPoolExecutor(8) as pool:
-        statuses = [status for found in pool.map(turn, range(32)) for status in found]
-    assert set(statuses) == {200}
-    assert ask(port, "unload", token)[0] == 200
-    assert state(scoring) == "UNAVAILABLE"
-    assert ask(port, "load", token)[0] == 200
-    assert state(scoring) == "READY"

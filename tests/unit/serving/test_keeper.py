@@ -184,6 +184,7 @@ def test_a_restart_on_a_broken_deployment_serves_the_one_before(project, follow)
     assert gate.plane.status("wine").refused == ""
 
 
+@pytest.mark.slow
 def test_many_flips_under_load_fail_nothing_and_mix_nothing(project, follow, figure):
     """Every reply is the answer of the version that it names, and no thread is left over."""
     swaps = 1000 if os.environ.get("HEADRACE_SOAK") else 50
