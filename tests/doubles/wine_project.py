@@ -1,5 +1,8 @@
 """A project with registered wine models, for tests that start a real gateway."""
 
+import threading
+import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
@@ -7,6 +10,7 @@ from served import onnx_artifact, onnx_linear
 
 from headrace.assembly import open_platform
 from headrace.delivery.deploy import deploy
+from headrace.errors import HeadraceError
 from headrace.models.registry import Registration, register
 from headrace.serving.endpoint import Endpoint, Preference
 from headrace.settings import load_settings
@@ -52,3 +56,32 @@ class WineProject:
 
     def close(self):
         self.platform.close()
+
+
+def until(holds, within_s=10.0):
+    """Wait until ``holds()``; fail when it takes too long."""
+    end = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+@contextmanager
+def asking(client):
+    """Ask the wine endpoint without a pause; yields who answered, or what went wrong."""
+    winners, stop = [], threading.Event()
+
+    def ask():
+        while not stop.is_set():
+            try:
+                winners.append(client.predict("wine", rows=[ROW]).winner)
+            except HeadraceError as error:
+                winners.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield winners
+    finally:
+        stop.set()
+        thread.join()

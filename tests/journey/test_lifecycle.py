@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +13,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 import served_functions
-from wine_project import ROW, WineProject
+from wine_project import ROW, WineProject, asking, until
 
 from headrace.client import Client
-from headrace.errors import HeadraceError
 from headrace.models.registry import Registration, register
 from headrace.placement.tokens import NAME
 from headrace.sdk.functions import serve_function
@@ -65,35 +63,6 @@ def running(project):
         drain.join()
 
 
-def until(holds, within_s=30.0):
-    end = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
-@contextmanager
-def asked(address):
-    """Ask the wine endpoint without a pause; yields what went wrong."""
-    wrong, stop = [], threading.Event()
-
-    def ask():
-        with Client(address) as client:
-            while not stop.is_set():
-                try:
-                    answer = client.predict("wine", rows=[ROW])
-                except HeadraceError as error:
-                    wrong.append(error)
-                else:
-                    wrong.extend([] if answer.winner == "wine@1" else [answer])
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    yield wrong
-    stop.set()
-    thread.join()
-
-
 def test_loads_and_unloads_from_many_threads_end_where_the_last_ones_say(project, figure):
     """Each thread ends with what its endpoint's others end with, so that there is one right final state."""
     project.deploy(project.register(0.5), deadline_s=2.0)
@@ -113,7 +82,7 @@ def test_loads_and_unloads_from_many_threads_end_where_the_last_ones_say(project
 
     with running(project) as gateway:
         token["authorization"] = f"Bearer {(project.root / '.headrace' / NAME).read_text().strip()}"
-        with asked(gateway.scoring) as wrong, ThreadPoolExecutor(THREADS) as pool:
+        with Client(gateway.scoring) as client, asking(client) as winners, ThreadPoolExecutor(THREADS) as pool:
             replies = [reply for found in pool.map(lambda n: turn(gateway, n), range(THREADS)) for reply in found]
         assert set(replies) == {200}
         assert len(replies) == THREADS * TURNS
@@ -121,6 +90,7 @@ def test_loads_and_unloads_from_many_threads_end_where_the_last_ones_say(project
             index = json.loads(client.request("POST", "/v2/repository/index").body)
             states = {row["name"]: row["state"] for row in index}
             answers = {name: client.raw(name, json.dumps({"instances": [ROW]}).encode()).status for name in OTHERS}
+    wrong = [winner for winner in winners if winner != "wine@1"]
     figure(f"serving.swap_failed beside {len(replies)} loads and unloads", len(wrong))
     assert wrong == []
     loaded, unloaded = OTHERS[::2], OTHERS[1::2]

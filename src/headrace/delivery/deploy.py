@@ -5,13 +5,12 @@ from collections.abc import Mapping, Sequence
 from headrace.delivery.promotion import current_user
 from headrace.errors import HeadraceError, NotFound, SignatureError, UsageError
 from headrace.models.registry import find
-from headrace.models.signature import Signature
 from headrace.models.version import ModelVersion
 from headrace.refs import checked_name
 from headrace.serving.deployment import KIND, Deployment, amend, contract
 from headrace.serving.endpoint import Endpoint
 from headrace.serving.outputs import check_default
-from headrace.serving.succession import contract_of, unmet
+from headrace.serving.succession import Offer, offer_of, unmet
 from headrace.storage.ledger import Fact, Ledger, latest
 
 
@@ -88,7 +87,7 @@ def check(
             fix=f"default={{{missing[0]!r}: 0.0}}, for example the mean of the training labels",
         )
     if standing is not None:
-        _check_succession(ledger, standing, due)
+        _check_succession(ledger, standing, Offer(due, endpoint.event_time))
 
 
 def current(ledger: Ledger, name: str) -> tuple[Endpoint, Fact]:
@@ -103,9 +102,9 @@ def current(ledger: Ledger, name: str) -> tuple[Endpoint, Fact]:
     return Deployment.from_fact(fact).endpoint, fact
 
 
-def _check_succession(ledger: Ledger, standing: Deployment, due: Signature) -> None:
+def _check_succession(ledger: Ledger, standing: Deployment, due: Offer) -> None:
     try:
-        before = contract_of(ledger, standing)
+        before = offer_of(ledger, standing)
     except (HeadraceError, KeyError):  # nobody can call what cannot be served
         return
     why = unmet(before, due)

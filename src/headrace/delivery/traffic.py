@@ -14,7 +14,7 @@ from headrace.refs import Ref
 from headrace.serving.deployment import Deployment, amend, history
 from headrace.serving.endpoint import Endpoint, Preference
 from headrace.serving.split import WHOLE, Split
-from headrace.serving.succession import contract_of, unmet
+from headrace.serving.succession import offer_of, unmet
 from headrace.storage.ledger import Ledger
 
 
@@ -208,7 +208,7 @@ def _move_back(ledger: Ledger, before: Deployment, made: Deployment, said: Said)
 
 def _breaks(ledger: Ledger, standing: Deployment, found: Deployment) -> bool:
     try:
-        return bool(unmet(contract_of(ledger, standing), contract_of(ledger, found)))
+        return bool(unmet(offer_of(ledger, standing), offer_of(ledger, found)))
     except (HeadraceError, KeyError):  # what cannot be served has no callers
         return True
 

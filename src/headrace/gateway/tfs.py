@@ -38,6 +38,7 @@ _ACT = re.compile(_WHICH + ":(predict|classify|regress)", re.IGNORECASE)
 _READ = re.compile(_WHICH + "(/metadata)?", re.IGNORECASE)
 _REMEMBERED = 256
 _SIGNATURES = frozenset({"", "serving_default"})
+_STATES = {"loading": "LOADING", "available": "AVAILABLE", "unloading": "UNLOADING", "failed": "END"}
 _DTYPES: dict[Dtype, str] = {
     "bool": "DT_BOOL",
     "uint8": "DT_UINT8",
@@ -53,6 +54,15 @@ _DTYPES: dict[Dtype, str] = {
     "float64": "DT_DOUBLE",
     "string": "DT_STRING",
 }
+
+
+class VersionState(NamedTuple):
+    """How a version is, in TensorFlow Serving's words: its number, state, error code, and what is wrong."""
+
+    version: int
+    state: str
+    code: str
+    why: str
 
 
 class _Which(NamedTuple):
@@ -123,17 +133,13 @@ class TensorFlowServing:
         respond(self._plane, live, parsed, request=request, send=send, replies=Replies(render, error_body))
 
     def _status(self, found: re.Match[str]) -> Response:
-        name, version = unquote(found[1]), found[2]
-        try:
-            status = self._plane.status(name)
-            if status.deployment is None and version is None:
-                state, code = ("LOADING", "OK") if status.state == "loading" else ("END", "UNAVAILABLE")
-                return _statuses([("0", state, code, status.refused)])
-            live = self._find(_which(found))
-        except NotFound:
-            which = "any versions" if version is None else f"version {version}"
-            raise NotFound(f"Could not find {which} of model {name}") from None
-        return _statuses([(number, "AVAILABLE", "OK", "") for number in versions_of(live)])
+        which = _which(found)
+        version = None if which.version is None else version_number(which.version)
+        rows = [
+            {"version": str(v), "state": state, "status": {"error_code": code, "error_message": why}}
+            for v, state, code, why in version_states(self._plane, which.name, version, which.label)
+        ]
+        return Response(200, encode({"model_version_status": rows}))
 
     def _metadata(self, found: re.Match[str]) -> Response:
         live = self._find(_which(found))
@@ -147,6 +153,33 @@ class TensorFlowServing:
             "metadata": {"signature_def": {"signature_def": {"serving_default": signature}}},
         }
         return Response(200, encode(body))
+
+
+def version_states(
+    plane: DataPlane, name: str, version: int | None = None, label: str | None = None
+) -> list[VersionState]:
+    """The versions of an endpoint's preferred model, or the one that is asked for; 0 stands for one not known yet.
+
+    Raises:
+        NotFound: There is no such endpoint, or nothing is known of that version.
+        UsageError: There is no such label.
+        Unavailable: A label is asked for, and the endpoint is not ready.
+    """
+    try:
+        status = plane.status(name)
+    except NotFound:
+        raise NotFound(f"Could not find any versions of model {name}") from None
+    if label is not None:
+        version = int(versions_of(plane.label(name, label))[0])
+    if version is not None and version not in status.own:
+        raise NotFound(f"Could not find version {version} of model {name}")
+    if not status.own:
+        end = VersionState(0, "END", "UNAVAILABLE", status.refused)
+        return [VersionState(0, "LOADING", "OK", "") if status.state == "loading" else end]
+    known = status.own if version is None else {version: status.own[version]}
+    return [
+        VersionState(v, _STATES[note.state], "UNAVAILABLE" if note.why else "OK", note.why) for v, note in known.items()
+    ]
 
 
 def _which(found: re.Match[str]) -> _Which:
@@ -225,20 +258,6 @@ def check_signature_name(name: str) -> None:
     """Raise ``UsageError`` for a signature that no model here has."""
     if name not in _SIGNATURES:
         raise UsageError(f'Serving signature key "{name}" not found.')
-
-
-def _statuses(rows: list[tuple[str, str, str, str]]) -> Response:
-    return Response(
-        200,
-        encode(
-            {
-                "model_version_status": [
-                    {"version": v, "state": s, "status": {"error_code": code, "error_message": text}}
-                    for v, s, code, text in rows
-                ]
-            }
-        ),
-    )
 
 
 def _tensor_info(field: Column | Tensor) -> dict[str, Any]:

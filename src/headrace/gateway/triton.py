@@ -14,6 +14,7 @@ from headrace.serving.rendezvous import Live
 
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository(index)", "statistics")
 _STATES = {"serving": "READY", "loading": "LOADING", "failed": "UNAVAILABLE", "unloaded": "UNAVAILABLE"}
+_VERSIONS = {"available": "READY", "loading": "LOADING", "unloading": "UNLOADING", "failed": "UNAVAILABLE"}
 _KINDS = {"BYTES": "TYPE_STRING"}
 
 
@@ -41,10 +42,14 @@ def index(plane: DataPlane, *, ready: bool) -> list[dict[str, str]]:
     rows = []
     for name in plane.names:
         status = plane.status(name)
-        state = _STATES[status.state]
-        versions = versions_of(plane.live(name)) if status.deployment is not None else [""]
-        if state == "READY" or not ready:
-            rows += [{"name": name, "version": v, "state": state, "reason": status.refused} for v in versions]
+        known = [(str(number), _VERSIONS[note.state], note.why) for number, note in status.own.items()]
+        if not any(why for _, _, why in known):  # what is wrong is no version's fault
+            known = [
+                (version, state, status.refused) for version, state, _ in known or [("", _STATES[status.state], "")]
+            ]
+        for version, state, why in known:
+            if state == "READY" or not ready:
+                rows.append({"name": name, "version": version, "state": state, "reason": why})
     return rows
 
 

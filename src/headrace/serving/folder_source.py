@@ -24,11 +24,12 @@ from headrace.refs import checked_name
 from headrace.serving.aspired import Aspired, Failures, Refusals, Wanted
 from headrace.serving.deployment import Deployment
 from headrace.serving.endpoint import Endpoint, Preference
-from headrace.serving.succession import Heir, breaks
+from headrace.serving.succession import Heir, Offer, breaks
 from headrace.serving.versions import Model, proven
 from headrace.storage.manifest import NAME as MANIFEST
 
 DEADLINE_S = 5.0
+_TOUCHED = "its files changed since it was loaded - give what is new a number of its own; or unload it, then load it"
 _ABOUT = frozenset({SIGNATURE, EXAMPLES, PROFILE, MANIFEST, "trusted.json"})
 
 State = tuple[tuple[str, int, int, int], ...]
@@ -60,8 +61,10 @@ class FolderSource:
         self._lock = threading.Lock()
         self._seen: Mapping[tuple[str, int], State] = {}
         self._whole: Mapping[tuple[str, int], State] = {}
+        self._loaded: dict[tuple[str, int], State] = {}
+        self._touched: frozenset[tuple[str, int]] = frozenset()
         self._failures = Failures()
-        self._signatures: dict[tuple[str, int], tuple[State, Signature | None]] = {}
+        self._offers: dict[tuple[str, int], tuple[State, Offer | None]] = {}
 
     def poll(self, again: str = "") -> Collection[str]:
         """Models with versions that came whole, changed or went, or are to be tried again."""
@@ -69,10 +72,13 @@ class FolderSource:
         self._failures.forget(lambda key: isinstance(key, tuple) and key[0] == again)
         due = {key[0] for key in self._failures.due() if isinstance(key, tuple)}
         with self._lock:
-            # A version that serves stays as it was loaded; its files are looked at again once it was removed.
-            whole = {key: state for key, state in seen.items() if self._seen.get(key) == state}
+            # A version in memory is what was loaded, whatever becomes of its files, until its folder goes.
+            held = {key: state for key, state in self._loaded.items() if key in seen}
+            whole = {key: state for key, state in seen.items() if self._seen.get(key) == state} | held
+            touched = frozenset(key for key, state in held.items() if seen[key] != state)
             changed = {key[0] for key in whole.keys() | self._whole.keys() if whole.get(key) != self._whole.get(key)}
-            self._seen, self._whole = seen, whole
+            changed |= {key[0] for key in touched ^ self._touched}
+            self._seen, self._whole, self._touched = seen, whole, touched
         return sorted(changed | due)
 
     def aspired(self, name: str) -> Aspired | None:
@@ -98,6 +104,7 @@ class FolderSource:
         versions = self._versions(name)
         why = {f"{name}@{number}": self._failures.why((name, number, state)) for number, state in versions}
         why |= {f"{name}@{number}": said for number, said in self._candidates(name)[1].items()}
+        why |= {f"{name}@{number}": _TOUCHED for own, number in self._touched if own == name}
         found = {version: said for version, said in why.items() if said}
         newest = next(iter(why), "")
         known = bool(versions) or any(key[0] == name for key in self._seen)
@@ -110,21 +117,21 @@ class FolderSource:
     def _candidates(self, name: str) -> tuple[list[tuple[int, State]], dict[int, str]]:
         """Versions that did not fail, newest first; and those that callers of older ones cannot use, with why."""
         found = [(n, state) for n, state in self._versions(name) if not self._failures.stands((name, n, state))]
-        heirs = [Heir(self._signature(name, number, state)) for number, state in reversed(found)]
+        heirs = [Heir(self._offer(name, number, state)) for number, state in reversed(found)]
         fix = "remove the folders of older versions, if that is meant"
         return found, {found[-1 - at][0]: f"{why} - {fix}" for at, why in breaks(heirs).items()}
 
-    def _signature(self, name: str, number: int, state: State) -> Signature | None:
-        known = self._signatures.get((name, number))
+    def _offer(self, name: str, number: int, state: State) -> Offer | None:
+        known = self._offers.get((name, number))
         if known is not None and known[0] == state:
             return known[1]
         try:
             text = read_file(self._folder / name / str(number) / SIGNATURE)
-            signature = Signature.from_json(json.loads(text))
+            offer = Offer(Signature.from_json(json.loads(text)))
         except Exception:  # noqa: BLE001 - whatever is wrong with it, loading it will say
-            signature = None
-        self._signatures[name, number] = (state, signature)
-        return signature
+            offer = None
+        self._offers[name, number] = (state, offer)
+        return offer
 
     def _look(self) -> dict[tuple[str, int], State]:
         found = {}
@@ -140,9 +147,19 @@ class FolderSource:
         version = f"{name}@{number}"
         key = f"{self._folder}/{version}/{hashlib.sha256(repr(state).encode()).hexdigest()}"
         copy = self._scratch / hashlib.sha256(key.encode()).hexdigest()
-        return Wanted(
-            version, key, lambda: self._load(name, number, copy), lambda: shutil.rmtree(copy, ignore_errors=True)
-        )
+
+        def load() -> Model:
+            model = self._load(name, number, copy)
+            with self._lock:
+                self._loaded[name, number] = state
+            return model
+
+        def discard() -> None:
+            with self._lock:
+                self._loaded.pop((name, number), None)
+            shutil.rmtree(copy, ignore_errors=True)
+
+        return Wanted(version, key, load, discard)
 
     def _load(self, name: str, number: int, copy: Path) -> Model:
         where = self._folder / name / str(number)

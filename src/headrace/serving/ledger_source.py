@@ -1,19 +1,19 @@
 """What the ledger says is to be served: of each endpoint, the newest deployment that works."""
 
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 
 from headrace.models.aliases import KIND as MOVED
 from headrace.models.runtime import Runtime
-from headrace.models.signature import Signature
 from headrace.serving.aspired import Aspired, Failures, Refusals, Wanted
 from headrace.serving.deployment import KIND, Deployment
-from headrace.serving.succession import Heir, breaks, contract_of
+from headrace.serving.succession import Heir, Offer, breaks, offer_of
 from headrace.serving.versions import Model, load_model
 from headrace.storage.files import Files
 from headrace.storage.ledger import Fact, Ledger
 
-_HISTORY = 20
+_KEPT = 20
+"""Deployments of an endpoint to fall back on that are at hand; older ones are read once the oldest of these failed."""
 
 Moved = Callable[[str, str, int], None]
 """Told that an alias of a model now means a version."""
@@ -47,7 +47,8 @@ class LedgerSource:
         self._facts: dict[str, list[Fact]] = {}
         self._failures = Failures()
         self._culprits: dict[int, str] = {}
-        self._contracts: dict[int, Signature] = {}
+        self._cut: set[str] = set()
+        self._offers: dict[Hashable, Offer] = {}
         self._seen = self._seen_moves = 0
 
     def poll(self, again: str = "") -> Collection[str]:
@@ -59,8 +60,10 @@ class LedgerSource:
             self._seen = fact.seq
             if not self._names or fact.subject in self._names:
                 with self._lock:
-                    self._facts[fact.subject] = [*self._facts.get(fact.subject, []), fact][-_HISTORY:]
+                    self._facts[fact.subject] = [*self._facts.get(fact.subject, []), fact]
                 changed[fact.subject] = None
+        for name in changed:
+            self._cut_short(name)
         for move in self._ledger.query(MOVED, after=self._seen_moves):
             self._seen_moves = move.seq
             self._moved(move.subject, move.body["alias"], move.body["version"])
@@ -71,6 +74,7 @@ class LedgerSource:
     def aspired(self, name: str) -> Aspired | None:
         """The newest deployment that was not refused."""
         while True:
+            self._reach_back(name)
             facts, broken = self._candidates(name)
             newest = next((fact for fact in reversed(facts) if fact.seq not in broken), None)
             if newest is None:
@@ -89,30 +93,54 @@ class LedgerSource:
     def refusals(self, name: str) -> Refusals:
         """Why the newest deployment is not served."""
         newest = next(reversed(self._of(name)), None)
-        why = (self._failures.why(newest.seq) or self._candidates(name)[1].get(newest.seq, "")) if newest else ""
-        if newest is None or not why:
-            return Refusals(known=newest is not None)
-        culprit = self._culprits.get(newest.seq, "")
-        return Refusals(f"deployment {newest.seq}: {why}", {culprit: why} if culprit else {})
+        if newest is None:
+            return Refusals(known=False)
+        why, culprit = self._failures.why(newest.seq), self._culprits.get(newest.seq, "")
+        if not why:
+            why = self._candidates(name)[1].get(newest.seq, "")
+            culprit = newest.body["models"][newest.body["schedule"][0]["model"]] if why else ""
+        return Refusals(f"deployment {newest.seq}: {why}" if why else "", {culprit: why} if culprit else {})
 
     def _of(self, name: str) -> list[Fact]:
         with self._lock:
             return self._facts.get(name, [])
 
+    def _cut_short(self, name: str) -> None:
+        """Drop what is older than the last few that could serve; those refused since then push none of them out."""
+        facts, broken = self._candidates(name)
+        good = [fact.seq for fact in facts if fact.seq not in broken]
+        if len(good) > _KEPT:
+            with self._lock:
+                self._facts[name] = [fact for fact in self._facts[name] if fact.seq >= good[-_KEPT]]
+            self._cut.add(name)
+
+    def _reach_back(self, name: str) -> None:
+        """Read what was dropped when the oldest at hand failed: newer ones are judged by what served before it."""
+        kept = self._of(name)
+        if name not in self._cut or not self._failures.stands(kept[0].seq):
+            return
+        older = [fact for fact in self._ledger.query(KIND, name) if fact.seq < kept[0].seq]
+        with self._lock:
+            self._facts[name] = [*older, *self._facts[name]]
+        self._cut.discard(name)
+
     def _candidates(self, name: str) -> tuple[list[Fact], dict[int, str]]:
         """Deployments that did not fail, and those of them that callers of the ones before cannot use, with why."""
         facts = [fact for fact in self._of(name) if not self._failures.stands(fact.seq)]
-        heirs = [Heir(self._contract(fact), bool(fact.body.get("replace_signature"))) for fact in facts]
+        heirs = [Heir(self._offer(fact), bool(fact.body.get("replace_signature"))) for fact in facts]
         fix = f"headrace serving deploy {name} --replace-signature, if that is meant"
         return facts, {facts[at].seq: f"{why} - {fix}" for at, why in breaks(heirs).items()}
 
-    def _contract(self, fact: Fact) -> Signature | None:
-        if fact.seq not in self._contracts:
-            try:
-                self._contracts[fact.seq] = contract_of(self._ledger, Deployment.from_fact(fact))
-            except Exception:  # noqa: BLE001 - whatever is wrong with it, loading it will say
-                return None
-        return self._contracts[fact.seq]
+    def _offer(self, fact: Fact) -> Offer | None:
+        try:
+            deployment = Deployment.from_fact(fact)
+            endpoint = deployment.endpoint
+            key = (*(deployment.models[reference] for reference in endpoint.scoring), endpoint.event_time)
+            if key not in self._offers:
+                self._offers[key] = offer_of(self._ledger, deployment)
+            return self._offers[key]
+        except Exception:  # noqa: BLE001 - whatever is wrong with it, loading it will say
+            return None
 
     def _read(self, fact: Fact) -> Aspired:
         deployment = Deployment.from_fact(fact)

@@ -9,15 +9,27 @@ from headrace.serving.deployment import Deployment, contract
 from headrace.storage.ledger import Ledger
 
 
+class Offer(NamedTuple):
+    """What callers of an endpoint go by.
+
+    Attributes:
+        signature: What it takes and gives. Its name is not compared: callers cannot ask for a signature by name.
+        event_time: A column of a table that they may send besides; empty for none.
+    """
+
+    signature: Signature
+    event_time: str = ""
+
+
 class Heir(NamedTuple):
     """One that may follow those before it.
 
     Attributes:
-        signature: What it takes and gives; None while nobody knows.
+        offer: What its callers would meet; None while nobody knows.
         deliberate: It may take something else than the one before.
     """
 
-    signature: Signature | None
+    offer: Offer | None
     deliberate: bool = False
 
 
@@ -28,24 +40,25 @@ def breaks(heirs: Sequence[Heir]) -> dict[int, str]:
         heirs: Oldest first; each is compared with the newest before it that is not itself refused.
     """
     refused: dict[int, str] = {}
-    due: Signature | None = None
+    due: Offer | None = None
     for position, heir in enumerate(heirs):
-        why = unmet(due, heir.signature) if due and heir.signature and not heir.deliberate else ""
+        why = unmet(due, heir.offer) if due and heir.offer and not heir.deliberate else ""
         if why:
             refused[position] = why
         else:
-            due = heir.signature or due
+            due = heir.offer or due
     return refused
 
 
-def unmet(due: Signature, own: Signature) -> str:
-    """What callers of a model with the signature ``due`` miss in one with ``own``; empty when they miss nothing."""
-    if due.kind != own.kind:
-        return f"callers send a {due.kind}, it takes a {own.kind}"
-    return _unmet_inputs(due, own) or _unmet_outputs(due, own)
+def unmet(due: Offer, own: Offer) -> str:
+    """What callers of ``due`` miss in ``own``; empty when they miss nothing."""
+    before, after = due.signature, own.signature
+    if before.kind != after.kind:
+        return f"callers send a {before.kind}, it takes a {after.kind}"
+    return _unmet_inputs(before, after) or _unmet_outputs(before, after) or _unmet_time(due, own)
 
 
-def contract_of(ledger: Ledger, deployment: Deployment) -> Signature:
+def offer_of(ledger: Ledger, deployment: Deployment) -> Offer:
     """What callers of a deployment meet, as its versions were registered.
 
     Raises:
@@ -53,7 +66,8 @@ def contract_of(ledger: Ledger, deployment: Deployment) -> Signature:
         SignatureError: Its models cannot share an endpoint.
     """
     order = dict.fromkeys(deployment.models[reference] for reference in deployment.endpoint.scoring)
-    return contract({version: find(ledger, version).signature for version in order})
+    signature = contract({version: find(ledger, version).signature for version in order})
+    return Offer(signature, deployment.endpoint.event_time)
 
 
 def _unmet_inputs(due: Signature, own: Signature) -> str:
@@ -74,6 +88,13 @@ def _unmet_outputs(due: Signature, own: Signature) -> str:
         return f"callers read {next(iter(read))!r} alone, it gives {', '.join(map(repr, given))}"
     wrong = next((name for name in read if not _takes(read[name], given[name])), "")
     return f"callers read {wrong!r} as {_said(read[wrong])}, it gives {_said(given[wrong])}" if wrong else ""
+
+
+def _unmet_time(due: Offer, own: Offer) -> str:
+    inputs = {column.name for column in due.signature.columns}
+    if due.signature.kind == "tensor" or due.event_time in {"", own.event_time, *inputs}:
+        return ""
+    return f"callers may send {due.event_time!r} as the event time, it takes {own.event_time or 'none'}"
 
 
 def _takes(taken: Column | Tensor, sent: Column | Tensor) -> bool:

@@ -77,3 +77,10 @@ def test_promotion_names_who_did_it(ledger):
     assert aliases(ledger, "good") == {"challenger": 2}
     with pytest.raises(NotFound):
         promote(ledger, "good@9", Move("champion", 0))
+
+
+def test_callers_that_send_an_event_time_may_go_on_to(ledger):
+    deploy(ledger, endpoint(("good@1", 0.02), event_time="at"))
+    with pytest.raises(SignatureError, match="callers may send 'at' as the event time, it takes none"):
+        deploy(ledger, endpoint(("good@2", 0.02)))
+    assert deploy(ledger, endpoint(("good@2", 0.02)), replace_signature=True).models == {"good@2": "good@2"}

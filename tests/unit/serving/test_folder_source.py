@@ -1,10 +1,10 @@
 import shutil
-import time
 
 import pytest
 from served import Gated
-from wine_project import COLUMNS, ROW, WineProject
+from wine_project import COLUMNS, ROW, WineProject, asking, until
 
+from headrace.errors import Unavailable
 from headrace.models.registry import fetch
 from headrace.serving.folder_source import FolderSource
 from headrace.serving.keeper import Keeper
@@ -39,13 +39,6 @@ def put(project, folder, number, bias, **more):
     target = folder / "wine" / str(number)
     shutil.copytree(fetch(project.platform.files(), version), target)
     return target
-
-
-def until(holds):
-    end = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 def winner(gate):
@@ -85,10 +78,15 @@ def test_a_broken_version_never_displaces_a_good_one_and_is_tried_when_it_change
     elif broken == "bare":
         (bad / "signature.json").unlink()
         (bad / "manifest.json").unlink()
-    bad.rename(folder / "wine/2")
-    until(lambda: gate.plane.status("wine").refused)
-    assert gate.plane.status("wine").versions["wine@2"].state == "failed"
-    assert winner(gate) == "wine@1"
+    with asking(gate.client) as winners:
+        bad.rename(folder / "wine/2")
+        until(lambda: gate.plane.status("wine").refused)
+        begun = len(winners)
+        until(lambda: len(winners) > begun)
+    assert set(winners) == {"wine@1"}
+    note = gate.plane.status("wine").versions["wine@2"]
+    assert note.state == "failed"
+    assert gate.plane.status("wine").refused == f"wine@2: {note.why}"
     shutil.rmtree(folder / "wine/2")
     put(project, folder, 2, 2.5)
     until(lambda: winner(gate) == "wine@2")
@@ -98,8 +96,10 @@ def test_a_broken_version_never_displaces_a_good_one_and_is_tried_when_it_change
 def test_another_signature_waits_until_the_older_folder_is_removed(project, folder, gate):
     put(project, folder, 1, 0.5)
     until(lambda: winner(gate) == "wine@1")
-    put(project, folder, 2, 1.5, columns=dict(list(COLUMNS.items())[:2]))
-    until(lambda: "callers send 'ph', which it does not take" in gate.plane.status("wine").refused)
+    with asking(gate.client) as winners:
+        put(project, folder, 2, 1.5, columns=dict(list(COLUMNS.items())[:2]))
+        until(lambda: "callers send 'ph', which it does not take" in gate.plane.status("wine").refused)
+    assert set(winners) == {"wine@1"}
     assert gate.plane.status("wine").versions["wine@2"].state == "failed"
     put(project, folder, 3, 2.5)
     until(lambda: winner(gate) == "wine@3")
@@ -117,3 +117,22 @@ def test_a_refusal_is_over_when_what_was_refused_is_gone(project, folder, gate):
     shutil.rmtree(folder / "wine/2")
     until(lambda: not gate.plane.status("wine").refused)
     assert winner(gate) == "wine@1"
+
+
+def test_a_served_version_stays_what_was_loaded_until_it_is_loaded_anew(project, folder, gate):
+    target = put(project, folder, 1, 0.5)
+    until(lambda: winner(gate) == "wine@1")
+    other = fetch(project.platform.files(), project.register(1.5))
+    with asking(gate.client) as winners:
+        for path in target.iterdir():  # in place: the folder never goes
+            path.chmod(0o600)
+            path.write_bytes((other / path.name).read_bytes())
+        until(lambda: "changed since it was loaded" in gate.plane.status("wine").refused)
+        with pytest.raises(Unavailable, match="unload it, then load it"):
+            gate.keeper.load("wine").result(10)
+    assert set(winners) == {"wine@1"}
+    assert gate.client.predict("wine", rows=[ROW]).values == pytest.approx([project.answer(0.5)], abs=1e-3)
+    gate.keeper.unload("wine").result(10)
+    gate.keeper.load("wine").result(10)
+    assert gate.client.predict("wine", rows=[ROW]).values == pytest.approx([project.answer(1.5)], abs=1e-3)
+    until(lambda: not gate.plane.status("wine").refused)

@@ -2,11 +2,10 @@ import json
 import os
 import threading
 import time
-from contextlib import contextmanager
 
 import pytest
 from served import Gated
-from wine_project import COLUMNS, ROW, WineProject
+from wine_project import COLUMNS, ROW, WineProject, asking, until
 
 from headrace.delivery.deploy import deploy
 from headrace.errors import HeadraceError, NotFound, SignatureError, Unavailable
@@ -49,34 +48,6 @@ def follow(project, tmp_path):
     for gate in started:
         gate.keeper.stop()
         gate.close()
-
-
-def until(holds):
-    end = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.005)
-
-
-@contextmanager
-def asking(gate):
-    """Ask without a pause; yields who answered, or what went wrong."""
-    winners, stop = [], threading.Event()
-
-    def ask():
-        while not stop.is_set():
-            try:
-                winners.append(serves(gate))
-            except HeadraceError as error:
-                winners.append(error)
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    try:
-        yield winners
-    finally:
-        stop.set()
-        thread.join()
 
 
 def serves(gate):
@@ -144,15 +115,55 @@ def test_a_broken_version_never_displaces_a_good_one(project, follow, broken):
         ledger.append([Fact(KIND, "wine", written[broken])])
     else:
         project.deploy(bad)
-    with asking(gate) as winners:
+    with asking(gate.client) as winners:
         until(lambda: gate.plane.status("wine").refused)
         begun = len(winners)
         until(lambda: len(winners) > begun)
     assert set(winners) == {"wine@1"}
-    assert gate.plane.status("wine").state == "serving"
+    status = gate.plane.status("wine")
+    assert (status.state, status.versions["wine@1"].state) == ("serving", "available")
+    if broken not in {"incomplete", "malformed"}:  # those name no version
+        note = status.versions[written[broken]["models"]["wine@1"] if broken in written else str(bad)]
+        assert note.state == "failed"
+        assert note.why in status.refused
     better = str(project.register(2.5))
     ledger.append([Fact(KIND, "wine", body | {"models": {"wine@1": better}})])
     until(lambda: serves(gate) == better)
+
+
+@pytest.mark.parametrize("broken", ["parity", "schema"])
+def test_however_many_are_refused_the_live_one_stays(project, follow, broken):
+    project.deploy(project.register(0.5))
+    columns = dict(list(COLUMNS.items())[:2]) if broken == "schema" else COLUMNS
+    bad = project.register(1.5, claimed=1.0 if broken == "parity" else 0.0, columns=columns)
+    gate, ledger = follow(), project.platform.ledger()
+    until(gate.client.ready)
+    body = current(ledger, "wine").to_json() | {"models": {"wine@1": str(bad)}}
+    with asking(gate.client) as winners:
+        for _ in range(45):
+            (newest,) = ledger.append([Fact(KIND, "wine", body)])
+        until(lambda: f"deployment {newest.seq}: " in gate.plane.status("wine").refused)
+        begun = len(winners)
+        until(lambda: len(winners) > begun)
+    assert set(winners) == {"wine@1"}
+    late = follow()  # one that starts now comes to the same
+    until(late.client.ready)
+    until(lambda: f"deployment {newest.seq}: " in late.plane.status("wine").refused)
+    assert serves(late) == "wine@1"
+
+
+def test_deployments_to_fall_back_on_are_never_used_up(project):
+    versions = [project.register(float(bias)) for bias in range(2)]
+    seqs = [project.deploy(versions[turn % 2]).seq for turn in range(50)]
+    platform = project.platform
+    about = {"ledger": platform.ledger(), "files": platform.files(), "runtime": platform.runtime}
+    source = LedgerSource(**about, moved=lambda *_: None)
+    source.poll()
+    tried = []
+    while (aspired := source.aspired("wine")) is not None:
+        tried.append(aspired.deployment.seq)
+        source.failed(aspired, "", SignatureError("of no use"))
+    assert tried == seqs[::-1]
 
 
 def test_another_signature_is_served_only_on_purpose(project, follow):

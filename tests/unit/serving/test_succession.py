@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import pytest
 
 from headrace.models.signature import Column, Signature, Tensor
-from headrace.serving.succession import Heir, breaks, unmet
+from headrace.serving.succession import Heir, Offer, breaks, unmet
 
 Y = Column("y", "float32")
 
@@ -41,12 +43,31 @@ NULL = Column("a", "float64", nullable=True)
     ],
 )
 def test_what_callers_miss_is_said(due, own, why):
+    found = unmet(Offer(due), Offer(own))
+    assert why in found
+    assert bool(found) == bool(why)
+
+
+@pytest.mark.parametrize(
+    ("due", "own", "why"),
+    [
+        (Offer(DUE), Offer(DUE, "at"), ""),
+        (Offer(DUE, "at"), Offer(DUE, "at"), ""),
+        (Offer(DUE, "at"), Offer(DUE), "may send 'at' as the event time, it takes none"),
+        (Offer(DUE, "at"), Offer(DUE, "seen"), "it takes seen"),
+        (Offer(DUE, "at"), Offer(table(A, B, Column("at", "string"))), "needs 'at'"),
+        (Offer(DUE, "a"), Offer(DUE), ""),  # an input is none besides
+        (Offer(tensors((-1, 2)), "at"), Offer(tensors((-1, 2))), ""),  # tensors carry no event time
+        (Offer(DUE), Offer(replace(DUE, name="other")), ""),  # callers cannot ask for it by name
+    ],
+)
+def test_the_event_time_is_part_of_what_callers_send_the_signatures_name_is_not(due, own, why):
     found = unmet(due, own)
     assert why in found
     assert bool(found) == bool(why)
 
 
 def test_each_is_compared_with_the_newest_that_was_not_refused():
-    other = table(A)
-    assert breaks([Heir(DUE), Heir(other), Heir(None), Heir(DUE), Heir(other)]).keys() == {1, 4}
-    assert breaks([Heir(DUE), Heir(other, deliberate=True), Heir(other), Heir(DUE)]).keys() == {3}
+    due, other = Offer(DUE), Offer(table(A))
+    assert breaks([Heir(due), Heir(other), Heir(None), Heir(due), Heir(other)]).keys() == {1, 4}
+    assert breaks([Heir(due), Heir(other, deliberate=True), Heir(other), Heir(due)]).keys() == {3}

@@ -10,14 +10,14 @@ from headrace.gateway.oip_request import parse_tensors
 from headrace.gateway.rpc.calls import at_once, score, unary
 from headrace.gateway.rpc.tfs_messages import SERVING
 from headrace.gateway.rpc.tfs_tensors import read_tensor, type_number, write_tensor
-from headrace.gateway.tfs import check_signature_name
+from headrace.gateway.tfs import check_signature_name, version_states
 from headrace.gateway.tfs_examples import check_outputs, classes_of, of_examples, values_of
 from headrace.models.signature import Column, Tensor
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.rendezvous import Answer, Live
 
-_AVAILABLE, _LOADING, _END = 30, 20, 50
-_UNAVAILABLE = 14
+_STATES = {"LOADING": 20, "AVAILABLE": 30, "UNLOADING": 40, "END": 50}
+_CODES = {"OK": 0, "UNAVAILABLE": 14}
 _SIGNATURES = "signature_def"
 
 
@@ -112,15 +112,11 @@ class ServingServices(grpc.GenericRpcHandler):  # type: ignore[misc]
 
     def _status(self, request: Any) -> Any:
         spec = request.model_spec
+        version = spec.version.value if spec.HasField("version") else None
         reply = SERVING.GetModelStatusResponse()
-        status = self._plane.status(spec.name)
-        if status.deployment is None:
-            row = reply.model_version_status.add(state=_LOADING if status.state == "loading" else _END)
-            row.status.error_code = 0 if status.state == "loading" else _UNAVAILABLE
-            row.status.error_message = status.refused
-            return reply
-        for version in versions_of(self._find(spec)):
-            reply.model_version_status.add(version=int(version), state=_AVAILABLE).status.error_code = 0
+        for found in version_states(self._plane, spec.name, version, spec.version_label or None):
+            row = reply.model_version_status.add(version=found.version, state=_STATES[found.state])
+            row.status.error_code, row.status.error_message = _CODES[found.code], found.why
         return reply
 
 
