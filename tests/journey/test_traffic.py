@@ -11,6 +11,7 @@ from wine_project import ROW, WineProject
 from headrace.client import Client
 from headrace.models.aliases import Move, aliases, move
 from headrace.placement.gateway import GATEWAY, gateway_spec
+from headrace.serving.deployment import history
 
 BODY = json.dumps({"instances": [ROW]}).encode()
 
@@ -72,6 +73,32 @@ def test_split_promote_and_rollback_on_a_gateway_that_runs(project):
     client.close()
 
 
+def test_a_canary_goes_through_while_it_is_asked(project):
+    for bias in (0.5, 0.7):
+        project.register(bias)
+    ledger = project.platform.ledger()
+    move(ledger, "wine", Move("champion", 1))
+    project.deploy("wine@champion")
+    state = project.platform.services().start(gateway_spec(project.root, ["wine"]))
+    client = Client(state.address)
+    client.wait_ready()
+    plan = ("--canary", "50% 100%", "--every", "1s", "--abort-if", "error_rate > 1%", "--least", "5")
+    told = changed(project, "deploy", "wine@2", *plan, "--why", "better on paper")
+    assert (told["split"], told["canary"]["steps"]) == ({"wine@2": 0.5}, [0.5, 1.0])
+    until = time.monotonic() + 20
+    while aliases(ledger, "wine")["champion"] == 1:
+        assert client.raw("wine", BODY).status == 200
+        assert time.monotonic() < until
+    answered_by(client, "wine@2")
+    timeline = [(d.who, d.why, d.canary.share if d.canary else None) for d in history(ledger, "wine")][1:]
+    assert timeline[1:] == [
+        ("gateway", "canary of wine@2: 100 %, step 2 of 2", 1.0),
+        ("gateway", "canary of wine@2 went through", None),
+    ]
+    assert timeline[0][1:] == ("better on paper", 0.5)
+    client.close()
+
+
 def test_what_cannot_be_done_is_said_with_the_fix(project):
     project.deploy(project.register(0.5))
     project.register(0.7)
@@ -80,6 +107,9 @@ def test_what_cannot_be_done_is_said_with_the_fix(project):
         (("split", "wine", "wine@1"), 2, "wine@1=5%"),
         (("split", "wine", "wine@1=half"), 2, "at most 1"),
         (("split", "wine"), 2, "--end"),
+        (("deploy", "wine@2"), 2, "--canary"),
+        (("deploy", "wine@2", "--canary", "5%", "--every", "soon"), 2, "no span of time"),
+        (("deploy", "wine@2", "--canary", "5%", "--abort-if", "speed > 1"), 2, "nothing measures"),
         (("promote", "wine", "wine@2"), 2, 'shadows = ["wine@2"]'),
         (("rollback", "wine"), 5, "no earlier deployment"),
         (("rollback", "none"), 5, "no endpoint named"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from headrace.cli.output import Output, options
-from headrace.cli.traffic import promote, rollback, split
+from headrace.cli.traffic import begin_canary, promote, rollback, split
 from headrace.errors import NotFound, Unavailable, UsageError
 
 if TYPE_CHECKING:
@@ -55,9 +55,25 @@ def list_(out: Output) -> None:
 @click.argument("endpoint")
 @click.option("--why", default="", help="For people who read the ledger.")
 @click.option("--replace-signature", is_flag=True, help="It may take or give something else than what is live.")
+@click.option("--canary", help='ENDPOINT is a model (late@challenger): its growing shares, "5% 25% 100%".')
+@click.option("--every", default="10m", show_default=True, help="How long each share lasts at least.")
+@click.option(
+    "--abort-if", multiple=True, metavar="RULE", help='"error_rate > 1%", "p99_ms > 1.2x champion"; may repeat.'
+)
+@click.option("--least", type=int, default=20, show_default=True, help="Requests that each share must have met.")
+@click.option("--key", default="", help="What keeps a caller with the same model: an input column, or a header.")
+@click.option("--endpoint", "on", help="Where the canary goes.  [default: named as the model]")
 @options
-def deploy(out: Output, endpoint: str, **said: Any) -> None:
-    """Make [endpoint.ENDPOINT] of headrace.toml live; running gateways follow at once."""
+def deploy(out: Output, endpoint: str, *, canary: str | None, on: str | None, **said: Any) -> None:
+    """Make [endpoint.ENDPOINT] of headrace.toml live; running gateways follow at once.
+
+    With --canary, give a model growing shares of an endpoint's requests. Gateways go from step to step, and back to
+    what served before as soon as a rule holds: "error_rate > 1%", "p99_ms > 1.2x champion".
+    """
+    plan = {name: said.pop(name) for name in ("every", "abort_if", "least", "key")}
+    if canary is not None or "@" in endpoint:
+        begin_canary(out, _platform(), endpoint, on or endpoint.partition("@")[0], canary, why=said["why"], **plan)
+        return
     from headrace.delivery.deploy import deploy as deploy_endpoint
     from headrace.serving.endpoint import read_endpoint
 

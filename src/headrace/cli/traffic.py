@@ -1,6 +1,6 @@
 """``headrace serving split``, ``promote`` and ``rollback``: which loaded model answers."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -64,6 +64,25 @@ def rollback(out: Output, endpoint: str, to: int, why: str) -> None:
     _say_schedule(out, traffic.rollback(_project().ledger(), endpoint, to, traffic.Said(why=why)))
 
 
+def begin_canary(
+    out: Output, platform: "Platform", model: str, endpoint: str, steps: str | None, *, why: str, **plan: Any
+) -> None:
+    """Start a canary of ``model``, and say how it goes on."""
+    from headrace.delivery.canary import Plan, begin
+    from headrace.delivery.requirements import read_requirements
+    from headrace.delivery.traffic import Said
+    from headrace.serving.moments import span_s
+
+    if not steps:
+        fix = f'headrace serving deploy {model} --canary "5% 25% 100%", or headrace serving deploy {endpoint}'
+        raise UsageError(f"{model} is a model, not an endpoint", fix=fix)
+    every_s = span_s(plan["every"])
+    asked = Plan(tuple(steps.split()), every_s, plan["abort_if"], plan["least"], plan["key"])
+    requirements = read_requirements(platform.settings.promotion)
+    _say_schedule(out, begin(platform.ledger(), endpoint, model, asked, Said(why=why), requirements))
+    out.say(f"gateways go on every {plan['every']}: {steps}; headrace serving rollback {endpoint} ends it")
+
+
 def _say_schedule(out: Output, deployed: "Deployment") -> None:
     """What an endpoint serves from now on."""
     endpoint, models = deployed.endpoint, deployed.models
@@ -75,6 +94,7 @@ def _say_schedule(out: Output, deployed: "Deployment") -> None:
         "schedule": [models[p.model] for p in endpoint.schedule],
         "split": {models[model]: part for model, part in endpoint.split.shares.items()},
         "key": endpoint.split.key,
+        "canary": deployed.canary.to_json() if deployed.canary else None,
     }
     line = f"{endpoint.name} prefers {models[endpoint.schedule[0].model]}"
     for model, part in endpoint.split.shares.items():

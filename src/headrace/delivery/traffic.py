@@ -31,10 +31,11 @@ class Said:
     why: str = ""
 
 
-_NOBODY = Said()
+NOBODY = Said()
+"""The login name, without a reason."""
 
 
-def split(ledger: Ledger, name: str, to: Split, said: Said = _NOBODY) -> Deployment:
+def split(ledger: Ledger, name: str, to: Split, said: Said = NOBODY) -> Deployment:
     """Have shares of an endpoint's requests prefer other models that it has loaded; an empty split ends it.
 
     A shadow or standby version that gets a share joins the schedule, last, and is waited for as long as the first.
@@ -51,24 +52,27 @@ def split(ledger: Ledger, name: str, to: Split, said: Said = _NOBODY) -> Deploym
     """
 
     def change(standing: Deployment) -> Deployment:
-        endpoint = standing.endpoint
         shares = {_loaded(ledger, standing, model): part for model, part in to.shares.items()}
-        listed = {p.model for p in endpoint.schedule}
-        joined = tuple(Preference(model, endpoint.schedule[0].wait_s) for model in shares if model not in listed)
-        now = replace(
-            endpoint,
-            schedule=endpoint.schedule + joined,
-            shadows=tuple(model for model in endpoint.shadows if model not in shares),
-            standby=tuple(model for model in endpoint.standby if model not in shares),
-            split=Split(shares, to.key) if shares else WHOLE,
-        )
-        return _afresh(standing, now, standing.models)
+        return afresh(standing, shared(standing.endpoint, Split(shares, to.key) if shares else WHOLE), standing.models)
 
-    return _amended(ledger, name, said, change)
+    return amended(ledger, name, said, change)
+
+
+def shared(endpoint: Endpoint, to: Split) -> Endpoint:
+    """An endpoint with this split; what has a share and is not in the schedule joins it, last."""
+    listed = {p.model for p in endpoint.schedule}
+    joined = tuple(Preference(model, endpoint.schedule[0].wait_s) for model in to.shares if model not in listed)
+    return replace(
+        endpoint,
+        schedule=endpoint.schedule + joined,
+        shadows=tuple(model for model in endpoint.shadows if model not in to.shares),
+        standby=tuple(model for model in endpoint.standby if model not in to.shares),
+        split=to,
+    )
 
 
 def prefer(
-    ledger: Ledger, name: str, reference: str, said: Said = _NOBODY, requirements: Requirements = NONE
+    ledger: Ledger, name: str, reference: str, said: Said = NOBODY, requirements: Requirements = NONE
 ) -> Deployment:
     """Have a loaded version take the place of the one that an endpoint prefers; a split ends.
 
@@ -91,7 +95,7 @@ def prefer(
     standing = _standing(ledger, name)
     _loaded(ledger, standing, str(version))
     first = standing.endpoint.schedule[0].model
-    alias = _alias(first)
+    alias = alias_of(first)
     gates: tuple[str, ...] = ()
     if alias and Ref.parse(first).name == version.name:
         moved = promote(ledger, version, Move(alias, 0, said.who, said.why), requirements)
@@ -100,12 +104,12 @@ def prefer(
         gates, preferred = requirements.met(ledger, version, "champion"), str(version)
 
     def change(standing: Deployment) -> Deployment:
-        return replace(_in_front(standing, preferred, str(version)), gates=gates)
+        return replace(in_front(standing, preferred, str(version)), gates=gates)
 
-    return _amended(ledger, name, said, change)
+    return amended(ledger, name, said, change)
 
 
-def rollback(ledger: Ledger, name: str, to: int = 0, said: Said = _NOBODY) -> Deployment:
+def rollback(ledger: Ledger, name: str, to: int = 0, said: Said = NOBODY) -> Deployment:
     """Serve again what an endpoint served before, with the very versions; aliases that had moved on move back.
 
     Args:
@@ -129,17 +133,32 @@ def rollback(ledger: Ledger, name: str, to: int = 0, said: Said = _NOBODY) -> De
         )
 
     before = _standing(ledger, name)
-    made = _amended(ledger, name, said, change)
+    made = amended(ledger, name, said, change)
     _move_back(ledger, before, made, said)
     return made
 
 
-def _amended(ledger: Ledger, name: str, said: Said, change: Callable[[Deployment], Deployment]) -> Deployment:
+def amended(ledger: Ledger, name: str, said: Said, change: Callable[[Deployment], Deployment]) -> Deployment:
+    """Change what stands, keeping the versions that it meant; all checks of a deployment are made.
+
+    Args:
+        ledger: Where deployments are.
+        name: Of the endpoint.
+        said: Who and why.
+        change: What follows what stands; the same for no change.
+
+    Raises:
+        NotFound: No such endpoint.
+        SignatureError: It would break callers.
+        Conflict: Others kept changing it at the same time.
+    """
+
     def checked(standing: Deployment | None) -> Deployment:
         _require(standing, name)
         assert standing is not None
         asked = change(standing)
-        if (asked.endpoint, asked.models) == (standing.endpoint, standing.models):
+        same = (asked.endpoint, asked.models, asked.canary) == (standing.endpoint, standing.models, standing.canary)
+        if same:
             return standing
         models = {reference: asked.models[reference] for reference in asked.endpoint.models}
         versions = {reference: find(ledger, version) for reference, version in models.items()}
@@ -151,7 +170,7 @@ def _amended(ledger: Ledger, name: str, said: Said, change: Callable[[Deployment
     return made
 
 
-def _in_front(standing: Deployment, preferred: str, version: str) -> Deployment:
+def in_front(standing: Deployment, preferred: str, version: str) -> Deployment:
     """``preferred`` in the first line of the schedule, meaning ``version``, and nowhere else."""
     endpoint = standing.endpoint
     models = {**standing.models, preferred: version}
@@ -171,11 +190,14 @@ def _in_front(standing: Deployment, preferred: str, version: str) -> Deployment:
         standby=others(endpoint.standby),
         split=WHOLE,
     )
-    return _afresh(standing, now, models)
+    return afresh(standing, now, models)
 
 
-def _afresh(standing: Deployment, endpoint: Endpoint, models: Mapping[str, str]) -> Deployment:
-    return replace(standing, endpoint=endpoint, models=models, gates=(), replace_signature=False, restores=0)
+def afresh(standing: Deployment, endpoint: Endpoint, models: Mapping[str, str]) -> Deployment:
+    """What follows ``standing`` with another endpoint; nothing is under way any more."""
+    return replace(
+        standing, endpoint=endpoint, models=models, gates=(), replace_signature=False, restores=0, canary=None
+    )
 
 
 def _earlier(ledger: Ledger, name: str, standing: Deployment, to: int) -> Deployment:
@@ -197,7 +219,7 @@ def _earlier(ledger: Ledger, name: str, standing: Deployment, to: int) -> Deploy
 
 def _move_back(ledger: Ledger, before: Deployment, made: Deployment, said: Said) -> None:
     for reference, version in made.models.items():
-        alias, there = _alias(reference), Ref.parse(version)
+        alias, there = alias_of(reference), Ref.parse(version)
         meant = before.models.get(reference)
         if not alias or there.version is None or meant in {None, version}:
             continue
@@ -229,7 +251,8 @@ def _loaded(ledger: Ledger, standing: Deployment, reference: str) -> str:
     return own
 
 
-def _alias(reference: str) -> str:
+def alias_of(reference: str) -> str:
+    """The alias of a reference; empty when it names a version."""
     ref = Ref.parse(reference)
     return ref.selector if ref.selector and ref.version is None else ""
 

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrace.assembly import open_platform, project_home
+from headrace.delivery.rollout import EVERY_S, Rollouts
 from headrace.errors import HeadraceError, MissingExtra, Unavailable
 from headrace.gateway.app import Gateway
 from headrace.gateway.control import ControlPort, Token
@@ -21,6 +23,7 @@ from headrace.journey.platform import Platform
 from headrace.placement.gateway import checked_host
 from headrace.placement.tokens import control_token
 from headrace.serving.aspired import Source
+from headrace.serving.crew import Crew
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.folder_source import FolderSource
 from headrace.serving.keeper import Keeper
@@ -77,9 +80,16 @@ async def serve(
         scratch = project_home(platform.settings) / "cache" / "models"
         sources.append(FolderSource(models, runtime=platform.runtime, scratch=scratch, names=names))
     keeper = Keeper(plane, sources, post=loop.call_soon_threadsafe)
+    crew = Crew(1, "rollouts", _report)
+    rollouts = Rollouts(plane, platform.ledger(), crew.put)
     servers, rpcs = await _listening(plane, keeper, platform, host=host, ports=ports)
     keeper.start()
-    await stopped.wait()
+    crew.start()
+    while not stopped.is_set():
+        rollouts.look()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopped.wait(), EVERY_S)
+    crew.stop()
     keeper.stop()
     for server in servers:
         server.stop_accepting()
@@ -143,6 +153,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"error [{error.code}] {error}\n")
         return error.exit_code
     return 0
+
+
+def _report(error: Exception) -> None:
+    sys.stderr.write(f"a canary could not be taken further or ended: {error}\n")
 
 
 def _token(platform: Platform) -> Token:

@@ -6,6 +6,7 @@ from typing import Any
 
 from headrace.errors import Conflict, SignatureError
 from headrace.models.signature import Column, Signature, Tensor
+from headrace.serving.canary import Canary
 from headrace.serving.endpoint import Endpoint
 from headrace.storage.ledger import Fact, Ledger
 
@@ -25,6 +26,7 @@ class Deployment:
         gates: Names of the gates that let it through.
         replace_signature: Whether it may take or give something else than what served before.
         restores: ``seq`` of the earlier deployment that this one brings back; 0 when it is new.
+        canary: How far the candidate of a canary is; None when there is none.
         seq: Position of the fact in the ledger; 0 before it is recorded.
         at: Unix seconds; 0 before it is recorded.
     """
@@ -36,6 +38,7 @@ class Deployment:
     gates: tuple[str, ...] = field(default=())
     replace_signature: bool = False
     restores: int = 0
+    canary: Canary | None = None
     seq: int = 0
     at: float = 0.0
 
@@ -44,7 +47,8 @@ class Deployment:
         about = {"models": dict(self.models), "who": self.who, "why": self.why, "gates": list(self.gates)}
         deliberate = {"replace_signature": True} if self.replace_signature else {}
         back = {"restores": self.restores} if self.restores else {}
-        return {**self.endpoint.to_json(), **about, **deliberate, **back}
+        canary = {"canary": self.canary.to_json()} if self.canary else {}
+        return {**self.endpoint.to_json(), **about, **deliberate, **back, **canary}
 
     @classmethod
     def from_fact(cls, fact: Fact) -> "Deployment":
@@ -58,6 +62,7 @@ class Deployment:
             gates=tuple(body.get("gates", ())),
             replace_signature=body.get("replace_signature", False),
             restores=body.get("restores", 0),
+            canary=Canary.from_json(body["canary"]) if "canary" in body else None,
             seq=fact.seq,
             at=fact.at,
         )

@@ -39,13 +39,31 @@ def ago(text: str, now: datetime) -> datetime:
     Raises:
         UsageError: It is neither.
     """
-    number, unit = text[:-1], text[-1:]
-    if unit in _SPANS and number.isdecimal() and len(number) <= _DIGITS:
-        return now - timedelta(seconds=int(number) * _SPANS[unit])
+    seconds = _span_s(text)
+    if seconds is not None:
+        return now - timedelta(seconds=seconds)
     try:
         return instant(text)
     except UsageError as error:
         raise UsageError(f"{_brief(text)} is no time", why=error.why, fix="2h, 7d, or 2024-03-05T10:00:00Z") from error
+
+
+def span_s(text: str) -> float:
+    """A span of time in seconds, said as ``90s``, ``10m``, ``2h`` or ``7d``.
+
+    Raises:
+        UsageError: It is none.
+    """
+    seconds = _span_s(text)
+    if seconds is None:
+        raise UsageError(f"{_brief(text)} is no span of time", fix="90s, 10m, 2h or 7d")
+    return seconds
+
+
+def _span_s(text: str) -> float | None:
+    number, unit = text[:-1], text[-1:]
+    known = unit in _SPANS and number.isdecimal() and len(number) <= _DIGITS
+    return float(int(number) * _SPANS[unit]) if known else None
 
 
 def _of_text(moment: str) -> datetime:

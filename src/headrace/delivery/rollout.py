@@ -1,0 +1,154 @@
+"""Canaries under way in a gateway: the candidate measured beside what it would replace, taken further or ended."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from headrace.delivery.canary import abort, further
+from headrace.errors import HeadraceError
+from headrace.serving.canary import MEASURED, Canary
+from headrace.serving.counters import FINE_S, EndpointCounters, Histogram, ScorerCounters
+from headrace.serving.dataplane import DataPlane
+from headrace.serving.deployment import Deployment
+from headrace.serving.rendezvous import Live
+from headrace.serving.rules import rules
+from headrace.storage.ledger import Ledger
+
+EVERY_S = 0.2
+"""How often a gateway looks."""
+
+_AGAIN_S = 5.0
+_TAIL = 500
+"""Of fewer requests the 99th percentile is a matter of luck: a few of the machine's hiccups."""
+
+Numbers = Mapping[str, float]
+Do = Callable[[Callable[[], None]], None]
+"""Does something that may take a while, elsewhere than on the event loop."""
+
+
+class _Stretch:
+    """One model's numbers since now."""
+
+    def __init__(self, of: ScorerCounters, endpoint: EndpointCounters) -> None:
+        self._of, self._endpoint = of, endpoint
+        self._before = of.scored + of.late, of.failed
+        self._asked = endpoint.requests, endpoint.defaults
+        self._fine = of.fine = Histogram(FINE_S)
+
+    def met(self) -> int:
+        """Requests that it scored or failed."""
+        return sum(self._counts())
+
+    def numbers(self) -> Numbers:
+        scored, failed = self._counts()
+        requests, defaults = self._endpoint.requests - self._asked[0], self._endpoint.defaults - self._asked[1]
+        found = {
+            "error_rate": failed / (scored + failed) if scored + failed else math.nan,
+            "p50_ms": self._fine.quantile(0.5) * 1000,
+            "p99_ms": self._fine.quantile(0.99) * 1000 if scored >= _TAIL else math.nan,
+            "default_rate": defaults / requests if requests else math.nan,
+        }
+        return {name: value for name, value in found.items() if not math.isnan(value)}
+
+    def end(self) -> None:
+        if self._of.fine is self._fine:
+            self._of.fine = None
+
+    def _counts(self) -> tuple[int, int]:
+        return self._of.scored + self._of.late - self._before[0], self._of.failed - self._before[1]
+
+
+@dataclass
+class _Watch:
+    deployment: Deployment
+    canary: Canary
+    since: float
+    candidate: _Stretch
+    champion: _Stretch
+    busy: bool = False
+    again_at: float = 0.0
+
+    def broken(self) -> str:
+        """The rules that hold now, with their numbers."""
+        if self.candidate.met() < self.canary.least:
+            return ""
+        own, champion = self.candidate.numbers(), self.champion.numbers()
+        found = rules(self.canary.abort_if, MEASURED)
+        return "; ".join(rule.said(own, champion) for rule in found if rule.holds(own, champion))
+
+    def over(self, now: float) -> bool:
+        """Whether the step has lasted long enough and met enough requests to ask every rule."""
+        if now - self.since < self.canary.every_s or self.candidate.met() < self.canary.least:
+            return False
+        return {rule.name for rule in rules(self.canary.abort_if, MEASURED)} <= self.candidate.numbers().keys()
+
+
+class Rollouts:
+    """Looks after every canary of a gateway; all methods run on its event loop.
+
+    Steps are timed by the monotonic clock, from when this gateway began to serve them: a clock that is stepped moves
+    no canary, and a gateway that restarts gives the step its whole time again.
+
+    Args:
+        plane: What serves.
+        ledger: Where deployments are.
+        do: Writes to the ledger elsewhere than on the event loop.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, plane: DataPlane, ledger: Ledger, do: Do, clock: Callable[[], float] = time.monotonic) -> None:
+        self._plane, self._ledger, self._do, self._clock = plane, ledger, do, clock
+        self._watches: dict[str, _Watch] = {}
+
+    def look(self) -> None:
+        """End each canary of which a rule holds, at once; take further each that has stood its step."""
+        for name in self._plane.names:
+            try:
+                live = self._plane.live(name)
+            except HeadraceError:
+                continue
+            self._follow(name, live)
+            watch = self._watches.get(name)
+            if watch is None or watch.busy or self._clock() < watch.again_at:
+                continue
+            reason = watch.broken()
+            if reason:
+                # Before the ledger says so: what is wrong must not go on because a disk is full.
+                live.arms.clear()
+                self._change(watch, partial(abort, self._ledger, watch.deployment, reason))
+            elif watch.over(self._clock()):
+                self._change(watch, partial(further, self._ledger, watch.deployment))
+
+    def _follow(self, name: str, live: Live) -> None:
+        deployment, known = live.deployment, self._watches.get(name)
+        if known is not None and known.deployment.seq == deployment.seq:
+            return
+        if known is not None:
+            del self._watches[name]
+            known.candidate.end()
+            known.champion.end()
+        if deployment.canary is not None:
+            counters, models = live.counters, deployment.models
+            beside = models[deployment.endpoint.schedule[0].model]
+            candidate = models[deployment.canary.candidate]
+            self._watches[name] = _Watch(
+                deployment,
+                deployment.canary,
+                self._clock(),
+                _Stretch(counters.scorers[candidate], counters),
+                _Stretch(counters.scorers[beside], counters),
+            )
+
+    def _change(self, watch: _Watch, how: Callable[[], Deployment]) -> None:
+        watch.busy = True
+
+        def change() -> None:
+            try:
+                how()
+            except BaseException:
+                watch.again_at, watch.busy = self._clock() + _AGAIN_S, False
+                raise
+
+        self._do(change)

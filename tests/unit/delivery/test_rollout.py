@@ -1,0 +1,169 @@
+"""Canaries in a gateway in a thread, with models that misbehave and a clock of their own."""
+
+import time
+
+import pytest
+from served import ROW, WINE, constant, endpoint, gated, model
+
+from headrace.delivery.canary import Plan, begin
+from headrace.delivery.deploy import deploy
+from headrace.delivery.rollout import Rollouts
+from headrace.delivery.traffic import NOBODY
+from headrace.engines.sqlite.ledger import SqliteLedger
+from headrace.models.version import ModelVersion
+from headrace.serving.deployment import current
+from headrace.storage.ledger import Fact
+
+RULES = ("error_rate > 1%",)
+
+
+def raises(batch):
+    raise RuntimeError("no")
+
+
+def slow(batch):
+    until = time.monotonic() + 0.003
+    while time.monotonic() < until:
+        pass
+    return constant(2.0)(batch)
+
+
+class Stage:
+    """A canary of wine@2 beside wine@1, on a gateway that is looked at by hand."""
+
+    def __init__(self, gate, ledger):
+        self.gate, self.ledger = gate, ledger
+        self.now = 1000.0
+        self.written = []
+        self.rollouts = Rollouts(gate.plane, ledger, self.written.append, lambda: self.now)
+
+    def look(self):
+        async def look():
+            self.rollouts.look()
+
+        self.gate.call(look())
+
+    def write(self):
+        """Do what the gateway wants written, and serve what stands then."""
+        changes = self.written[:]
+        self.written.clear()
+        for change in changes:
+            change()
+        self.serve()
+
+    def serve(self):
+        async def flip():
+            standing = current(self.ledger, "wine")
+            self.gate.plane.flip(standing, {name: self.models[name] for name in standing.models.values()})
+
+        self.gate.call(flip())
+
+    def ask(self, count):
+        return [self.gate.client.predict("wine", rows=[ROW]).winner for _ in range(count)]
+
+
+@pytest.fixture
+def staged(tmp_path):
+    ledger = SqliteLedger(tmp_path / "ledger.db")
+    for number in (1, 2):
+        version = ModelVersion("wine", number, f"wine{number}", WINE, "python")
+        ledger.append([Fact("model.version", "wine", version.to_json(), unique=str(version))])
+    first = endpoint(("wine@1", 0.02))
+    deploy(ledger, first)
+    models = {"wine@1": model("wine@1", constant(1.0), fast=True)}
+    with gated(tmp_path, first, models) as gate:
+        stage = Stage(gate, ledger)
+
+        def begun(candidate, *, fast=True, steps=("50%", "100%"), rules=RULES, least=20):
+            stage.models = {**models, "wine@2": model("wine@2", candidate, fast=fast)}
+            begin(ledger, "wine", "wine@2", Plan(steps, 60.0, rules, least), NOBODY)
+            stage.serve()
+            stage.look()
+            return stage
+
+        yield begun
+    ledger.close()
+
+
+def test_a_candidate_that_fails_answers_nobody_any_more_before_the_ledger_says_so(staged):
+    stage = staged(raises)
+    stage.ask(30)
+    stage.look()
+    assert len(stage.written) == 1
+    live = stage.gate.plane.live("wine")
+    assert live.arms == []
+    stage.look()
+    assert len(stage.written) == 1  # it is being written
+    stage.write()
+    standing = current(stage.ledger, "wine")
+    assert standing.endpoint == endpoint(("wine@1", 0.02))
+    assert standing.why == "canary of wine@2 ended at 50 %: error_rate > 1%: 1"
+    assert set(stage.ask(20)) == {"wine@1"}
+
+
+def test_a_slow_candidate_is_compared_with_the_champion(staged):
+    stage = staged(slow, rules=("p50_ms > 1.5x champion",))
+    stage.ask(40)
+    stage.look()
+    stage.write()
+    assert "p50_ms > 1.5x champion" in current(stage.ledger, "wine").why
+
+
+def test_the_tail_is_known_from_many_requests_only_and_waited_for(staged):
+    stage = staged(constant(2.0), rules=("p99_ms > 1000x champion",))
+    stage.ask(499)
+    stage.now += 61
+    stage.look()
+    assert stage.written == []
+    stage.ask(1)
+    stage.look()
+    stage.write()
+    assert current(stage.ledger, "wine").canary.step == 1
+
+
+def test_a_good_candidate_goes_on_after_its_time_and_enough_requests(staged):
+    stage = staged(constant(2.0))
+    stage.ask(10)
+    stage.now += 61
+    stage.look()
+    assert stage.written == []  # too few requests
+    won = stage.ask(200)
+    assert 60 < won.count("wine@2") < 140
+    stage.look()
+    stage.write()
+    assert current(stage.ledger, "wine").canary.step == 1
+    stage.look()
+    assert set(stage.ask(30)) == {"wine@2"}
+    stage.look()
+    assert stage.written == []  # its time begins anew
+    stage.now += 61
+    stage.look()
+    stage.write()
+    assert current(stage.ledger, "wine").canary is None
+    assert set(stage.ask(10)) == {"wine@2"}
+    stage.look()
+    assert stage.gate.plane.counters["wine"].scorers["wine@2"].fine is None
+
+
+def test_few_requests_end_no_canary(staged):
+    stage = staged(raises)
+    stage.ask(19)
+    stage.look()
+    assert stage.written == []
+
+
+def test_a_ledger_that_cannot_be_written_is_tried_again(staged):
+    stage = staged(raises)
+    stage.ask(30)
+    stage.look()
+    (change,) = stage.written
+    stage.ledger.close()
+    with pytest.raises(Exception, match="closed"):
+        change()
+    stage.written.clear()
+    stage.look()
+    assert stage.written == []
+    stage.now += 6
+    stage.look()
+    assert len(stage.written) == 1
+    assert set(stage.ask(5)) == {"wine@1"}  # the candidate stays out meanwhile
