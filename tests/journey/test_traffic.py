@@ -11,7 +11,7 @@ from wine_project import ROW, WineProject
 from headrace.client import Client
 from headrace.models.aliases import Move, aliases, move
 from headrace.placement.gateway import GATEWAY, gateway_spec
-from headrace.serving.deployment import history
+from headrace.serving.deployment import current, history
 
 BODY = json.dumps({"instances": [ROW]}).encode()
 
@@ -86,10 +86,11 @@ def test_a_canary_goes_through_while_it_is_asked(project):
     told = changed(project, "deploy", "wine@2", *plan, "--why", "better on paper")
     assert (told["split"], told["canary"]["steps"]) == ({"wine@2": 0.5}, [0.5, 1.0])
     until = time.monotonic() + 20
-    while aliases(ledger, "wine")["champion"] == 1:
+    while current(ledger, "wine").canary is not None:
         assert client.raw("wine", BODY).status == 200
         assert time.monotonic() < until
     answered_by(client, "wine@2")
+    assert aliases(ledger, "wine")["champion"] == 2
     timeline = [(d.who, d.why, d.canary.share if d.canary else None) for d in history(ledger, "wine")][1:]
     assert timeline[1:] == [
         ("gateway", "canary of wine@2: 100 %, step 2 of 2", 1.0),
