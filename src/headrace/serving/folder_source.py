@@ -1,7 +1,6 @@
 """A watched folder of models, ``NAME/1/``, ``NAME/2/``, …: of each model the newest version that works is served.
 
-A version is a folder with ``signature.json``, ``examples.json`` and one model file, as the registry keeps it; with a
-``manifest.json`` its digests are verified. What is loaded is a copy, so that what was checked is what scores.
+What is loaded is a copy, so that what was checked is what scores.
 """
 
 import hashlib
@@ -12,28 +11,20 @@ import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
-from headrace.errors import IntegrityError, Refused, SignatureError
 from headrace.models.artifact import write_files
-from headrace.models.formats import sniffed
-from headrace.models.reading import read_file, read_folder
-from headrace.models.registry import EXAMPLES, PROFILE, SIGNATURE
+from headrace.models.registry import EXAMPLES
 from headrace.models.runtime import Runtime
 from headrace.models.signature import Signature
 from headrace.models.version import ModelVersion
-from headrace.refs import checked_name
 from headrace.serving.aspired import Aspired, Failures, Refusals, Wanted
 from headrace.serving.deployment import Deployment
 from headrace.serving.endpoint import Endpoint, Preference
+from headrace.serving.model_folder import State, blank_examples, contents, declared, said, states
 from headrace.serving.succession import Heir, Offer, breaks
 from headrace.serving.versions import Model, proven
-from headrace.storage.manifest import NAME as MANIFEST
 
 DEADLINE_S = 5.0
 _TOUCHED = "its files changed since it was loaded - give what is new a number of its own; or unload it, then load it"
-_ABOUT = frozenset({SIGNATURE, EXAMPLES, PROFILE, MANIFEST, "trusted.json"})
-
-State = tuple[tuple[str, int, int, int], ...]
-"""Relative path, size and times of every file: what a copy in progress changes."""
 
 
 class FolderSource:
@@ -68,7 +59,7 @@ class FolderSource:
 
     def poll(self, again: str = "") -> Collection[str]:
         """Models with versions that came whole, changed or went, or are to be tried again."""
-        seen = self._look()
+        seen = states(self._folder, self._names)
         self._failures.forget(lambda key: isinstance(key, tuple) and key[0] == again)
         due = {key[0] for key in self._failures.due() if isinstance(key, tuple)}
         with self._lock:
@@ -126,22 +117,11 @@ class FolderSource:
         if known is not None and known[0] == state:
             return known[1]
         try:
-            text = read_file(self._folder / name / str(number) / SIGNATURE)
-            offer = Offer(Signature.from_json(json.loads(text)))
+            offer = Offer(said(self._folder / name / state.folder, state) or self._declared(name, state))
         except Exception:  # noqa: BLE001 - whatever is wrong with it, loading it will say
             offer = None
         self._offers[name, number] = (state, offer)
         return offer
-
-    def _look(self) -> dict[tuple[str, int], State]:
-        found = {}
-        for model in sorted(self._folder.iterdir()) if self._folder.is_dir() else ():
-            if model.is_symlink() or not model.is_dir() or (self._names and model.name not in self._names):
-                continue
-            for version in model.iterdir():
-                if version.name.isdigit() and not version.name.startswith("0") and not version.is_symlink():
-                    found[checked_name(model.name, of="model"), int(version.name)] = _state(version)
-        return found
 
     def _wanted(self, name: str, number: int, state: State) -> Wanted:
         version = f"{name}@{number}"
@@ -149,7 +129,7 @@ class FolderSource:
         copy = self._scratch / hashlib.sha256(key.encode()).hexdigest()
 
         def load() -> Model:
-            model = self._load(name, number, copy)
+            model = self._load(name, number, state, copy)
             with self._lock:
                 self._loaded[name, number] = state
             return model
@@ -161,62 +141,21 @@ class FolderSource:
 
         return Wanted(version, key, load, discard)
 
-    def _load(self, name: str, number: int, copy: Path) -> Model:
-        where = self._folder / name / str(number)
-        version, files = read_version(name, number, read_folder(where), where)
+    def _declared(self, name: str, state: State) -> Signature:
+        where = self._folder / name / state.folder
+        found = contents(where)
+        with tempfile.TemporaryDirectory() as half:
+            write_files(found.files, Path(half))
+            return declared(self._runtime, found.format, Path(half), where)
+
+    def _load(self, name: str, number: int, state: State, copy: Path) -> Model:
+        found = contents(self._folder / name / state.folder)
+        offer = self._offer(name, number, state)
+        signature = found.signature or (offer.signature if offer else self._declared(name, state))
+        files = {EXAMPLES: json.dumps(blank_examples(signature)).encode(), **found.files}
         self._scratch.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self._scratch) as half:
             write_files(files, Path(half))
             shutil.rmtree(copy, ignore_errors=True)
             shutil.copytree(half, copy)
-        return proven(version, copy, self._runtime)
-
-
-def read_version(
-    name: str, number: int, files: Mapping[str, bytes], where: Path
-) -> tuple[ModelVersion, dict[str, bytes]]:
-    """A version from the files of its folder, and the files as a runtime wants them.
-
-    Raises:
-        IntegrityError: A file is not what the manifest says.
-        Refused: There is no signature, no example, or not one model file of a known format.
-        SignatureError: The signature cannot be read.
-    """
-    _check_manifest(files, where)
-    missing = [needed for needed in (SIGNATURE, EXAMPLES) if needed not in files]
-    if missing:
-        raise Refused(f"a version without {missing[0]}", where=str(where), fix="copy what the registry keeps")
-    models = [path for path in files if path not in _ABOUT]
-    if len(models) != 1:
-        raise Refused("a version is one model file", where=str(where), why=f"here are {len(models)}")
-    format_ = sniffed(files[models[0]])
-    try:
-        signature = Signature.from_json(json.loads(files[SIGNATURE]))
-    except (ValueError, KeyError, TypeError) as error:
-        raise SignatureError("the signature cannot be read", where=str(where / SIGNATURE), why=str(error)) from error
-    kept = {path: content for path, content in files.items() if path in _ABOUT}
-    return ModelVersion(name, number, "", signature, format_), {**kept, f"model.{format_}": files[models[0]]}
-
-
-def _check_manifest(files: Mapping[str, bytes], where: Path) -> None:
-    if MANIFEST not in files:
-        return
-    try:
-        due = dict(json.loads(files[MANIFEST])["files"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise IntegrityError("the manifest cannot be read", where=str(where / MANIFEST), why=str(error)) from error
-    found = {path: hashlib.sha256(content).hexdigest() for path, content in files.items() if path != MANIFEST}
-    wrong = sorted(path for path in due.keys() | found.keys() if due.get(path) != found.get(path))
-    if wrong:
-        raise IntegrityError("a file is not what the manifest says", where=str(where / wrong[0]))
-
-
-def _state(folder: Path) -> State:
-    found = []
-    for path in sorted(folder.rglob("*")):
-        try:
-            about = path.lstat()
-        except OSError:  # it went while we looked: the next look sees that
-            continue
-        found.append((path.relative_to(folder).as_posix(), about.st_size, about.st_mtime_ns, about.st_ctime_ns))
-    return tuple(found)
+        return proven(ModelVersion(name, number, "", signature, found.format), copy, self._runtime)

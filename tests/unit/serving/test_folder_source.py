@@ -1,13 +1,19 @@
+import json
 import shutil
 
+import numpy as np
 import pytest
+import xgboost
 from served import Gated
+from tensor_served import onnx_double
 from wine_project import COLUMNS, ROW, WineProject, asking, until
 
 from headrace.errors import Unavailable
 from headrace.models.registry import fetch
+from headrace.models.signature import Column, Signature
 from headrace.serving.folder_source import FolderSource
 from headrace.serving.keeper import Keeper
+from headrace.serving.model_folder import contents
 
 
 @pytest.fixture
@@ -136,3 +142,83 @@ def test_a_served_version_stays_what_was_loaded_until_it_is_loaded_anew(project,
     gate.keeper.load("wine").result(10)
     assert gate.client.predict("wine", rows=[ROW]).values == pytest.approx([project.answer(1.5)], abs=1e-3)
     until(lambda: not gate.plane.status("wine").refused)
+
+
+def bare(folder, name, content, number="1"):
+    """A version as other servers have it: the model's file alone; written elsewhere, then moved there whole."""
+    half = folder.parent / "half"
+    half.mkdir()
+    (half / "model").write_bytes(content)
+    (folder / name).mkdir(exist_ok=True)
+    return half.rename(folder / name / number)
+
+
+def doubled(gate, x, **asked):
+    return gate.client.infer("double", {"x": x}, **asked)[1]["y"].tolist()
+
+
+def test_a_bare_onnx_file_is_served_with_what_it_declares(folder, gate):
+    bare(folder, "double", onnx_double(), "00000123")
+    until(lambda: "double" in gate.plane.names and gate.client.ready())
+    x = np.arange(6, dtype=np.float32).reshape(1, 2, 3)
+    assert doubled(gate, x, version=123) == (2 * x).tolist()
+    bare(folder, "double", onnx_double(shape=(None, 5)), "124")
+    until(lambda: "callers send 'x' as float32[-1, 2, 3]" in gate.plane.status("double").refused)
+    bare(folder, "double", onnx_double(), "125")
+    until(lambda: gate.plane.status("double").models.keys() == {"double@125"})
+    assert doubled(gate, x) == (2 * x).tolist()
+
+
+def test_a_bare_file_that_does_not_say_what_it_takes_waits_for_its_signature(folder, gate, tmp_path):
+    rows = np.array([[1.0, 2.0], [3.0, 5.0], [4.0, 1.0], [2.0, 2.0]], np.float32)
+    booster = xgboost.train({"max_depth": 2}, xgboost.DMatrix(rows, rows[:, 0], feature_names=["a", "b"]), 3)
+    booster.save_model(tmp_path / "booster.ubj")
+    where = bare(folder, "boosted", (tmp_path / "booster.ubj").read_bytes())
+    until(lambda: "boosted" in gate.plane.names and gate.plane.status("boosted").refused)
+    assert (
+        "put signature.json beside it, or register it: headrace models import" in gate.plane.status("boosted").refused
+    )
+    table = Signature("table", (Column("a", "float64"), Column("b", "float64")), (Column("score", "float32"),))
+    (where / "signature.json").write_text(json.dumps(table.to_json()))
+    until(gate.client.ready)
+    due = booster.predict(xgboost.DMatrix(rows[:1], feature_names=["a", "b"]))[0]
+    assert gate.client.predict("boosted", rows=[{"a": 1.0, "b": 2.0}]).values == pytest.approx([due])
+
+
+@pytest.mark.parametrize(
+    ("files", "why"),
+    [
+        ({"model.pkl": b"\x80\x04."}, "runs code when it is loaded"),
+        ({"a.onnx": onnx_double(), "b.onnx": onnx_double()}, "it holds a.onnx, b.onnx"),
+        ({"signature.json": b"{}"}, "a version without a model"),
+        ({"saved_model.pb": b"nonsense"}, "no SavedModel"),
+    ],
+)
+def test_what_is_no_model_is_refused_with_what_it_is(folder, gate, files, why):
+    where = folder / "odd/1"
+    where.mkdir(parents=True)
+    for name, content in files.items():
+        (where / name).write_bytes(content)
+    until(lambda: "odd" in gate.plane.names and why in gate.plane.status("odd").refused)
+    reply = gate.client.request("GET", "/v1/models/odd/versions/1")
+    (row,) = json.loads(reply.body)["model_version_status"]
+    assert (row["state"], why in row["status"]["error_message"]) == ("END", True)
+
+
+def test_a_folder_with_a_name_that_no_model_has_harms_no_other(folder, gate):
+    for name in (".hidden", "two words"):
+        (folder / name / "1").mkdir(parents=True)
+    bare(folder, "double", onnx_double())
+    until(lambda: gate.plane.names == ("double",) and gate.client.ready())
+
+
+def test_the_files_of_a_saved_model_are_one_model_wherever_they_lie(tmp_path):
+    graph, variables = b"\x08\x01\x12\x00", b"weights"
+    for version, top in (("1", ""), ("2", "model.savedmodel/"), ("3", "model.tensorflow/")):
+        for name, content in (("saved_model.pb", graph), ("variables/variables.index", variables)):
+            path = tmp_path / version / f"{top}{name}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    found = [contents(tmp_path / version) for version in "123"]
+    files = {"model.tensorflow/saved_model.pb": graph, "model.tensorflow/variables/variables.index": variables}
+    assert found == [("tensorflow", files, None)] * 3
