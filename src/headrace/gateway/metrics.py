@@ -41,10 +41,19 @@ def _lines(plane: DataPlane) -> Iterator[str]:
     for endpoint, model, scorer in _scorers(endpoints):
         for reason, count in scorer.dropped.items():
             yield f"headrace_dropped_scores_total{_labels(endpoint=endpoint, model=model, reason=reason)} {count}"
+    yield from _up(plane)
     yield from _head("headrace_log_lost_total", "Records that the request log could not keep.", "counter")
     for endpoint, lost in plane.log_failures().items():
         yield f"headrace_log_lost_total{_labels(endpoint=endpoint)} {lost}"
     yield from _durations(endpoints)
+
+
+def _up(plane: DataPlane) -> Iterator[str]:
+    yield from _head("headrace_model_up", "Whether a loaded model version scores now: 1, or 0.", "gauge")
+    for endpoint in plane.names:
+        for model, note in plane.status(endpoint).versions.items():
+            if note.state == "available":
+                yield f"headrace_model_up{_labels(endpoint=endpoint, model=model)} {int(not note.why)}"
 
 
 def _durations(endpoints: Mapping[str, EndpointCounters]) -> Iterator[str]:

@@ -23,6 +23,7 @@ from headrace.errors import HeadraceError, IntegrityError, MissingExtra, Refused
 from headrace.models.runtime import Batch
 from headrace.models.signature import Signature
 from headrace.serving.frames import Channel, Frame, packed, unpacked
+from headrace.serving.lifeline import lifeline
 from headrace.serving.worker import OUT_OF_MEMORY
 from headrace.storage.manifest import file_digest
 
@@ -154,6 +155,12 @@ class IsolatedModel:
         if self._worker is not None:
             return "running"
         return "breaker open" if self._open else "starting"
+
+    @property
+    def trouble(self) -> str:
+        """Why it cannot score now; empty while its worker runs."""
+        state, why = self.state, self._why
+        return "" if state == "running" else f"the model's worker is not running: {state}{why and f' - {why}'}"
 
     @property
     def pid(self) -> int | None:
@@ -309,14 +316,14 @@ def _born(function: str, folder: Path, limits: Limits) -> _Worker:
     ours, its = socket.socketpair()
     program = (
         f"import sys; sys.path[:] = {sys.path!r}; from headrace.serving.worker import work; "
-        f"work({its.fileno()}, {limits.memory_bytes}, {function!r}, {str(folder)!r})"
+        f"work(({its.fileno()}, {lifeline()}), {limits.memory_bytes}, {function!r}, {str(folder)!r})"
     )
     with its:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and program
             [sys.executable, "-c", program],
             stdin=subprocess.DEVNULL,
             stdout=2,  # a model that prints does not write into what the server prints
-            pass_fds=(its.fileno(),),
+            pass_fds=(its.fileno(), lifeline()),
             env=_environment(),
         )
     return _Worker(process, Channel(ours), limits.memory_bytes)

@@ -57,6 +57,10 @@ class Ready(Protocol):
     def fast(self) -> bool:
         """Whether it may run on the event loop."""
 
+    @property
+    def trouble(self) -> str:
+        """Why it cannot score now; empty when it can."""
+
     def still_fast(self) -> bool:
         """The same, measured now; takes some milliseconds."""
 
@@ -153,6 +157,11 @@ class Scorer:
         if time.monotonic() < self._open_until:
             return "breaker open"
         return "inline" if self.inline else "thread"
+
+    @property
+    def trouble(self) -> str:
+        """Why the model does not score now; empty when it does."""
+        return BREAKER_OPEN if time.monotonic() < self._open_until else self._ready.trouble
 
     @property
     def busy(self) -> bool:

@@ -18,7 +18,7 @@ class Note:
 
     Attributes:
         state: Being loaded; loaded; answering its last requests; or tried and found bad.
-        why: What is wrong with it.
+        why: What is wrong with it; of one that is loaded, why it does not score now.
     """
 
     state: VersionState
@@ -64,7 +64,7 @@ def status_of(name: str, live: Live | None, notes: Mapping[str, Note], *, refuse
         unloaded: Why it was unloaded.
     """
     if live is not None:
-        available = {version: Note("available") for version in live.loaded}
+        available = {version: Note("available", scorer.trouble) for version, scorer in live.loaded.items()}
         rest = {version: note for version, note in notes.items() if version not in available}
         models = {scorer.name: scorer.state for scorer in live.scorers}
         return Status(name, "serving", live.deployment, refused, models, available | rest)

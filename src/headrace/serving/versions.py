@@ -64,6 +64,11 @@ class Model:
         """Whether it may run on the event loop, where a worker process that hangs must not be waited for."""
         return self.p99_s < INLINE_P99_S and not isinstance(self.loaded, IsolatedModel)
 
+    @property
+    def trouble(self) -> str:
+        """Why it cannot score now; empty when it can."""
+        return self.loaded.trouble if isinstance(self.loaded, IsolatedModel) else ""
+
     def still_fast(self) -> bool:
         """The same, measured now."""
         return replace(self, p99_s=warm_up(self.loaded, self.one)).fast

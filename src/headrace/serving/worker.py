@@ -20,6 +20,7 @@ from headrace.errors import HeadraceError
 from headrace.models.runtime import Batch
 from headrace.models.signature import Signature
 from headrace.serving.frames import Channel, Frame, packed, unpacked
+from headrace.serving.lifeline import hold
 
 Score = Callable[[Batch], Mapping[str, Any]]
 """A loaded model inside its worker: a batch in, arrays by output name out."""
@@ -31,17 +32,19 @@ OUT_OF_MEMORY = 77
 """Exit code of a worker that met its memory limit."""
 
 
-def work(connection: int, memory_bytes: int, function: str, folder: str) -> None:
+def work(inherited: tuple[int, int], memory_bytes: int, function: str, folder: str) -> None:
     """Load a model and score until the connection closes; or say what it declares.
 
     Args:
-        connection: File descriptor of the socket to the server.
+        inherited: File descriptors of the socket to the server, and of what ends with the server (``lifeline``).
         memory_bytes: How much private memory this process may take.
         function: ``module:function`` that takes a folder and a signature and returns what scores (``Score``), or that
             takes a folder and a name and returns a signature (``Declare``), as the first message asks.
         folder: The model's files.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to handle; it ends us
+    connection, server = inherited
+    hold(server)
     limit_memory(memory_bytes)
     channel = Channel(socket.socket(fileno=connection))
     waiting: queue.SimpleQueue[Frame] = queue.SimpleQueue()

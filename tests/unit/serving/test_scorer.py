@@ -31,7 +31,7 @@ class Ticket:
 class Ready:
     """A model that is as fast as it says."""
 
-    name, signature = "wine@1", WINE
+    name, signature, trouble = "wine@1", WINE, ""
 
     def __init__(self, function, *, fast, still_fast):
         self.loaded, self.fast, self.still_fast = Function(function), fast, still_fast

@@ -97,7 +97,7 @@ def test_models_of_one_endpoint_take_equal_tensors():
 
 
 class Ready:
-    name, fast = "echo@1", False
+    name, fast, trouble = "echo@1", False, ""
 
     def __init__(self, shape, function):
         self.signature, self.loaded = echo("float32", shape), Function(function)
