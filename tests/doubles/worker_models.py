@@ -79,3 +79,10 @@ def declares(folder, name):
         raise SignatureError("there is no signature 'none'")
     tensor = Tensor((folder / "model.txt").read_text(), "float32", (-1,))
     return Signature("tensor", (tensor,), (tensor,), name)
+
+
+def shows(folder, signature):
+    """One row of the signature's columns, the second of them null, and the number in the file; or nothing."""
+    said = (folder / "model.txt").read_text()
+    columns = dict(zip((c.name for c in signature.columns), ([1.5], [None]), strict=True))
+    return {"columns": columns, "outputs": {signature.outputs[0].name: [int(said)]}} if said else {}

@@ -41,7 +41,8 @@ def list_(out: Output, name: str | None) -> None:
     if name:
         name = find(ledger, name).name
     rows = [_row(version, _aliases_of(ledger, version)) for version in versions(ledger, name)]
-    out.table(rows, ["model", "aliases", "metrics", "registered", "digest"])
+    trusted = ["trusted"] if any(row["trusted"] for row in rows) else []
+    out.table(rows, ["model", "aliases", "metrics", *trusted, "registered", "digest"])
     if not rows:
         out.say("no model yet: headrace run <pipeline> registers one")
 
@@ -104,9 +105,17 @@ def compare(out: Output, first: str, second: str) -> None:
 @click.option("--name", required=True, help="What the model is called from now on.")
 @click.option("--signature", help="JSON, or a file of it: kind, inputs, outputs; by default what the model declares.")
 @click.option("--signature-name", default="", help="Which of the signatures that the model declares.")
-@click.option("--example", default="", help="JSON, or a file of it: columns (or tensors) of rows, and outputs.")
+@click.option(
+    "--example",
+    default="",
+    help="JSON, or a file of it: columns (or tensors) of rows, and outputs; by default the model's own.",
+)
 @click.option("--licence", required=True, help="Of the training data, such as CC0-1.0.")
-@click.option("--trust", multiple=True, help="For skops: a type to trust besides the harmless ones; may be repeated.")
+@click.option(
+    "--trust",
+    multiple=True,
+    help="For skops: a type to trust besides the harmless ones; may repeat. For MLflow: pickle.",
+)
 @options
 def import_(  # noqa: PLR0913 - one parameter for each option
     out: Output,
@@ -133,7 +142,8 @@ def import_(  # noqa: PLR0913 - one parameter for each option
         asked = Import(name, found.signature, found.examples, licence, trust, profile=found.profile)
     else:
         stated = None if signature is None else _signature(signature)
-        asked = Import(name, stated, _json(example, "--example"), licence, trust, signature_name)
+        given = _json(example, "--example") if example else None
+        asked = Import(name, stated, given, licence, trust, signature_name)
     platform = open_platform()
     version = imported(platform.stores(), platform.runtime, path, asked)
     said = f"{version} registered: {version.format}, {version.report['parity']['rows']} rows answered alike"
@@ -155,8 +165,6 @@ def _json(text: str, option: str) -> dict[str, Any]:
     """An option's JSON object, given as such or in a file."""
     import json
 
-    if not text:
-        raise UsageError(f"{option} is missing", fix=f"{option} FILE, or name a folder that models export wrote")
     try:
         found = json.loads(text if text.lstrip().startswith("{") else Path(text).read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -171,6 +179,7 @@ def _row(version: "ModelVersion", aliases: list[str]) -> dict[str, Any]:
         "model": str(version),
         "aliases": ", ".join(aliases),
         "metrics": " ".join(f"{name}={value:.4g}" for name, value in version.metrics.items()),
+        "trusted": version.report.get("imported", {}).get("trusted", ""),
         "registered": _time(version.at),
         "digest": version.digest[:SHOWN],
     }

@@ -13,11 +13,10 @@ from headrace.models.registry import EXAMPLES, Registration, register
 from headrace.models.runtime import Runtime
 from headrace.models.scoring import loaded, unpacked
 from headrace.models.signature import Signature
+from headrace.models.trust import TRUSTED_FILE, check_trust
 from headrace.models.version import ModelVersion
 from headrace.serving.versions import TOLERANCE, compare
 from headrace.storage.stores import Stores
-
-TRUSTED_FILE = "trusted.json"
 
 
 @dataclass(frozen=True)
@@ -28,16 +27,16 @@ class Import:
         name: The model.
         signature: What it takes and gives; None for what the model itself declares.
         examples: ``{"columns" or "tensors": {name: cells}, "outputs": {name: cells}, "tolerance": absolute}``: rows
-            with what the model answered where it was trained.
+            with what the model answered where it was trained; None for those that come with the model.
         licence: Of the training data.
-        trusted: For skops: names of types to trust besides the harmless ones.
+        trusted: For skops names of types to trust besides the harmless ones; for MLflow ``pickle``.
         signature_name: Which of the signatures that the model declares; empty for its default.
         profile: Of the training inputs, which monitoring compares with; None when there is none.
     """
 
     name: str
     signature: Signature | None
-    examples: Mapping[str, Any]
+    examples: Mapping[str, Any] | None
     licence: str
     trusted: Sequence[str] = ()
     signature_name: str = ""
@@ -54,23 +53,27 @@ def imported(stores: Stores, runtime: Callable[[str], Runtime], path: Path, aske
         asked: What is said of it.
 
     Raises:
-        Refused: It is or holds a link, is of no known format, or holds types that are not trusted.
+        Refused: It is or holds a link, is of no known format, or holds or runs what is not trusted.
         RegistrationRefused: The examples lack an answer or a column, or the licence is missing.
         ParityFailed: The model answers an example otherwise.
         SignatureError: The model does not fit the signature, or declares none of that name.
-        UsageError: No signature is said, and the model declares none.
+        UsageError: No signature or no examples are said, and none come with the model.
     """
     format_, files = recognised(path)
-    files[EXAMPLES] = json.dumps(dict(asked.examples), sort_keys=True).encode()
-    if asked.trusted:
-        files[TRUSTED_FILE] = json.dumps(sorted(set(asked.trusted))).encode()
+    check_trust(format_, asked.trusted, path, files)
+    trusted = sorted(set(asked.trusted))
+    if trusted:
+        files[TRUSTED_FILE] = json.dumps(trusted).encode()
     engine = runtime(format_)
     signature = asked.signature or _declared(engine, files, asked)
+    examples = _examples(engine, files, signature) if asked.examples is None else asked.examples
+    files[EXAMPLES] = json.dumps(dict(examples), sort_keys=True).encode()
     inputs, outputs = (tuple(f.name for f in fields) for fields in (signature.inputs, signature.outputs))
     artifact = Artifact(format_, files, inputs, outputs)
-    rows = _proven(engine, artifact, ModelVersion(asked.name, 0, "", signature, format_), asked.examples)
-    tolerance = float(asked.examples.get("tolerance", TOLERANCE))
-    report = {"parity": {"rows": rows, "tolerance": tolerance}, "imported": {"file": path.resolve().name}}
+    rows = _proven(engine, artifact, ModelVersion(asked.name, 0, "", signature, format_), examples)
+    tolerance = float(examples.get("tolerance", TOLERANCE))
+    origin = {"file": path.resolve().name} | ({"trusted": ", ".join(trusted)} if trusted else {})
+    report = {"parity": {"rows": rows, "tolerance": tolerance}, "imported": origin}
     artifact = Artifact(format_, files, inputs, outputs, report)
     said = Registration(asked.name, None, asked.licence, signature=signature, profile=asked.profile)
     return register(stores, artifact, said)
@@ -85,6 +88,18 @@ def _declared(runtime: Runtime, files: Mapping[str, bytes], asked: Import) -> Si
             fix="--signature signature.json, as headrace models show MODEL --json prints one",
         )
     return signature
+
+
+def _examples(runtime: Runtime, files: Mapping[str, bytes], signature: Signature) -> Mapping[str, Any]:
+    with unpacked(files) as folder:
+        examples = runtime.examples(folder, signature)
+    if examples is None:
+        raise UsageError(
+            "--example is missing",
+            why="the model brings no rows with what it answers",
+            fix="--example FILE, or name a folder that models export wrote",
+        )
+    return examples
 
 
 def _proven(runtime: Runtime, artifact: Artifact, version: ModelVersion, examples: Mapping[str, Any]) -> int:

@@ -1,6 +1,7 @@
 """Formats of models, told by what files hold and never by what users call them; what would run code is refused."""
 
 import io
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -11,7 +12,11 @@ from headrace.models.reading import read_file, read_folder
 SAVED_MODEL = "saved_model.pb"
 """The file that makes a folder a SavedModel."""
 
+ML_MODEL = "MLmodel"
+"""The file that makes a folder an MLflow model."""
+
 _EXTERNAL_DATA = b"\x0a\x08location\x12"  # ONNX: a tensor's entry that names another file
+_FLAVORS = re.compile(rb"^flavors:", re.MULTILINE)
 _LENGTH = 2  # protocol buffers: what follows is a length and so many bytes
 _SHOWN = 16
 _ONNX_FIELDS = frozenset(b"\x12\x1a\x22\x28\x32\x3a\x42")  # what follows ir_version: producer, domain, graph, opset, …
@@ -40,7 +45,7 @@ def recognised(path: Path) -> tuple[str, dict[str, bytes]]:
 
 
 def sniffed_folder(files: Mapping[str, bytes]) -> str:
-    """The format of a model that is a folder of files: ``tensorflow``.
+    """The format of a model that is a folder of files: ``tensorflow`` or ``mlflow``.
 
     Raises:
         Refused: It is of none.
@@ -50,8 +55,14 @@ def sniffed_folder(files: Mapping[str, bytes]) -> str:
         if not _is_saved_model(graph):
             raise Refused("no SavedModel", where=SAVED_MODEL, why=f"it begins {_begin(graph)}")
         return "tensorflow"
+    about = files.get(ML_MODEL)
+    if about is not None:
+        if not _FLAVORS.search(about):
+            raise Refused("no MLflow model", where=ML_MODEL, why="it lists no flavors")
+        return "mlflow"
     why = f"it holds {', '.join(sorted(files)[:5]) or 'no file'}"
-    raise Refused("no format of model folders that is known", why=why, fix="name a SavedModel's folder, or a file")
+    fix = "name the folder of a SavedModel or of an MLflow model, or a file"
+    raise Refused("no format of model folders that is known", why=why, fix=fix)
 
 
 def sniffed(content: bytes) -> str:

@@ -48,10 +48,14 @@ class Columns:
             KeyError: The batch lacks the matrix.
             ValueError: It has another width, or the answer another shape than the signature's.
         """
+        return self._answer.named(predict(self.matrix(batch)))
+
+    def matrix(self, batch: Batch) -> Matrix:
+        """What the model is given of a batch: its columns in the model's order; raises as ``score`` does."""
         matrix = batch[self._part]
         if matrix.ndim != 2 or matrix.shape[1] != self._width:  # noqa: PLR2004 - a matrix
             raise ValueError(f"{self._part!r} is {list(matrix.shape)}, {self._width} columns are due")
-        return self._answer.named(predict(matrix if self._order is None else matrix[:, self._order]))
+        return matrix if self._order is None else matrix[:, self._order]
 
     def check(self, predict: Callable[[Matrix], Matrix]) -> None:
         """Score one row of zeros.

@@ -47,6 +47,17 @@ class Runtime(Protocol):
             SignatureError: It has no signature of that name, or one that cannot be served as it is.
         """
 
+    def examples(self, folder: Path, signature: Signature) -> Mapping[str, Any] | None:
+        """Rows that come with the model, and what it answers them where it is at home; None when there are none.
+
+        Returns:
+            As ``Artifact.files`` says of ``examples.json``.
+
+        Raises:
+            IntegrityError: A file is missing or not of the format.
+            SignatureError: The rows or the answers are not the signature's.
+        """
+
 
 def numeric(signature: Signature) -> tuple[str, ...]:
     """Names of the columns that go into the float matrix, in signature order."""

@@ -75,9 +75,13 @@ def tensor_examples(signature: Signature, example: Arrays, answers: Arrays) -> d
     except SignatureError as error:
         raise RegistrationRefused("the example does not fit the signature", why=str(error)) from error
     outputs = {name: to_cells(np.asarray(array)) for name, array in answers.items()}
+    return {"tensors": tensors, "outputs": outputs, "tolerance": tolerance_of(answers)}
+
+
+def tolerance_of(answers: Arrays) -> float:
+    """How far a served answer may be from these: absolute, so it grows with them, as float32 keeps seven digits."""
     sizes = [float(np.abs(a).max()) for a in map(np.asarray, answers.values()) if a.dtype.kind in "fiu" and a.size]
-    # An absolute tolerance, so it grows with the answers: float32 keeps seven digits, whatever their size.
-    return {"tensors": tensors, "outputs": outputs, "tolerance": TOLERANCE * max(1.0, *sizes, 1.0)}
+    return TOLERANCE * max(1.0, *sizes, 1.0)
 
 
 def to_cells(array: NDArray[Any]) -> Any:

@@ -37,9 +37,10 @@ class Frame(msgspec.Struct, array_like=True):
     """A message.
 
     Attributes:
-        kind: ``load``, ``declare``, ``ready``, ``score``, ``scored`` or ``failed``.
+        kind: ``load``, ``declare``, ``show``, ``ready``, ``score``, ``scored`` or ``failed``.
         arrays: A batch, or its outputs.
-        said: An error as its four parts and code; the signature to load with, or that was declared, or its name.
+        said: An error as its four parts and code; the signature to load with or to show, or that was declared, or its
+            name; the rows that were shown.
     """
 
     kind: str

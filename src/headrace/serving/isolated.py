@@ -68,10 +68,20 @@ class IsolatedRuntime:
         limits: For each model.
         declares: ``module:function``, called in a worker with a model's folder and the name of one of its signatures
             (``worker.Declare``); empty where the format does not say what a model takes.
+        shows: ``module:function``, called in a worker with a model's folder and signature (``worker.Show``); empty
+            where no rows come with a model.
     """
 
-    def __init__(self, format: str, loader: str, limits: Limits, declares: str = "") -> None:  # noqa: A002 - the port's word
-        self.format, self._loader, self._limits, self._declares = format, loader, limits, declares
+    def __init__(
+        self,
+        format: str,  # noqa: A002 - the port's word
+        loader: str,
+        limits: Limits,
+        declares: str = "",
+        shows: str = "",
+    ) -> None:
+        self.format, self._loader, self._limits = format, loader, limits
+        self._declares, self._shows = declares, shows
 
     def load(self, folder: Path, signature: Signature) -> "IsolatedModel":
         """Start a worker that holds the model.
@@ -93,15 +103,30 @@ class IsolatedRuntime:
             Refused: The files hold what is not trusted.
             RunFailed: The worker died while it looked.
         """
-        if not self._declares:
-            return None
-        worker = _born(self._declares, folder, self._limits)
+        said = self._asked(self._declares, Frame("declare", said={"name": name}), folder)
+        return Signature.from_json(said) if said else None
+
+    def examples(self, folder: Path, signature: Signature) -> Mapping[str, Any] | None:
+        """Ask a worker that ends afterwards; see ``Runtime.examples``.
+
+        Raises:
+            IntegrityError: A file is missing or not of the format.
+            SignatureError: The rows or the answers are not the signature's.
+            Refused: The files hold what is not trusted.
+            RunFailed: The worker died while it looked.
+        """
+        return self._asked(self._shows, Frame("show", said=signature.to_json()), folder) or None
+
+    def _asked(self, function: str, asked: Frame, folder: Path) -> dict[str, Any]:
+        """What a worker says that calls ``function`` and ends; nothing where the format has no such function."""
+        if not function:
+            return {}
+        worker = _born(function, folder, self._limits)
         try:
-            said = worker.first(Frame("declare", said={"name": name}), self._limits.load_s, folder)
+            return worker.first(asked, self._limits.load_s, folder)
         finally:
             worker.ended(EOFError())
             worker.channel.close()
-        return Signature.from_json(said)
 
 
 @dataclass(frozen=True)

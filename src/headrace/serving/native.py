@@ -52,6 +52,9 @@ class NativeRuntime:
     def declared(self, folder: Path, name: str = "") -> None:
         """None: boosters do not say what their answer is called; see ``Runtime.declared``."""
 
+    def examples(self, folder: Path, signature: Signature) -> None:
+        """None: boosters keep no rows; see ``Runtime.examples``."""
+
 
 class NativeModel:
     """A model of this process; see ``models.runtime.Loaded``.

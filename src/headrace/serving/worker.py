@@ -28,18 +28,21 @@ Score = Callable[[Batch], Mapping[str, Any]]
 Declare = Callable[[Path, str], Signature]
 """Takes a model's folder and the name of one of its signatures, empty for its default; gives that signature."""
 
+Show = Callable[[Path, Signature], Mapping[str, Any]]
+"""Takes a model's folder and signature; gives what ``Runtime.examples`` does, or an empty mapping."""
+
 OUT_OF_MEMORY = 77
 """Exit code of a worker that met its memory limit."""
 
 
 def work(inherited: tuple[int, int], memory_bytes: int, function: str, folder: str) -> None:
-    """Load a model and score until the connection closes; or say what it declares.
+    """Load a model and score until the connection closes; or say what it declares or shows.
 
     Args:
         inherited: File descriptors of the socket to the server, and of what ends with the server (``lifeline``).
         memory_bytes: How much private memory this process may take.
         function: ``module:function`` that takes a folder and a signature and returns what scores (``Score``), or that
-            takes a folder and a name and returns a signature (``Declare``), as the first message asks.
+            says something of the model (``Declare``, ``Show``), as the first message asks.
         folder: The model's files.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to handle; it ends us
@@ -76,7 +79,7 @@ def _read(channel: Channel, waiting: "queue.SimpleQueue[Frame]") -> None:
 
 
 def _first(channel: Channel, asked: Frame, function: str, folder: Path) -> Score | None:
-    """Load, or declare; what scores, or None when there is nothing more to do."""
+    """Load, declare or show; what scores, or None when there is nothing more to do."""
     module, _, name = function.partition(":")
     score: Score | None = None
     said: dict[str, Any] = {}
@@ -84,6 +87,8 @@ def _first(channel: Channel, asked: Frame, function: str, folder: Path) -> Score
         call = getattr(importlib.import_module(module), name)
         if asked.kind == "declare":
             said = call(folder, asked.said["name"]).to_json()
+        elif asked.kind == "show":
+            said = dict(call(folder, Signature.from_json(asked.said)))
         else:
             score = call(folder, Signature.from_json(asked.said))
     except MemoryError:

@@ -86,6 +86,9 @@ def test_a_folder_is_told_by_the_file_that_makes_it_a_model(tmp_path):
     (folder / "variables" / "variables.index").write_bytes(b"x")
     due = {"model.tensorflow/saved_model.pb": SAVED, "model.tensorflow/variables/variables.index": b"x"}
     assert recognised(folder) == ("tensorflow", due)
+    (folder / "saved_model.pb").rename(folder / "graph.pb")
+    (folder / "MLmodel").write_bytes(b"artifact_path: x\nflavors:\n  sklearn: {}\n")
+    assert recognised(folder)[0] == "mlflow"
 
 
 def test_a_file_is_kept_by_its_format(tmp_path):
@@ -106,6 +109,8 @@ def test_a_file_is_kept_by_its_format(tmp_path):
         ({"saved_model.pb": SAVED + b"\x1a\x01x"}, "no SavedModel"),
         ({"saved_model.pb": b"\x08" + b"\xff" * 11}, "no SavedModel"),
         ({"saved_model.pb": pickle.dumps({})}, "no SavedModel"),
+        ({"MLmodel": b"artifact_path: 'flavors:'\n"}, "no MLflow model"),
+        ({"deep/MLmodel": b"flavors:\n"}, "it holds deep/MLmodel"),
     ],
 )
 def test_other_folders_are_refused(files, said):

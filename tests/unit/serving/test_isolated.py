@@ -159,6 +159,14 @@ def test_a_worker_says_what_a_model_declares_and_ends(folder):
     assert IsolatedRuntime("test", "worker_models:adds", QUICK).declared(folder) is None
 
 
+def test_a_worker_says_what_a_model_shows_and_ends(folder):
+    runtime = IsolatedRuntime("test", "worker_models:adds", QUICK, shows="worker_models:shows")
+    assert runtime.examples(folder, SUM) == {"columns": {"a": [1.5], "b": [None]}, "outputs": {"total": [2]}}
+    (folder / "model.txt").write_text("")
+    assert runtime.examples(folder, SUM) is None
+    assert IsolatedRuntime("test", "worker_models:adds", QUICK).examples(folder, SUM) is None
+
+
 def test_files_that_changed_are_not_loaded_again(load, folder):
     model = load()
     (folder / "model.txt").write_text("3")

@@ -3,15 +3,14 @@
 Importing MLflow costs seconds, so it happens at the first ``mirror`` and not before.
 """
 
-import os
 import re
 import time
-import warnings
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headrace.engines.mlflow.quiet import quiet
 from headrace.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ KEY = "headrace.key"
 PARAMS_A_BATCH = 100
 VALUE_CHARACTERS = 6000
 NAME_CHARACTERS = 250
-_QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_LOGGING_LEVEL": "ERROR"}
 
 
 class MlflowTracking:
@@ -77,11 +75,8 @@ class MlflowTracking:
 
     @cached_property
     def _client(self) -> "MlflowClient":
-        for name, value in _QUIET.items():
-            os.environ.setdefault(name, value)
         self._folder.mkdir(parents=True, exist_ok=True)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # MLflow's imports warn of its own dependencies
+        with quiet():
             from mlflow import MlflowClient
 
             return MlflowClient(tracking_uri=self.address())

@@ -58,6 +58,9 @@ class OnnxRuntime:
         session = _session(folder)
         return Signature("tensor", _declared(session.get_inputs()), _declared(session.get_outputs()))
 
+    def examples(self, folder: Path, signature: Signature) -> None:
+        """None: an ONNX file is a graph and no more; see ``Runtime.examples``."""
+
 
 class OnnxModel:
     """One ONNX model in memory; ``score`` may be called from several threads at once.

@@ -1,7 +1,6 @@
 """An estimator inside its worker: loaded from a skops file when every type in it is trusted, fed by column name."""
 
 import importlib.util
-import json
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -17,12 +16,10 @@ from headrace.errors import IntegrityError, Refused, SignatureError
 from headrace.models.matrices import Answer, Columns, Matrix, typed_columns
 from headrace.models.runtime import Batch, numeric, textual
 from headrace.models.signature import Signature
+from headrace.models.trust import words_of
 from headrace.serving.worker import Score
 
 MAIN_FILE = "model.skops"
-TRUSTED_FILE = "trusted.json"
-"""Names of the types that whoever registered the model trusts, besides those that skops knows to be harmless."""
-
 _FRAMES = ("pandas", "polars")
 
 
@@ -49,11 +46,10 @@ def load(folder: Path, signature: Signature) -> Score:
 
 
 def _loaded(folder: Path) -> Any:
-    path, trusting = folder / MAIN_FILE, folder / TRUSTED_FILE
+    path, trusted = folder / MAIN_FILE, words_of(folder)
     if not path.is_file():
         raise IntegrityError("the model cannot be loaded", where=str(path), why="there is no such file")
     try:
-        trusted = set(json.loads(trusting.read_bytes())) if trusting.is_file() else set()
         strange = sorted(set(get_untrusted_types(file=path)) - trusted)
         if strange:
             raise Refused(

@@ -1,0 +1,84 @@
+"""MLflow's signatures as ours: columns and tensors, with names for what has none."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from headrace.errors import SignatureError
+from headrace.models.signature import Column, Dtype, Signature, Tensor
+from headrace.models.tensors import NUMPY
+
+INPUT, OUTPUT = "input", "output"
+"""What the only tensor is called that MLflow leaves without a name."""
+
+_COLUMNS: Mapping[str, Dtype] = {
+    "boolean": "bool",
+    "integer": "int64",
+    "long": "int64",
+    "float": "float32",
+    "double": "float64",
+    "string": "string",
+}
+_SAY = "say what is to be served: --signature"
+
+
+def signature_of(schemas: Any) -> Signature:
+    """What a model with MLflow's signature takes and gives.
+
+    Inputs that MLflow calls optional may be null. Answers are one column each for a table, called as MLflow calls them,
+    otherwise ``output``, or ``output_0``, ``output_1`` for a matrix.
+
+    Args:
+        schemas: MLflow's ``ModelSignature``; None when the model was saved without.
+
+    Raises:
+        SignatureError: There is none, or it has what cannot be served: inputs without names, dates, nested values, text
+            as the answer of a table.
+    """
+    if schemas is None or schemas.inputs is None or schemas.outputs is None:
+        lacks = "signature" if schemas is None else "inputs" if schemas.inputs is None else "outputs"
+        raise SignatureError(f"the MLmodel says no {lacks}", fix=f"save the model with a signature, or {_SAY}")
+    inputs, outputs = schemas.inputs.inputs, schemas.outputs.inputs
+    if schemas.inputs.is_tensor_spec():
+        return Signature("tensor", _tensors(inputs, INPUT), _tensors(outputs, OUTPUT))
+    return Signature("table", tuple(map(_column, inputs)), tuple(_answers(outputs)))
+
+
+def _column(spec: Any) -> Column:
+    dtype = _COLUMNS.get(getattr(spec.type, "name", ""))
+    if spec.name is None or dtype is None:
+        why = f"it has no name, and is {spec.type!r}" if spec.name is None else f"{spec.type!r} does not travel"
+        raise SignatureError(f"the MLmodel's column {spec.name or ''!r} cannot be served", why=why, fix=_SAY)
+    return Column(str(spec.name), dtype, nullable=not spec.required)
+
+
+def _tensors(specs: Sequence[Any], only: str) -> tuple[Tensor, ...]:
+    return tuple(_tensor(spec, only if len(specs) == 1 else "") for spec in specs)
+
+
+def _tensor(spec: Any, otherwise: str) -> Tensor:
+    """A tensor, or a column of what a model of tensors answers."""
+    name = str(spec.name or otherwise)
+    shape = getattr(spec, "shape", (-1,))
+    kind = spec.type if hasattr(spec, "shape") else getattr(spec.type, "to_numpy", lambda: None)()
+    dtype: Dtype | None = "string" if getattr(kind, "kind", "") in {"O", "S", "U"} else None
+    dtype = dtype or next((d for d in NUMPY if d != "string" and kind == NUMPY[d]), None)
+    if not name or dtype is None or not shape:
+        raise SignatureError(
+            f"the MLmodel's tensor {name!r} cannot be served", why=f"{kind} of extents {list(shape)}", fix=_SAY
+        )
+    return Tensor(name, dtype, tuple(int(extent) for extent in shape))
+
+
+def _answers(specs: Sequence[Any]) -> Iterator[Column]:
+    for spec in specs:
+        tensor = _tensor(spec, OUTPUT if len(specs) == 1 else "")
+        width = {1: 1, 2: tensor.shape[-1]}.get(len(tensor.shape), -1)
+        if tensor.dtype == "string" or width < 1:
+            what = "text" if tensor.dtype == "string" else f"extents {list(tensor.shape)}"
+            raise SignatureError(
+                f"the MLmodel's answer {tensor.name!r} is {what}",
+                why="a table is answered with columns of numbers",
+                fix="say tensors: --signature with kind tensor",
+            )
+        names = [tensor.name] if width == 1 else [f"{tensor.name}_{number}" for number in range(width)]
+        yield from (Column(name, "float32") for name in names)

@@ -1,0 +1,210 @@
+"""MLflow's own model folders, each in a worker, beside what ``mlflow.pyfunc.load_model`` answers."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow_saved import SUMS, bare, save, schemas, wrapped
+
+from headrace.conformance.runtime import RuntimeSuite
+from headrace.engines.mlflow.quiet import quiet
+from headrace.engines.mlflow.runtime import open_runtime
+from headrace.errors import IntegrityError, Refused, SignatureError
+from headrace.models.runtime import to_batch
+from headrace.models.signature import Column, Signature, Tensor
+from headrace.settings import Settings
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+ROWS = pd.DataFrame({"a": [1.0, 3.0], "b": [2.0, np.nan]})
+TOTALS = pd.DataFrame({"total": [5.0, 1.0]})
+
+
+@pytest.fixture
+def runtime(tmp_path):
+    return open_runtime(Settings(root=tmp_path), "mlflow")
+
+
+@pytest.fixture(scope="module")
+def sums(tmp_path_factory):
+    """A model of a loader of its own, as its author saved it."""
+    folder = tmp_path_factory.mktemp("mlflow") / "sums"
+    weights = json.dumps({"a": 1, "b": 2})
+    return save(folder, SUMS, weights, signature=schemas(ROWS, TOTALS))
+
+
+class TestMlflowRuntime(RuntimeSuite):
+    declares = True
+    shows_a_cut = False
+
+    @pytest.fixture
+    def runtime(self, runtime):
+        return runtime
+
+    @pytest.fixture
+    def folder(self, tmp_path, sums):
+        bare(shutil.copytree(sums, tmp_path / "bare"))
+        return wrapped(tmp_path / "bare", tmp_path / "model")
+
+    @pytest.fixture
+    def tensors(self):
+        column = (-1,)
+        inputs = tuple(Tensor(name, "float64", column) for name in ("a", "b"))
+        return Signature("tensor", inputs, (Tensor("total", "float32", column),))
+
+
+def test_what_nobody_trusts_is_not_even_imported(runtime, sums, tmp_path):
+    """Neither to load it, nor to ask what it takes or shows."""
+    folder = wrapped(shutil.copytree(sums, tmp_path / "copy"), tmp_path / "model", trusted=())
+    touched = tmp_path / "touched"
+    (folder / "model.mlflow/code/own_loader.py").write_text(f"open({str(touched)!r}, 'w')\n")
+    signature = Signature("table", (Column("a", "float64"),), (Column("total", "float32"),))
+    for ask in (lambda: runtime.load(folder, signature), lambda: runtime.examples(folder, signature)):
+        with pytest.raises(Refused, match="--trust pickle"):
+            ask()
+    with pytest.raises(Refused, match="--trust pickle"):
+        runtime.declared(folder)
+    assert not touched.exists()
+    (folder / "trusted.json").write_text('["pickle"]')
+    runtime.declared(folder)  # it is read from the MLmodel alone
+    assert not touched.exists()
+    with pytest.raises(IntegrityError):
+        runtime.load(folder, signature)
+    assert touched.exists()
+
+
+def pyfunc(folder, rows):
+    """What MLflow itself answers."""
+    with quiet():
+        from mlflow import pyfunc
+
+        return pyfunc.load_model(str(folder), suppress_warnings=True).predict(rows)
+
+
+TYPED = """
+    import numpy as np
+    import pandas as pd
+
+    class Typed:
+        def predict(self, rows, params=None):
+            print("a model may print")
+            assert list(rows.columns) == ["grape", "year", "sweet", "ash", "price"], list(rows.columns)
+            kinds = [str(rows[name].dtype) for name in ("year", "sweet", "ash", "price")]
+            assert kinds == ["int32", "bool", "float32", "float64"], kinds
+            known = rows["grape"].map({"red": 1.0, "white": 2.0}).fillna(0.5).astype(float)
+            return np.column_stack([known * rows["price"], rows["year"] + rows["sweet"] * rows["ash"]])
+
+    def _load_pyfunc(path):
+        return Typed()
+"""
+
+
+def test_columns_of_every_type_are_found_by_name_and_answered_as_mlflow_does(runtime, tmp_path):
+    rows = pd.DataFrame(
+        {
+            "grape": ["red", "white", None],
+            "year": np.array([2001, 2002, 2003], "int32"),
+            "sweet": [True, False, True],
+            "ash": np.array([1.5, 2.5, 3.5], "float32"),
+            "price": [10.0, 20.0, 30.0],
+        }
+    )
+    saved = save(tmp_path / "typed", TYPED, "{}", signature=schemas(rows, np.zeros((3, 2))), input_example=rows)
+    folder, due = wrapped(saved, tmp_path / "model"), pyfunc(saved, rows)
+    signature = runtime.declared(folder)
+    assert signature.columns == (
+        Column("grape", "string", nullable=True),
+        Column("year", "int64"),
+        Column("sweet", "bool"),
+        Column("ash", "float32"),
+        Column("price", "float64"),
+    )
+    assert [c.name for c in signature.outputs] == ["output_0", "output_1"]
+    shown = runtime.examples(folder, signature)
+    assert shown["columns"]["grape"] == ["red", "white", None]
+    assert shown["columns"]["sweet"] == [True, False, True]
+    np.testing.assert_allclose(np.column_stack(list(shown["outputs"].values())), due, rtol=1e-6)
+    assert shown["tolerance"] == pytest.approx(due.max() * 1e-5)
+    (folder / "model.mlflow/input_example.json").write_text("(")
+    with pytest.raises(IntegrityError, match="input example"):
+        runtime.load(folder, signature)
+    shutil.copy(saved / "input_example.json", folder / "model.mlflow")
+    other = Signature("table", tuple(reversed(signature.columns)), signature.outputs)
+    model = runtime.load(folder, other)  # in any order
+    answers = model.score(to_batch(shown["columns"], other))
+    np.testing.assert_allclose(np.column_stack([answers["output_0"], answers["output_1"]]), due, rtol=1e-6)
+    model.close()
+
+
+TENSORS = """
+    class Scales:
+        def predict(self, given, params=None):
+            if isinstance(given, dict):
+                return {"scaled": given["x"] * given["by"][:, None], "words": given["word"]}
+            return given * 2
+
+    def _load_pyfunc(path):
+        return Scales()
+"""
+
+
+def test_tensors_by_name_and_the_one_without(runtime, tmp_path):
+    given = {
+        "x": np.arange(6, dtype=np.float32).reshape(2, 3),
+        "by": np.array([2, 3], np.int64),
+        "word": np.array(["a", "b"], object),
+    }
+    answers = {"scaled": given["x"] * given["by"][:, None].astype(np.float32), "words": given["word"]}
+    saved = save(tmp_path / "named", TENSORS, "{}", signature=schemas(given, answers))
+    folder = wrapped(saved, tmp_path / "model")
+    signature = runtime.declared(folder)
+    assert signature.tensors == (
+        Tensor("x", "float32", (-1, 3)),
+        Tensor("by", "int64", (-1,)),
+        Tensor("word", "string", (-1,)),
+    )
+    assert runtime.examples(folder, signature) is None  # it was saved without
+    model = runtime.load(folder, signature)
+    found = model.score(given)
+    np.testing.assert_allclose(found["scaled"], answers["scaled"])
+    assert found["words"].tolist() == ["a", "b"]
+    model.close()
+    saved = save(tmp_path / "one", TENSORS, "{}", signature=schemas(given["x"], given["x"]), input_example=given["x"])
+    folder = wrapped(saved, tmp_path / "other")
+    signature = runtime.declared(folder)
+    assert signature == Signature(
+        "tensor", (Tensor("input", "float32", (-1, 3)),), (Tensor("output", "float32", (-1, 3)),)
+    )
+    assert runtime.examples(folder, signature)["outputs"]["output"] == (given["x"] * 2).tolist()
+    table = Signature("table", tuple(Column(n, "float64") for n in "abc"), tuple(Column(n, "float32") for n in "xyz"))
+    model = runtime.load(folder, table)  # its author knows what the columns are
+    np.testing.assert_allclose(model.score({"numbers": given["x"]})["y"], given["x"][:, 1] * 2)
+    model.close()
+    with pytest.raises(SignatureError, match="takes 3 columns"):
+        runtime.load(folder, Signature("table", table.inputs[:2], table.outputs))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "said"),
+    [
+        (pd.DataFrame({"when": pd.to_datetime(["2026-01-01"])}), np.zeros(1), "'when' cannot be served"),
+        (pd.DataFrame({"a": [1.0]}), np.array(["red"]), "is text"),
+        (pd.DataFrame({"a": [1.0]}), None, "says no outputs"),
+    ],
+)
+def test_what_cannot_be_served_is_said_with_what_to_do(runtime, tmp_path, inputs, outputs, said):
+    saved = save(tmp_path / "saved", SUMS, "{}", signature=schemas(inputs, outputs))
+    with pytest.raises(SignatureError, match=rf"{said}.*--signature"):
+        runtime.declared(wrapped(saved, tmp_path / "model"))
+
+
+NEEDY = "import no_such_package_at_all\n"
+
+
+def test_a_package_that_is_missing_is_named(runtime, tmp_path):
+    saved = save(tmp_path / "saved", SUMS, "{}", signature=schemas(ROWS, TOTALS))
+    (saved / "code/own_loader.py").write_text(NEEDY)
+    with pytest.raises(Exception, match=r"needs no_such_package_at_all.*requirements\.txt"):
+        runtime.load(wrapped(saved, tmp_path / "model"), runtime.declared(wrapped(saved, tmp_path / "asked")))
