@@ -100,6 +100,36 @@ def test_a_canary_goes_through_while_it_is_asked(project):
     client.close()
 
 
+def test_an_experiment_is_judged_by_the_labels_that_came(project):
+    for bias in (0.5, 9.5):
+        project.register(bias)
+    project.deploy("wine@1", shadows=("wine@2",))
+    changed(project, "split", "wine", "wine@2=50%", "--key", "x-customer")
+    state = project.platform.services().start(gateway_spec(project.root, ["wine"]))
+    client = Client(state.address)
+    client.wait_ready()
+    replies = [client.raw("wine", BODY, headers={"x-customer": str(n)}) for n in range(900)]
+    client.close()
+    assert "no labels yet" in headrace(project, "ab", "wine", code=5).stderr
+    # The first model is right up to the noise, the second is nine off.
+    lines = [f"{r.header('x-headrace-id')},{project.answer(0.5) + n % 3}" for n, r in enumerate(replies)]
+    (project.root / "labels.csv").write_text("\n".join(["id,label", *lines]))
+    command = [sys.executable, "-m", "headrace", "monitor", "label", "wine", "labels.csv", "-q"]
+    subprocess.run(command, cwd=project.root, check=True, timeout=60)
+    told = changed(project, "ab", "wine", "--lift", "1")
+    control, treatment = told["sides"]
+    won = [r.header("x-headrace-winner") for r in replies]
+    assert [control["requests"], treatment["requests"]] == [won.count("wine@1"), won.count("wine@2")]
+    assert (told["key"], control["units"], control["verdict"]) == ("x-customer", control["requests"], None)
+    assert treatment["verdict"]["says"] == "worse"
+    assert treatment["verdict"]["low"] < 81 - 2 * 9 < treatment["verdict"]["high"]
+    assert control["needed"] > 0
+    said = headrace(project, "ab", "wine", "-q").stdout
+    assert "wine@2 against wine@1" in said
+    assert "headrace serving split wine --end" in said
+    assert len(project.platform.ledger().query("experiment.judged", "wine")) == 2
+
+
 def test_what_cannot_be_done_is_said_with_the_fix(project):
     project.deploy(project.register(0.5))
     project.register(0.7)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from headrace.cli.experiment import ab
 from headrace.cli.output import Output, options
 from headrace.cli.traffic import begin_canary, promote, rollback, split
 from headrace.errors import NotFound, Unavailable, UsageError
@@ -21,7 +22,7 @@ _WATCH_S = 0.5
 
 @click.group()
 def command() -> None:
-    """Endpoints: ls, deploy, split, promote, rollback, run, predict, replay, explain."""
+    """Endpoints: ls, deploy, split, promote, rollback, run, predict, replay, explain, ab."""
 
 
 @command.command("ls")
@@ -338,5 +339,5 @@ def _json(text: str, where: str) -> Any:
         raise UsageError("the input is not JSON", where=where, why=str(error)) from error
 
 
-for each in (split, promote, rollback):
+for each in (split, promote, rollback, ab):
     command.add_command(each)

@@ -1,0 +1,79 @@
+"""``headrace serving ab``: what the experiment that a split runs says so far."""
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from headrace.cli.output import Output, aligned, options
+
+if TYPE_CHECKING:
+    from headrace.delivery.experiment import Experiment, Side
+
+
+@click.command("ab")
+@click.argument("endpoint")
+@click.option("--outcome", type=click.Choice(["error", "accuracy", "label"]), default="error", show_default=True)
+@click.option("--smaller-is-better/--larger-is-better", default=None, help="[default: smaller for error, else larger]")
+@click.option("--alpha", type=float, default=0.05, show_default=True, help="Chance of a false alarm, ever.")
+@click.option("--lift", type=float, default=0.0, help="Say how many outcomes this difference needs.")
+@click.option("--since", default="", help="From when: 2h, 7d, or an instant.  [default: as long as the split stands]")
+@options
+def ab(out: Output, endpoint: str, since: str, **asked: Any) -> None:
+    """Compare the models of a split by the labels that came in: lift, interval, and whether to stop.
+
+    The interval holds however often it is looked at.
+    """
+    from datetime import UTC, datetime
+
+    from headrace.assembly import open_platform
+    from headrace.delivery.experiment import Asked
+    from headrace.journey.experiment import judge_experiment
+    from headrace.serving.moments import ago
+    from headrace.settings import load_settings
+
+    since_s = ago(since, datetime.now(UTC)).timestamp() if since else 0.0
+    with out.progress("requests read") as progress:
+        found = judge_experiment(open_platform(load_settings()), endpoint, Asked(progress=progress, **asked), since_s)
+    out.result(found.to_json(), _lines(found))
+
+
+def _lines(found: "Experiment") -> Iterator[str]:
+    from datetime import UTC, datetime
+
+    since = datetime.fromtimestamp(found.since, UTC).isoformat(" ", "seconds").removesuffix("+00:00")
+    yield f"{found.endpoint}: {len(found.sides)} models since {since}Z, drawn by {found.key or 'request'}"
+    unit, mean = "keys" if found.key else "outcomes", f"mean {found.outcome}"
+    rows = [
+        {
+            "model": s.model,
+            "requests": s.requests,
+            "labelled": s.labelled,
+            unit: s.units,
+            mean: s.mean,
+        }
+        for s in found.sides
+    ]
+    yield from aligned(rows, list(rows[0]))
+    yield ""
+    for side in found.sides:
+        if side.verdict is not None:
+            yield _verdict(found, side)
+            if side.needed is not None:
+                yield f"  so small a lift is found with {side.needed:,} {unit} a model, 4 times out of 5"
+
+
+def _verdict(found: "Experiment", side: "Side") -> str:
+    verdict = side.verdict
+    assert verdict is not None
+    if not math.isfinite(verdict.low):
+        return f"{side.model} against {found.control}: too early to say"
+    said = {
+        "better": f"better - headrace serving promote {found.endpoint} {side.model}",
+        "worse": f"worse - headrace serving split {found.endpoint} --end",
+        "open": "open - go on",
+    }[verdict.says]
+    return (
+        f"{side.model} against {found.control}: {verdict.lift:+.4g} ({verdict.low:+.4g} to {verdict.high:+.4g}): {said}"
+    )

@@ -1,0 +1,232 @@
+"""An A/B test: outcomes by what a split drew for each request, and an interval that holds at every look.
+
+Requests count for the model that was drawn for them, whoever answered in the end: leaving out those that another model
+answered would compare the easy requests of one arm with all of the other.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from headrace.delivery.sequential import BURN_IN, Arm, Verdict, judged, sample_size
+from headrace.errors import NotFound, UsageError
+from headrace.serving.deployment import Deployment
+from headrace.serving.records import GONE, Prediction
+
+KIND = "experiment.judged"
+
+Outcome = Literal["error", "accuracy", "label"]
+OUTCOMES: Mapping[Outcome, str] = {
+    "error": "squared error of the answer (Brier score where it is a chance); smaller is better",
+    "accuracy": "share of answers that are right, from 0.5 on being yes; larger is better",
+    "label": "the label itself: what the answers brought about; larger is better",
+}
+Labels = Callable[[str], Mapping[int, float]]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How an experiment is judged.
+
+    Attributes:
+        outcome: What is compared.
+        smaller_is_better: None for what ``OUTCOMES`` says.
+        alpha: Largest probability of ever telling two equal models apart.
+        lift: A difference whose sample size is wanted; 0 for none.
+        progress: Told how many requests are done.
+    """
+
+    outcome: Outcome = "error"
+    smaller_is_better: bool | None = None
+    alpha: float = 0.05
+    lift: float = 0.0
+    progress: Callable[[int], None] = field(default=lambda _: None)
+
+    @property
+    def larger_is_better(self) -> bool:
+        """Which way is up."""
+        return self.outcome != "error" if self.smaller_is_better is None else not self.smaller_is_better
+
+
+@dataclass(frozen=True)
+class Side:
+    """One model of the experiment.
+
+    Attributes:
+        model: Its version.
+        requests: For which it was drawn.
+        labelled: Of them, those with a label.
+        units: What is compared: keys with an outcome, or labelled requests without a key.
+        mean: Of their outcomes; None before the first.
+        verdict: Beside the control; None for the control.
+        needed: Units an arm that a lift of ``Asked.lift`` needs; None where that was not asked.
+    """
+
+    model: str
+    requests: int
+    labelled: int
+    units: int
+    mean: float | None
+    verdict: Verdict | None
+    needed: int | None
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What an experiment says so far.
+
+    Attributes:
+        endpoint: Where it runs.
+        outcome: What is compared.
+        key: What a unit is; empty for single requests.
+        since: Unix seconds from which requests count.
+        control: What the others are compared with.
+        sides: The control first.
+    """
+
+    endpoint: str
+    outcome: Outcome
+    key: str
+    since: float
+    control: str
+    sides: Sequence[Side]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values; an end of an interval that is not known yet is null."""
+        told = asdict(self)
+        for side in told["sides"]:
+            for end in ("low", "high", "lift") if side["verdict"] else ():
+                if not math.isfinite(side["verdict"][end]):
+                    side["verdict"][end] = None
+        return told
+
+
+def begun(deployments: Sequence[Deployment]) -> tuple[Deployment, float]:
+    """The newest deployment, and since when the same models have been split by the same key (Unix seconds).
+
+    Args:
+        deployments: Of one endpoint, oldest first.
+
+    Raises:
+        NotFound: Nothing is split there now.
+    """
+    if not deployments or not deployments[-1].endpoint.split:
+        raise NotFound("there is no experiment", why="nothing is split there now", fix="headrace serving split")
+    newest = deployments[-1]
+    since = newest.at
+    for earlier in reversed(deployments):
+        if _about(earlier) != _about(newest):
+            break
+        since = earlier.at
+    return newest, since
+
+
+def judge(
+    deployment: Deployment,
+    since: float,
+    pages: Iterable[Sequence[tuple[int, Prediction]]],
+    labels: Labels,
+    asked: Asked,
+) -> Experiment:
+    """Compare the models of a split by what became of their requests.
+
+    Memory grows with the number of keys, not with the log.
+
+    Args:
+        deployment: With the split.
+        since: Unix seconds from which requests count.
+        pages: Of the endpoint's log from then on; one is held at a time.
+        labels: Row to label of a request.
+        asked: How.
+
+    Raises:
+        UsageError: The outcome cannot be computed from the answers, or a value of ``asked`` is out of range.
+    """
+    models, endpoint = deployment.models, deployment.endpoint
+    control = models[endpoint.schedule[0].model]
+    tallies = {name: _Tally() for name in dict.fromkeys((control, *(models[ref] for ref in endpoint.split.shares)))}
+    done = 0
+    for page in pages:
+        for _, prediction in page:
+            tally = tallies.get(prediction.drawn)
+            if tally is not None and prediction.winner != GONE:
+                tally.add(prediction, _value(prediction, labels(prediction.id), asked.outcome))
+        done += len(page)
+        asked.progress(done)
+    base = tallies[control].arm()
+    alpha = asked.alpha / max(1, len(tallies) - 1)  # Bonferroni: each challenger is a chance to be wrong
+
+    def side(name: str, tally: "_Tally") -> Side:
+        arm = tally.arm()
+        verdict = None
+        if name != control:
+            verdict = judged(base, arm, alpha=alpha, larger_is_better=asked.larger_is_better)
+        mean = arm.mean if arm.count else None
+        return Side(name, tally.requests, tally.labelled, arm.count, mean, verdict, _needed(base, asked, alpha))
+
+    sides = [side(name, tally) for name, tally in tallies.items()]
+    return Experiment(endpoint.name, asked.outcome, endpoint.split.key, since, control, sides)
+
+
+class _Tally:
+    """Outcomes of one model's requests, by key where there is one."""
+
+    def __init__(self) -> None:
+        self.requests = self.labelled = 0
+        self._single = Arm()
+        self._keys: defaultdict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+
+    def add(self, prediction: Prediction, value: float | None) -> None:
+        self.requests += 1
+        if value is None:
+            return
+        self.labelled += 1
+        if prediction.key:
+            kept = self._keys[prediction.key]
+            kept[0] += 1
+            kept[1] += value
+        else:
+            self._single += Arm(1, value, value * value)
+
+    def arm(self) -> Arm:
+        means = np.array([total / count for count, total in self._keys.values()])
+        return self._single + Arm(len(means), float(means.sum()), float(np.square(means).sum()))
+
+
+def _about(deployment: Deployment) -> Any:
+    endpoint, models = deployment.endpoint, deployment.models
+    shared = frozenset(models[reference] for reference in endpoint.split.shares)
+    return bool(endpoint.split), shared, models[endpoint.schedule[0].model], endpoint.split.key
+
+
+def _value(prediction: Prediction, labels: Mapping[int, float], outcome: Outcome) -> float | None:
+    """The mean outcome of a request's labelled rows."""
+    if not labels:
+        return None
+    if outcome == "label":
+        return float(np.mean(list(labels.values())))
+    answers = next(iter(prediction.outputs.values()), ())
+    found = []
+    for row, label in labels.items():
+        if row < len(answers):
+            found.append(_compared(answers[row], label, outcome))
+    return float(np.mean(found)) if found else None
+
+
+def _compared(answer: Any, label: float, outcome: Outcome) -> float:
+    if isinstance(answer, bool) or not isinstance(answer, int | float):
+        fix = "--outcome label"
+        raise UsageError(f"{outcome} cannot be computed", why="the endpoint's first output is not a number", fix=fix)
+    if outcome == "error":
+        return (answer - label) ** 2
+    return float((answer >= 0.5) == (label >= 0.5))  # noqa: PLR2004 - a chance
+
+
+def _needed(control: Arm, asked: Asked, alpha: float) -> int | None:
+    if not asked.lift or control.count < BURN_IN or not control.variance > 0:
+        return None
+    return sample_size(asked.lift, math.sqrt(control.variance), alpha=alpha)
