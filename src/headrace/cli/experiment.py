@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
 @click.command("ab")
 @click.argument("endpoint")
-@click.option("--outcome", type=click.Choice(["error", "accuracy", "label"]), default="error", show_default=True)
+@click.option(
+    "--outcome",
+    type=click.Choice(["error", "accuracy", "label"]),
+    default="error",
+    show_default=True,
+    help="What is compared: the answer's squared error, whether it is right, or the label itself.",
+)
 @click.option("--smaller-is-better/--larger-is-better", default=None, help="[default: smaller for error, else larger]")
 @click.option("--alpha", type=float, default=0.05, show_default=True, help="Chance of a false alarm, ever.")
 @click.option("--lift", type=float, default=0.0, help="Say how many outcomes this difference needs.")
