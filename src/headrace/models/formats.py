@@ -2,11 +2,13 @@
 
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from headrace.errors import Refused
 from headrace.models.archives import ZIPPED, opened
+from headrace.models.onnx_parts import check_whole
+from headrace.models.protobuf import LENGTH, NUMBER, fields
 from headrace.models.reading import read_file, read_folder
 
 SAVED_MODEL = "saved_model.pb"
@@ -15,9 +17,7 @@ SAVED_MODEL = "saved_model.pb"
 ML_MODEL = "MLmodel"
 """The file that makes a folder an MLflow model."""
 
-_EXTERNAL_DATA = b"\x0a\x08location\x12"  # ONNX: a tensor's entry that names another file
 _FLAVORS = re.compile(rb"^flavors:", re.MULTILINE)
-_LENGTH = 2  # protocol buffers: what follows is a length and so many bytes
 _SHOWN = 16
 _ONNX_FIELDS = frozenset(b"\x12\x1a\x22\x28\x32\x3a\x42")  # what follows ir_version: producer, domain, graph, opset, …
 # Pickles of protocol 2 and later; zlib, gzip, bzip2 and xz, as joblib compresses with.
@@ -69,7 +69,8 @@ def sniffed(content: bytes) -> str:
     """The format of a model file: ``onnx``, ``xgboost``, ``lightgbm``, ``skops``, ``torch`` or ``torchscript``.
 
     Raises:
-        Refused: It is of none of them, would run code when loaded, or names files outside itself.
+        Refused: It is of none of them, would run code when loaded, names files outside itself, or is ONNX that cannot
+            be read to its end.
     """
     if content.startswith(ZIPPED):
         return _zipped(content)
@@ -78,8 +79,7 @@ def sniffed(content: bytes) -> str:
     if content.startswith(b"{") and b"learner" in content:
         return "xgboost"
     if content[:1] == b"\x08" and content[2:3] and content[2] in _ONNX_FIELDS:
-        if _EXTERNAL_DATA in content:
-            raise Refused("the ONNX model keeps its weights in other files", fix="save it as one file")
+        check_whole(content)
         return "onnx"
     if content.startswith(_PICKLED):
         why = f"it begins {_begin(content)}"
@@ -107,35 +107,10 @@ def _zipped(content: bytes) -> str:
 def _is_saved_model(content: bytes) -> bool:
     """Whether a file is the outermost message of a SavedModel: schema version 1, then graphs, and no more."""
     try:
-        return list(dict.fromkeys(_fields(content))) == [(1, 1), (2, None)]
-    except IndexError:
+        found = [(field.number, field.kind, field.value) for field in fields(content)]
+    except ValueError:
         return False
-
-
-def _fields(content: bytes) -> Iterator[tuple[int, int | None]]:
-    """Number and, for numbers, value of each field of a protocol buffer; ``IndexError`` when it is none."""
-    at = 0
-    while at < len(content):
-        tag, at = _number(content, at)
-        value, at = _number(content, at)
-        if tag & 7 == _LENGTH:
-            at += value
-            if at > len(content):
-                raise IndexError
-        elif tag & 7:
-            raise IndexError
-        yield tag >> 3, None if tag & 7 else value
-
-
-def _number(content: bytes, at: int) -> tuple[int, int]:
-    """A number of seven bits a byte, and where what follows it begins."""
-    number = 0
-    for shift in range(0, 64, 7):
-        number |= (content[at] & 0x7F) << shift
-        at += 1
-        if content[at - 1] < 0x80:  # noqa: PLR2004 - the last byte of a number
-            return number, at
-    raise IndexError
+    return list(dict.fromkeys(found)) == [(1, NUMBER, 1), (2, LENGTH, 0)]
 
 
 def _begin(content: bytes) -> str:
