@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from headrace.sdk.models import predict as predict
     from headrace.sdk.models import promote as promote
     from headrace.sdk.models import register as register
+    from headrace.sdk.predictions import score_dataset as score_dataset
     from headrace.sdk.search import choice as choice
     from headrace.sdk.search import integer as integer
     from headrace.sdk.search import log_uniform as log_uniform
@@ -47,6 +48,7 @@ _NAMES = {
     "predict": "headrace.sdk.models",
     "promote": "headrace.sdk.models",
     "register": "headrace.sdk.models",
+    "score_dataset": "headrace.sdk.predictions",
     "search": "headrace.sdk.search",
     "serve_function": "headrace.sdk.functions",
     "split": "headrace.sdk.data",
@@ -79,6 +81,7 @@ __all__ = [
     "predict",
     "promote",
     "register",
+    "score_dataset",
     "search",
     "serve_function",
     "split",
