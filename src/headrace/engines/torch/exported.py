@@ -10,6 +10,7 @@ from headrace.engines.torch import program as programs
 from headrace.engines.torch.archive import Archive, check_tensors
 from headrace.errors import IntegrityError, Refused, SignatureError
 from headrace.models.archives import opened
+from headrace.models.feeding import fed
 from headrace.models.signature import Signature
 from headrace.serving.worker import Score
 
@@ -42,9 +43,9 @@ def load(folder: Path, signature: Signature) -> Score:
         _check_batch(program, own)
         with archive.rewritten(filter(_KEPT.fullmatch, archive.names), _replaced(archive, program)) as file:
             call = _loaded(file, path)
-    from headrace.engines.torch.feeding import fed
+    from headrace.engines.torch.feeding import of_arrays
 
-    return fed(call, signature, own, returned=programs.returned(program))
+    return fed(of_arrays(call), signature, own, returned=programs.returned(program))
 
 
 def declared(folder: Path, name: str = "") -> Signature:

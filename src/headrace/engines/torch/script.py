@@ -3,7 +3,6 @@
 import ast
 import re
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from headrace.engines.torch.archive import Archive
 from headrace.errors import IntegrityError, Refused, SignatureError
 from headrace.models.archives import opened
+from headrace.models.feeding import Called, fed
 from headrace.models.signature import Signature, Tensor
 from headrace.models.tensors import NUMPY
 from headrace.serving.worker import Score
@@ -42,11 +42,9 @@ def load(folder: Path, signature: Signature) -> Score:
         archive = Archive(zipped)
         with archive.rewritten(_needed(archive, path), {}) as file:
             module = _loaded(file, path)
-    from headrace.engines.torch.feeding import fed
+    from headrace.engines.torch.feeding import of_arrays
 
-    def call(tensors: list[Any]) -> Any:
-        return module(*tensors)
-
+    call = of_arrays(lambda tensors: module(*tensors))
     names = [argument.name for argument in module.forward.schema.arguments[1:]]
     given = {t.name: t.dtype for t in signature.tensors}
     own = tuple(Tensor(name, given.get(name, "float32"), ()) for name in names)
@@ -114,10 +112,8 @@ def _loaded(file: IO[bytes], path: Path) -> Any:
         raise IntegrityError("the model cannot be loaded", where=str(path), why=str(error)[:300]) from error
 
 
-def _of_tensors(call: Callable[[list[Any]], Any], signature: Signature, own: tuple[Tensor, ...]) -> Score:
+def _of_tensors(call: Called, signature: Signature, own: tuple[Tensor, ...]) -> Score:
     """TorchScript says no shapes: what it gives is learned from zeros, where the signature fixes their shape."""
-    from headrace.engines.torch.feeding import fed
-
     yours = tuple(o for o in signature.outputs if isinstance(o, Tensor))
     score = fed(call, signature, Signature("tensor", own, tuple(Tensor(o.name, o.dtype, ()) for o in yours)))
     if any(-1 in tensor.shape[1:] for tensor in signature.tensors):
