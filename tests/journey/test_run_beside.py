@@ -63,3 +63,18 @@ def test_the_same_again_is_the_same_and_more_is_refused(served):
     assert json.loads(again.stdout) == said
     more = headrace(root, "serving", "run", *options, "--control-grpc-port", "0")
     assert (more.returncode, "--stop first" in more.stderr) == (2, True)
+
+
+def test_a_prediction_from_a_folder_is_explained(served, tmp_path):
+    root, _, said, _ = served
+    with Client(said["address"]) as scoring:
+        identifier = scoring.predict("wine", rows=[ROW]).id
+    told = json.loads(headrace(root, "serving", "explain", identifier, "--json").stdout)
+    assert (told["winner"], told["input"]["ph"], told["model"]["registered"]) == ("wine@1", [ROW["ph"]], "")
+    assert told["model"]["folder"] == str(tmp_path / "models/wine/1")
+    assert "where it comes from is not known" in headrace(root, "serving", "explain", identifier).stdout
+    # What its author registered elsewhere has the same digest here, whatever it is called.
+    again = ("models", "import", str(tmp_path / "models/wine/1"), "--name", "other", "--licence", "CC0-1.0", "--json")
+    assert told["model"]["digest"] == json.loads(headrace(root, *again).stdout)["digest"]
+    told = headrace(root, "serving", "explain", identifier).stdout
+    assert ("registered other@1" in told, "licence CC0-1.0" in told) == (True, True)

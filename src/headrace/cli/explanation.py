@@ -29,7 +29,13 @@ def _model(model: Mapping[str, Any] | None) -> Iterator[str]:
     if model is None:
         yield "model      none answered"
         return
-    yield f"model      {model['name']}@{model['version']}, artifact {model['digest'][:16]}, licence {model['licence']}"
+    licence = f", licence {model['licence']}" if model["licence"] else ""
+    yield f"model      {model['name']}@{model['version']}, artifact {model['digest'][:16]}{licence}"
+    if "registered" in model:
+        yield f"folder     {model['folder']}"
+        yield f"registered {model['registered'] or 'nothing equal, so where it comes from is not known'}"
+        if not model["registered"]:
+            return
     yield f"commit     {model['commit'] or 'none: the project is not under git'}"
     for name, digest in model["datasets"].items():
         yield f"dataset    {name} {digest[:16]}"

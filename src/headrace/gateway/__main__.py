@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from headrace.gateway.vertex import vertex_routes
 from headrace.journey.platform import Platform
 from headrace.placement.gateway import checked_host
 from headrace.placement.tokens import control_token
+from headrace.serving import provenance
 from headrace.serving.aspired import Source
 from headrace.serving.crew import Crew
 from headrace.serving.dataplane import DataPlane
@@ -78,7 +80,8 @@ async def serve(
     sources: list[Source] = [source]
     if models is not None:
         scratch = project_home(platform.settings) / "cache" / "models"
-        sources.append(FolderSource(models, runtime=platform.runtime, scratch=scratch, names=names))
+        heard = partial(provenance.record, platform.ledger())
+        sources.append(FolderSource(models, runtime=platform.runtime, scratch=scratch, names=names, heard=heard))
     keeper = Keeper(plane, sources, post=loop.call_soon_threadsafe)
     crew = Crew(1, "rollouts", _report)
     rollouts = Rollouts(plane, platform.ledger(), crew.put)

@@ -5,10 +5,11 @@ from typing import Any
 
 from headrace.errors import NotFound
 from headrace.journey.platform import Platform
-from headrace.models.registry import find
+from headrace.models.registry import find, versions
 from headrace.models.version import ModelVersion
 from headrace.refs import id_time_ms
 from headrace.serving.log import RequestLog
+from headrace.serving.provenance import answered, watched
 from headrace.serving.records import NO_MODEL, Prediction
 from headrace.storage.ledger import Fact, Ledger
 
@@ -22,7 +23,9 @@ def explain(platform: Platform, prediction_id: str) -> dict[str, Any]:
 
     Returns:
         ``input``, ``answer``, ``winner`` and ``reason``; every scorer's score and time; the model version with its
-        digest, commit, dataset versions and step keys (None when none answered); the deployment in force.
+        digest, commit, dataset versions and step keys (None when none answered), of one that was served from a watched
+        folder those of the registered version with the same digest, ``registered``, where there is one; the deployment
+        in force.
 
     Raises:
         NameRefused: The id is not a UUIDv7.
@@ -31,7 +34,6 @@ def explain(platform: Platform, prediction_id: str) -> dict[str, Any]:
     id_time_ms(prediction_id)
     ledger = platform.ledger()
     prediction = _find(platform, ledger, prediction_id)
-    model = None if prediction.winner in NO_MODEL else find(ledger, prediction.winner)
     return {
         "id": prediction.id,
         "endpoint": prediction.endpoint,
@@ -43,13 +45,13 @@ def explain(platform: Platform, prediction_id: str) -> dict[str, Any]:
         "reason": prediction.reason,
         "elapsed_ms": prediction.elapsed_s * 1000,
         "scores": [_score(score) for score in prediction.scores],
-        "model": _model(model),
+        "model": None if prediction.winner in NO_MODEL else _model(ledger, prediction),
         "deployment": _deployment(ledger, prediction),
     }
 
 
 def _find(platform: Platform, ledger: Ledger, prediction_id: str) -> Prediction:
-    endpoints = sorted({fact.subject for fact in ledger.query("endpoint.deployed")})
+    endpoints = sorted({fact.subject for fact in ledger.query("endpoint.deployed")} | watched(ledger))
     stream = platform.stream()
     for endpoint in endpoints:
         found = RequestLog(stream, endpoint).find(prediction_id)
@@ -68,12 +70,19 @@ def _score(score: Any) -> dict[str, Any]:
     return fields
 
 
-def _model(model: ModelVersion | None) -> dict[str, Any] | None:
-    if model is None:
-        return None
-    fields = asdict(model)
-    fields["signature"] = model.signature.to_json()
-    return fields
+def _model(ledger: Ledger, prediction: Prediction) -> dict[str, Any]:
+    """The version that answered; one of a watched folder is no version of the registry, even if it is called so."""
+    loading = None if prediction.deployment else answered(ledger, prediction)
+    if loading is None:
+        return _registered(find(ledger, prediction.winner))
+    equal = next((version for version in versions(ledger) if version.digest == loading.digest), None)
+    nothing = {"commit": "", "licence": "", "datasets": {}, "steps": {}}
+    known = {**nothing, "registered": ""} if equal is None else {**_registered(equal), "registered": str(equal)}
+    return {**known, "name": prediction.winner.rpartition("@")[0], **asdict(loading)}
+
+
+def _registered(version: ModelVersion) -> dict[str, Any]:
+    return {**asdict(version), "signature": version.signature.to_json()}
 
 
 def _deployment(ledger: Ledger, prediction: Prediction) -> dict[str, Any]:

@@ -75,8 +75,7 @@ def register(stores: Stores, artifact: Artifact, asked: Registration) -> ModelVe
         )
     signature = asked.signature or _signature(artifact, asked)
     contents = _contents(artifact, asked, signature)
-    # Other examples or another profile of the same model do not make it another model.
-    digest = _digest({name: contents[name] for name in contents if name not in {EXAMPLES, PROFILE}})
+    digest = digest_of(contents, signature)
     for _ in range(ATTEMPTS):
         known = versions(stores.ledger, asked.name)
         equal = [version for version in known if version.digest == digest]
@@ -136,6 +135,16 @@ def fetch(files: Files, version: ModelVersion) -> Path:
         NotFound: The whole folder is gone.
     """
     return manifest.fetch(files, version.folder, version.manifest)
+
+
+def digest_of(contents: Mapping[str, bytes], signature: Signature) -> str:
+    """What a model is: SHA-256 over its files, and over its signature where no file of ``contents`` says it.
+
+    Other examples or another profile of the same model do not make it another model.
+    """
+    about = {EXAMPLES, PROFILE, manifest.NAME}
+    files = {name: content for name, content in contents.items() if name not in about}
+    return _digest({SIGNATURE: _json(signature.to_json()), **files})
 
 
 def profile_of(files: Files, version: ModelVersion) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from headrace.models.artifact import write_files
-from headrace.models.registry import EXAMPLES
+from headrace.models.registry import EXAMPLES, digest_of
 from headrace.models.runtime import Runtime
 from headrace.models.signature import Signature
 from headrace.models.version import ModelVersion
@@ -20,6 +20,7 @@ from headrace.serving.aspired import Aspired, Failures, Refusals, Wanted
 from headrace.serving.deployment import Deployment
 from headrace.serving.endpoint import Endpoint, Preference
 from headrace.serving.model_folder import State, blank_examples, contents, declared, said, states
+from headrace.serving.provenance import Heard
 from headrace.serving.succession import Heir, Offer, breaks
 from headrace.serving.versions import Model, proven
 
@@ -36,6 +37,7 @@ class FolderSource:
         scratch: Where copies of what is loaded are kept meanwhile.
         names: Only these models; empty for all.
         every_s: Seconds from one look to the next; what changed between two looks is not loaded yet.
+        heard: Told of what was loaded, before it answers anybody.
     """
 
     def __init__(
@@ -46,8 +48,9 @@ class FolderSource:
         scratch: Path,
         names: Sequence[str] = (),
         every_s: float = 1.0,
+        heard: Heard = lambda *_: None,
     ) -> None:
-        self.every_s = every_s
+        self.every_s, self._heard = every_s, heard
         self._folder, self._runtime, self._scratch, self._names = folder, runtime, scratch, frozenset(names)
         self._lock = threading.Lock()
         self._seen: Mapping[tuple[str, int], State] = {}
@@ -149,7 +152,8 @@ class FolderSource:
             return declared(self._runtime, found.format, Path(half), where)
 
     def _load(self, name: str, number: int, state: State, copy: Path) -> Model:
-        found = contents(self._folder / name / state.folder)
+        where = self._folder / name / state.folder
+        found = contents(where)
         offer = self._offer(name, number, state)
         signature = found.signature or (offer.signature if offer else self._declared(name, state))
         files = {EXAMPLES: json.dumps(blank_examples(signature)).encode(), **found.files}
@@ -158,4 +162,7 @@ class FolderSource:
             write_files(files, Path(half))
             shutil.rmtree(copy, ignore_errors=True)
             shutil.copytree(half, copy)
-        return proven(ModelVersion(name, number, "", signature, found.format), copy, self._runtime)
+        version = ModelVersion(name, number, digest_of(found.files, signature), signature, found.format)
+        model = proven(version, copy, self._runtime)
+        self._heard(version, where)
+        return model

@@ -20,10 +20,11 @@ from headrace.models.registry import EXAMPLES, PROFILE, SIGNATURE
 from headrace.models.runtime import Runtime
 from headrace.models.signature import Column, Signature, Tensor
 from headrace.models.tensors import NUMPY
+from headrace.models.trust import TRUSTED_FILE, check_trust
 from headrace.refs import checked_name
 from headrace.storage.manifest import NAME as MANIFEST
 
-_ABOUT = frozenset({SIGNATURE, EXAMPLES, PROFILE, MANIFEST, "trusted.json"})
+_ABOUT = frozenset({SIGNATURE, EXAMPLES, PROFILE, MANIFEST, TRUSTED_FILE})
 _FIX = f"put {SIGNATURE} beside it, or register it: headrace models import"
 
 
@@ -143,10 +144,14 @@ def _model(files: Mapping[str, bytes], where: Path) -> tuple[str, dict[str, byte
     if not others and "/" not in first and first != SAVED_MODEL:
         format_ = sniffed(content)
         return format_, {f"model.{format_}": content}
-    one = len({path.partition("/")[0] for path in files}) == 1
-    inner = {path.partition("/")[2] if one else path: content for path, content in files.items()}
-    format_ = sniffed_folder(files if SAVED_MODEL in files else inner)
-    return format_, {f"model.{format_}/{path}": content for path, content in inner.items()}
+    tops = {path.partition("/")[0] for path in files}
+    if SAVED_MODEL not in files and len(tops) == 1:
+        where, files = where / tops.pop(), {path.partition("/")[2]: content for path, content in files.items()}
+    format_ = sniffed_folder(files)
+    kept = {f"model.{format_}/{path}": content for path, content in files.items()}
+    # Whoever may copy files here may not say by a file that they are trusted.
+    check_trust(format_, (), where, kept)
+    return format_, kept
 
 
 def _parsed(text: bytes, where: Path) -> Signature:

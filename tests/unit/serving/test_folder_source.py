@@ -192,6 +192,8 @@ def test_a_bare_file_that_does_not_say_what_it_takes_waits_for_its_signature(fol
         ({"a.onnx": onnx_double(), "b.onnx": onnx_double()}, "it holds a.onnx, b.onnx"),
         ({"signature.json": b"{}"}, "a version without a model"),
         ({"saved_model.pb": b"nonsense"}, "no SavedModel"),
+        # The word beside it trusts nothing: whoever may copy files here could say it.
+        ({"MLmodel": b"flavors:", "model.pkl": b"\x80\x04.", "trusted.json": b'["pickle"]'}, "mlflow runs code when"),
     ],
 )
 def test_what_is_no_model_is_refused_with_what_it_is(folder, gate, files, why):
