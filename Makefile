@@ -14,7 +14,7 @@ NONE_IS_FINE = $(if $(findstring -k,$(ARGS)),|| test $$? -eq 5)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check docs bench bench-demo bench-peers bench-serving test-services test-frameworks test-heavy soak reference picture lock clean
+.PHONY: help setup demo test check docs bench bench-demo bench-peers bench-serving bench-rendezvous test-services test-frameworks test-heavy soak reference picture lock clean
 
 help: ## say what each target does
 	@echo "headrace: make <target>"
@@ -96,6 +96,10 @@ bench-serving: $(READY) ## measure the server beside floors and peers (benchmark
 	@echo "make: measuring the server; let the machine idle meanwhile"
 	@$(BIN)/python -m benchmarks.serving $(ARGS)
 	@$(BIN)/python -m benchmarks.serving_batching
+
+bench-rendezvous: $(READY) ## measure deadlines, more scorers and explain (benchmarks/out/rendezvous.json); ARGS=--quick
+	@echo "make: measuring the rendezvous; let the machine idle meanwhile"
+	@$(BIN)/python -m benchmarks.rendezvous $(ARGS)
 
 soak: $(READY) $(CLIENTS) $(FRAMEWORKS) ## the slow tests with their full counts; many minutes
 	@echo "make: soaking, full counts"
