@@ -116,7 +116,7 @@ class Gated:
         self.client.close()
 
         async def close():
-            self.server.stop_accepting()
+            await self.server.finish()
             await self.plane.close()
             self.server.close()
             await asyncio.sleep(0)

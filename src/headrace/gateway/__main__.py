@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 # How long the writer thread may wait for the interpreter while the event loop computes.
 _SWITCH_S = 0.0002
 _COLLECT_EVERY = 20_000
+_STOP_S = 9.0
+"""From being told to end until the last record is written; what takes longer is given up."""
 
 
 @dataclass(frozen=True)
@@ -94,14 +96,13 @@ async def serve(
             await asyncio.wait_for(stopped.wait(), EVERY_S)
     crew.stop()
     keeper.stop()
-    for server in servers:
-        server.stop_accepting()
-    for rpc in rpcs:
-        await rpc.close()
-    await plane.close()
+    begun = loop.time()
+    await asyncio.gather(*(server.finish() for server in servers), *(rpc.close() for rpc in rpcs))
+    await plane.close(_STOP_S - (loop.time() - begun))
     for server in servers:
         server.close()
     await asyncio.sleep(0)
+    keeper.close()
 
 
 async def _listening(

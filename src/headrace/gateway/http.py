@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import httptools
 
@@ -21,6 +21,10 @@ IDLE_TIMEOUT_S = 75.0
 _LINGER_S = 3.0
 _PIPELINE = 32
 _SWEEP_S = 0.5
+# When the server ends: how long silent clients may still send, and how long those in the middle of a request.
+_SILENT_S = 0.5
+_SENDING_S = 3.0
+_LOOK_S = 0.005
 # What a proxy in front may read otherwise than we do when it comes twice.
 _ONCE = frozenset({b"host", b"content-type", b"content-encoding", b"transfer-encoding"})
 
@@ -69,6 +73,7 @@ class Response(NamedTuple):
     headers: bytes = b""
 
 
+Stage = Literal["silent", "receiving", "answering"]
 Send = Callable[[Response], None]
 Handler = Callable[[Request, Send], None]
 """Answers a request by calling ``send`` exactly once, now or later, on the event loop."""
@@ -99,19 +104,35 @@ class Server:
         bound: int = self._listener.sockets[0].getsockname()[1]
         return bound
 
-    def stop_accepting(self) -> None:
-        """Refuse new connections; open ones end with the request they are in."""
-        self.closing = True
+    async def finish(self) -> None:
+        """Refuse new connections, and take what open ones are about to send: each is told to close with its reply.
+
+        A client that sends while its connection is closed gets no answer, so connections in use are not closed but
+        told; those that stay silent are cut after a moment. What is being answered is not waited for.
+        """
+        await asyncio.sleep(0)  # whoever has connected is accepted
         if self._listener is not None:
             self._listener.close()
-        for connection in list(self.connections):
-            connection.close_when_idle()
+        self.closing = True  # not before: a client that is told to close connects anew
+        await self._until_none(("silent", "receiving"), _SILENT_S)
+        self._cut("silent")
+        await self._until_none(("receiving",), _SENDING_S)
+        self._cut("silent", "receiving")
 
     def close(self) -> None:
         """Close what is left, once written."""
         if self._sweeper is not None:
             self._sweeper.cancel()
         for connection in list(self.connections):
+            connection.close()
+
+    async def _until_none(self, stages: tuple[Stage, ...], within_s: float) -> None:
+        until = self.loop.time() + within_s
+        while self.loop.time() < until and any(c.stage in stages for c in self.connections):  # noqa: ASYNC110 - clients end it
+            await asyncio.sleep(_LOOK_S)
+
+    def _cut(self, *stages: Stage) -> None:
+        for connection in [c for c in self.connections if c.stage in stages]:
             connection.close()
 
     def _sweep(self) -> None:
@@ -281,10 +302,12 @@ class Connection(asyncio.Protocol):
         elif self._transport is not None:
             self._transport.abort()  # closing would wait for a client that never reads
 
-    def close_when_idle(self) -> None:
-        """Close now, or after the reply that is under way."""
-        if self._current is None and not self._waiting:
-            self.close()
+    @property
+    def stage(self) -> Stage:
+        """What it is in the middle of."""
+        if self._current is not None or self._waiting:
+            return "answering"
+        return "receiving" if self._receiving else "silent"
 
     def close(self) -> None:
         """Close once what was written is sent."""
@@ -300,7 +323,7 @@ class Connection(asyncio.Protocol):
         request, self._current, transport = self._current, None, self._transport
         if transport is None or request is None:
             return
-        goes_on = request.keep_alive and not self._server.closing
+        goes_on = request.keep_alive and (not self._server.closing or bool(self._waiting))
         self.expires = self._server.loop.time() + IDLE_TIMEOUT_S
         transport.write(self._encoded(response, goes_on=goes_on, bodiless=request.method == b"HEAD"))
         if not goes_on:

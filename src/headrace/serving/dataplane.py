@@ -22,7 +22,7 @@ from headrace.serving.versions import Model
 from headrace.storage.stream import Stream
 
 _TICK_S = 0.1
-_DRAIN_S = 7.0
+_CLOSE_S = 9.0
 _LATE_S = 1.0
 _NO_NOTES: Mapping[str, Note] = {}
 
@@ -204,16 +204,21 @@ class DataPlane:
         """Endpoint to how many records its log could not keep."""
         return {name: writer.failed for name, writer in self._writers.items()}
 
-    async def close(self) -> None:
-        """Let every open request be answered, late scores come in for a moment, and every record be written."""
+    async def close(self, within_s: float = _CLOSE_S) -> None:
+        """Let every open request be answered, late scores come in for a moment, and every record be written.
+
+        Args:
+            within_s: What takes longer is given up.
+        """
+        until = time.monotonic() + within_s
         self._ticker.cancel()
         scorers = [scorer for live in self._all() for scorer in live.loaded.values()]
-        await _until(lambda: not any(live.busy for live in self._all()), _DRAIN_S)
+        await _until(lambda: not any(live.busy for live in self._all()), within_s - 2 * _LATE_S)
         for scorer in scorers:
             scorer.close()
         await _until(lambda: not any(scorer.busy for scorer in scorers), _LATE_S)
-        for writer in self._writers.values():
-            await asyncio.to_thread(writer.close)
+        left_s = max(until - time.monotonic(), _LATE_S)
+        await asyncio.gather(*(asyncio.to_thread(writer.close, left_s) for writer in self._writers.values()))
         await asyncio.sleep(0)
 
     def _all(self) -> list[Live]:

@@ -99,6 +99,10 @@ class Keeper:
         self._stop.set()
         self._crew.stop()
 
+    def close(self) -> None:
+        """Unload everything, once nothing is scored any more."""
+        self._shelf.close()
+
     def load(self, name: str) -> "Future[None]":
         """Serve an endpoint: the newest of it, tried again where it failed before.
 

@@ -56,11 +56,11 @@ class LogWriter:
         if not self._wake.is_set():
             self._wake.set()
 
-    def close(self) -> None:
-        """Write what is queued and end the thread."""
+    def close(self, within_s: float = _CLOSE_S) -> None:
+        """Write what is queued and end the thread; a disk that hangs is left to itself after ``within_s``."""
         self._closing = True
         self._wake.set()
-        self._thread.join(_CLOSE_S)
+        self._thread.join(within_s)
 
     def _run(self) -> None:
         with contextlib.suppress(HeadraceError):  # the first record will say what is wrong

@@ -54,6 +54,14 @@ class Shelf:
         kept.model.set_result(model)
         return model
 
+    def close(self) -> None:
+        """Unload everything that is loaded, whoever uses it."""
+        with self._lock:
+            loaded = [kept for kept in self._kept.values() if kept.model.done() and not kept.model.exception()]
+        for kept in loaded:
+            kept.model.result().loaded.close()
+            kept.wanted.discard()
+
     def give(self, key: str) -> None:
         """Take note that somebody uses it no more; the last one to say so waits until it is unloaded."""
         with self._lock:

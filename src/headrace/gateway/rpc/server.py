@@ -1,5 +1,6 @@
 """The gRPC server of a gateway, on the event loop that serves HTTP as well."""
 
+import asyncio
 from typing import Any
 
 import grpc
@@ -7,7 +8,7 @@ import grpc
 from headrace.errors import Unavailable
 from headrace.gateway.control import Token
 from headrace.gateway.http import BODY_LIMIT
-from headrace.gateway.rpc.guard import Guarded
+from headrace.gateway.rpc.guard import Door, Guarded
 from headrace.gateway.rpc.inference import InferenceService
 from headrace.gateway.rpc.tfs import ServingServices
 from headrace.serving.dataplane import DataPlane
@@ -15,6 +16,9 @@ from headrace.serving.keeper import Keeper
 
 _STREAMS = 1024
 _GRACE_S = 5.0
+_TOLD_S = 0.25
+"""So long callers are told that the server ends, before their connections do."""
+
 _OPTIONS = (
     ("grpc.max_receive_message_length", BODY_LIMIT),
     ("grpc.max_send_message_length", -1),
@@ -34,8 +38,10 @@ class RpcServer:
 
     def __init__(self, plane: DataPlane, keeper: Keeper | None = None, token: Token | None = None) -> None:
         self._server: Any = grpc.aio.server(options=_OPTIONS)
+        self._listening = False
         services = (InferenceService(plane, keeper), ServingServices(plane))
-        self._server.add_generic_rpc_handlers(services if token is None else (Guarded(services, token),))
+        self._door = Door(services if token is None else (Guarded(services, token),))
+        self._server.add_generic_rpc_handlers((self._door,))
 
     async def listen(self, host: str, port: int) -> int:
         """Bind and accept; return the port (chosen by the system when ``port`` is 0).
@@ -49,8 +55,12 @@ class RpcServer:
         except RuntimeError as error:
             raise Unavailable("the gateway cannot listen for gRPC", where=address, why=str(error)[:200]) from error
         await self._server.start()
+        self._listening = True
         return bound
 
     async def close(self) -> None:
         """Refuse new calls, let those under way end for some seconds."""
+        self._door.shut = True
+        if self._listening:
+            await asyncio.sleep(_TOLD_S)
         await self._server.stop(_GRACE_S)
