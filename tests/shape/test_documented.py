@@ -16,6 +16,7 @@ from headrace.cli import COMMANDS
 from headrace.datasets.contract import Expectations
 from headrace.delivery.requirements import KEYS
 from headrace.serving.endpoint import Endpoint
+from headrace.serving.folder_settings import KEYS as MODEL_KEYS
 from headrace.settings import NAMES
 
 REFERENCE = Path(__file__).resolve().parents[2] / "docs/reference"
@@ -106,6 +107,7 @@ def _helps(path, command):
     [
         ("contract", {field.name for field in dataclasses.fields(Expectations)}),
         ("promotion", set(KEYS)),
+        ("model", set(MODEL_KEYS)),
         ("endpoint", set(Endpoint("any", (), 0.05).to_json()) - {"name"}),
     ],
 )

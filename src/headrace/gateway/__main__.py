@@ -7,7 +7,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from headrace.assembly import open_platform, project_home
 from headrace.delivery.rollout import EVERY_S, Rollouts
 from headrace.errors import HeadraceError, MissingExtra, Unavailable
 from headrace.gateway.app import Gateway
-from headrace.gateway.control import ControlPort, Token
+from headrace.gateway.control import Control, ControlPort, Token
 from headrace.gateway.http import Server
 from headrace.gateway.vertex import vertex_routes
 from headrace.journey.platform import Platform
@@ -80,14 +80,16 @@ async def serve(
         names=names,
     )
     sources: list[Source] = [source]
+    folder = None
     if models is not None:
         scratch = project_home(platform.settings) / "cache" / "models"
         heard = partial(provenance.record, platform.ledger())
-        sources.append(FolderSource(models, runtime=platform.runtime, scratch=scratch, names=names, heard=heard))
+        folder = FolderSource(models, runtime=platform.runtime, scratch=scratch, moved=moved, names=names, heard=heard)
+        sources.append(folder)
     keeper = Keeper(plane, sources, post=loop.call_soon_threadsafe)
     crew = Crew(1, "rollouts", _report)
     rollouts = Rollouts(plane, platform.ledger(), crew.put)
-    servers, rpcs = await _listening(plane, keeper, platform, host=host, ports=ports)
+    servers, rpcs = await _listening(plane, lambda: _control(platform, keeper, folder), host=host, ports=ports)
     keeper.start()
     crew.start()
     while not stopped.is_set():
@@ -106,7 +108,7 @@ async def serve(
 
 
 async def _listening(
-    plane: DataPlane, keeper: Keeper, platform: Platform, *, host: str, ports: Ports
+    plane: DataPlane, controlled: Callable[[], Control], *, host: str, ports: Ports
 ) -> tuple[list[Server], list["RpcServer"]]:
     """Bind every port and say where; the scoring port's address comes last."""
     loop = asyncio.get_running_loop()
@@ -117,12 +119,12 @@ async def _listening(
         rpcs.append(_rpc_server(plane))
         sys.stdout.write(f"gateway listens for gRPC on {host}:{await rpcs[0].listen(host, ports.grpc)}\n")
     bound = await _bound(servers[0], host, ports.http)
-    token = None if ports.control is None and ports.control_grpc is None else _token(platform)
-    if ports.control is not None and token is not None:
-        servers.append(Server(ControlPort(gateway, keeper, token, loop), loop))
+    control = None if ports.control is None and ports.control_grpc is None else controlled()
+    if ports.control is not None and control is not None:
+        servers.append(Server(ControlPort(gateway, control, loop), loop))
         sys.stdout.write(f"control listens on http://{host}:{await _bound(servers[1], host, ports.control)}\n")
     if ports.control_grpc is not None:
-        rpcs.append(_rpc_server(plane, keeper, token))
+        rpcs.append(_rpc_server(plane, control))
         sys.stdout.write(f"control listens for gRPC on {host}:{await rpcs[-1].listen(host, ports.control_grpc)}\n")
     sys.stdout.write(f"gateway listens on http://{host}:{bound}\n")
     sys.stdout.flush()
@@ -163,8 +165,8 @@ def _report(error: Exception) -> None:
     sys.stderr.write(f"a canary could not be taken further or ended: {error}\n")
 
 
-def _token(platform: Platform) -> Token:
-    return Token(control_token(project_home(platform.settings)))
+def _control(platform: Platform, keeper: Keeper, folder: FolderSource | None) -> Control:
+    return Control(keeper, Token(control_token(project_home(platform.settings))), folder)
 
 
 async def _bound(server: Server, host: str, port: int) -> int:
@@ -176,12 +178,12 @@ async def _bound(server: Server, host: str, port: int) -> int:
         ) from error
 
 
-def _rpc_server(plane: DataPlane, keeper: Keeper | None = None, token: Token | None = None) -> "RpcServer":
+def _rpc_server(plane: DataPlane, control: Control | None = None) -> "RpcServer":
     try:
         from headrace.gateway.rpc.server import RpcServer
     except ImportError as error:
         raise MissingExtra("gRPC is not installed", why=str(error), fix="pip install 'headrace[grpc]'") from error
-    return RpcServer(plane, keeper, token)
+    return RpcServer(plane, control)
 
 
 def _run(main_task: Coroutine[Any, Any, None]) -> None:

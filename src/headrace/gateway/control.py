@@ -5,6 +5,7 @@ import hmac
 import re
 from collections.abc import Collection
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
@@ -14,6 +15,7 @@ from headrace.errors import HeadraceError, Unauthorized, UsageError
 from headrace.gateway.answers import encode, error_body
 from headrace.gateway.app import Gateway
 from headrace.gateway.http import JSON, Request, Response, Send
+from headrace.serving.folder_source import FolderSource
 from headrace.serving.keeper import Keeper
 
 _CHANGE = re.compile(rb"/v2/repository/models/([^/?]+)/(load|unload)/?")
@@ -44,18 +46,33 @@ class Token:
             )
 
 
+@dataclass(frozen=True)
+class Control:
+    """What may be changed while a gateway serves.
+
+    Attributes:
+        keeper: Loads and unloads.
+        token: Who may.
+        folder: The watched folder, whose settings may be replaced; None without one.
+    """
+
+    keeper: Keeper
+    token: Token
+    folder: FolderSource | None = None
+
+
 class ControlPort:
     """Handles every request of the control port; see ``http.Handler``.
 
     Args:
         gateway: Answers what changes nothing.
-        keeper: Loads and unloads.
-        token: Who may.
+        control: What may be changed.
         loop: The event loop.
     """
 
-    def __init__(self, gateway: Gateway, keeper: Keeper, token: Token, loop: asyncio.AbstractEventLoop) -> None:
-        self._gateway, self._keeper, self._token, self._loop = gateway, keeper, token, loop
+    def __init__(self, gateway: Gateway, control: Control, loop: asyncio.AbstractEventLoop) -> None:
+        self._gateway, self._loop = gateway, loop
+        self._keeper, self._token = control.keeper, control.token
 
     def __call__(self, request: Request, send: Send) -> None:
         """Answer one request."""

@@ -14,6 +14,10 @@ from headrace.serving.versions import Model
 _DELAYS_S = (0.2, 1.0, 4.0, 10.0, 30.0)
 
 
+Moved = Callable[[str, str, int], None]
+"""Told that an alias of a model now means a version; 0 for none any more."""
+
+
 def _nothing() -> None:
     """What is loaded leaves nothing behind."""
 
@@ -65,8 +69,9 @@ class Refusals(NamedTuple):
 class Source(Protocol):
     """Says what each endpoint is to be. Methods are called by several threads."""
 
-    every_s: float
-    """Seconds from one poll to the next."""
+    @property
+    def every_s(self) -> float:
+        """Seconds from one poll to the next."""
 
     def poll(self, again: str = "") -> Collection[str]:
         """Endpoints that may have changed since the last call, in order; what failed of ``again`` may be tried anew."""

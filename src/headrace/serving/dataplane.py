@@ -118,8 +118,11 @@ class DataPlane:
         raise UsageError(f"Unrecognized servable version label: {label}")
 
     def move(self, model: str, alias: str, version: int) -> None:
-        """Remember that an alias was moved."""
-        self._aliases.setdefault((model, alias), []).append(version)
+        """Remember that an alias was moved; to 0: that it means nothing any more."""
+        if version:
+            self._aliases.setdefault((model, alias), []).append(version)
+        else:
+            self._aliases.pop((model, alias), None)
 
     def predict(self, live: Live, given: Input, reply: Reply, header: Header = _no_header) -> Rendezvous:
         """Score ``given`` and call ``reply`` exactly once, now or later, unless what is returned is cancelled.

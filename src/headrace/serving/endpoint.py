@@ -2,7 +2,7 @@
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -164,11 +164,7 @@ def read_endpoint(name: str, table: Mapping[str, Any]) -> Endpoint:
         SettingsError: A key is unknown or missing, or a value has the wrong type.
     """
     where = f"[endpoint.{name}]"
-    for key in table:
-        if key not in _KEYS:
-            near = difflib.get_close_matches(key, _KEYS, 1)
-            fix = f"did you mean {near[0]!r}?" if near else f"one of {', '.join(_KEYS)}"
-            raise SettingsError(f"unknown setting {key!r}", where=where, fix=fix)
+    check_keys(table, _KEYS, where)
     try:
         endpoint = Endpoint.from_json({**table, "name": name})
     except SettingsError as error:
@@ -182,3 +178,12 @@ def read_endpoint(name: str, table: Mapping[str, Any]) -> Endpoint:
         if given not in allowed:
             raise SettingsError(f"{key} is {given!r}", where=where, fix=f"one of {', '.join(allowed)}")
     return endpoint
+
+
+def check_keys(table: Mapping[str, Any], known: Collection[str], where: str) -> None:
+    """Raise ``SettingsError`` for a key that is not one of ``known``, with the nearest that is."""
+    for key in table:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            fix = f"did you mean {near[0]!r}?" if near else f"one of {', '.join(known)}"
+            raise SettingsError(f"unknown setting {key!r}", where=where, fix=fix)

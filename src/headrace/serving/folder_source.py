@@ -1,6 +1,7 @@
-"""A watched folder of models, ``NAME/1/``, ``NAME/2/``, …: of each model the newest version that works is served.
+"""A watched folder of models, ``NAME/1/``, ``NAME/2/``, …: of each the newest versions that work are served.
 
-What is loaded is a copy, so that what was checked is what scores.
+How many, and what else is said of a model, stands in ``models.toml`` there. What is loaded is a copy, so that what was
+checked is what scores.
 """
 
 import hashlib
@@ -9,6 +10,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from headrace.models.artifact import write_files
@@ -16,16 +18,17 @@ from headrace.models.registry import EXAMPLES, digest_of
 from headrace.models.runtime import Runtime
 from headrace.models.signature import Signature
 from headrace.models.version import ModelVersion
-from headrace.serving.aspired import Aspired, Failures, Refusals, Wanted
+from headrace.serving.aspired import Aspired, Failures, Moved, Refusals, Wanted
 from headrace.serving.deployment import Deployment
-from headrace.serving.endpoint import Endpoint, Preference
+from headrace.serving.endpoint import Preference
+from headrace.serving.folder_settings import FolderSettings, Written
 from headrace.serving.model_folder import State, blank_examples, contents, declared, said, states
 from headrace.serving.provenance import Heard
 from headrace.serving.succession import Heir, Offer, breaks
 from headrace.serving.versions import Model, proven
 
-DEADLINE_S = 5.0
 _TOUCHED = "its files changed since it was loaded - give what is new a number of its own; or unload it, then load it"
+_ABSENT = "its folder is not there, or not whole yet"
 
 
 class FolderSource:
@@ -35,9 +38,12 @@ class FolderSource:
         folder: What is watched.
         runtime: The runtime for a model format.
         scratch: Where copies of what is loaded are kept meanwhile.
+        moved: Told of every label that means another version, or none any more.
         names: Only these models; empty for all.
-        every_s: Seconds from one look to the next; what changed between two looks is not loaded yet.
         heard: Told of what was loaded, before it answers anybody.
+
+    Raises:
+        SettingsError: ``models.toml`` cannot be read.
     """
 
     def __init__(
@@ -46,13 +52,16 @@ class FolderSource:
         *,
         runtime: Callable[[str], Runtime],
         scratch: Path,
+        moved: Moved,
         names: Sequence[str] = (),
-        every_s: float = 1.0,
         heard: Heard = lambda *_: None,
     ) -> None:
-        self.every_s, self._heard = every_s, heard
         self._folder, self._runtime, self._scratch, self._names = folder, runtime, scratch, frozenset(names)
+        self._moved, self._heard = moved, heard
         self._lock = threading.Lock()
+        self._written = Written(folder)
+        self._settings = FolderSettings()
+        self._renewed: FolderSettings | None = self._written.settings
         self._seen: Mapping[tuple[str, int], State] = {}
         self._whole: Mapping[tuple[str, int], State] = {}
         self._loaded: dict[tuple[str, int], State] = {}
@@ -60,9 +69,30 @@ class FolderSource:
         self._failures = Failures()
         self._offers: dict[tuple[str, int], tuple[State, Offer | None]] = {}
 
+    @property
+    def every_s(self) -> float:
+        """Seconds from one look to the next; what changed between two looks is not loaded yet."""
+        return self._settings.poll_s
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self._folder
+
+    @property
+    def models(self) -> Collection[str]:
+        """Models that the folder has, whether they are served or not."""
+        return {name for name, _ in self._seen}
+
+    def configure(self, change: Callable[[FolderSettings], FolderSettings]) -> None:
+        """Serve by other settings from the next poll on, until ``models.toml`` changes."""
+        with self._lock:
+            self._renewed = change(self._renewed or self._settings)
+
     def poll(self, again: str = "") -> Collection[str]:
-        """Models with versions that came whole, changed or went, or are to be tried again."""
+        """Models with versions that came whole, changed or went, or are tried again; all when settings changed."""
         seen = states(self._folder, self._names)
+        renewed = self._renew()
         self._failures.forget(lambda key: isinstance(key, tuple) and key[0] == again)
         due = {key[0] for key in self._failures.due() if isinstance(key, tuple)}
         with self._lock:
@@ -73,40 +103,67 @@ class FolderSource:
             changed = {key[0] for key in whole.keys() | self._whole.keys() if whole.get(key) != self._whole.get(key)}
             changed |= {key[0] for key in touched ^ self._touched}
             self._seen, self._whole, self._touched = seen, whole, touched
-        return sorted(changed | due)
+        return sorted(changed | due | ({name for name, _ in seen} if renewed else set()))
 
     def aspired(self, name: str) -> Aspired | None:
-        """The newest version that came whole and was not refused."""
+        """The newest versions that came whole and were not refused, as many as the settings say."""
+        settings = self._settings.of(name)
         candidates, broken = self._candidates(name)
-        for number, state in candidates:
-            if number not in broken:
-                version = f"{name}@{number}"
-                endpoint = Endpoint(name, (Preference(version, DEADLINE_S),), DEADLINE_S)
-                wanted = self._wanted(name, number, state)
-                return Aspired(Deployment(endpoint, {version: version}, who="model folder"), {version: wanted})
-        return None
+        whole = dict(candidates)
+        numbers = [number for number in whole if number not in broken]
+        chosen = settings.chosen(numbers) if settings else []
+        if not chosen or settings is None:
+            return None
+        wanted = {f"{name}@{number}": self._wanted(name, number, whole[number]) for number in chosen}
+        newest, *others = wanted
+        schedule = (Preference(newest, settings.endpoint.deadline_s),)
+        endpoint = replace(settings.endpoint, schedule=schedule, standby=tuple(others))
+        return Aspired(Deployment(endpoint, {version: version for version in wanted}, who="model folder"), wanted)
 
-    def failed(self, aspired: Aspired, version: str, error: Exception) -> None:  # noqa: ARG002 - the port's
+    def failed(self, aspired: Aspired, version: str, error: Exception) -> None:
         """Refuse the version until its files change."""
-        (tried,) = aspired.wanted.values()
-        name, number = aspired.deployment.endpoint.name, int(tried.name.rpartition("@")[2])
-        state = dict(self._versions(name)).get(number)
-        self._failures.add((name, number, state), error)
+        endpoint = aspired.deployment.endpoint
+        number = int((version or endpoint.schedule[0].model).rpartition("@")[2])
+        state = dict(self._versions(endpoint.name)).get(number)
+        self._failures.add((endpoint.name, number, state), error)
 
     def refusals(self, name: str) -> Refusals:
-        """Why newer versions than the one that serves are not served."""
-        versions = self._versions(name)
-        why = {f"{name}@{number}": self._failures.why((name, number, state)) for number, state in versions}
-        why |= {f"{name}@{number}": said for number, said in self._candidates(name)[1].items()}
-        why |= {f"{name}@{number}": _TOUCHED for own, number in self._touched if own == name}
-        found = {version: said for version, said in why.items() if said}
-        newest = next(iter(why), "")
-        known = bool(versions) or any(key[0] == name for key in self._seen)
-        return Refusals(f"{newest}: {found[newest]}" if newest in found else "", found, known)
+        """Why versions that are to be served are not."""
+        settings, versions = self._settings.of(name), self._versions(name)
+        why = {number: self._failures.why((name, number, state)) for number, state in versions}
+        why |= self._candidates(name)[1]
+        why |= {number: _TOUCHED for own, number in self._touched if own == name}
+        if settings and isinstance(settings.versions, tuple):
+            why |= {number: _ABSENT for number in settings.versions if number not in dict(versions)}
+        found = {number: said for number, said in why.items() if said}
+        newest = max(why, default=0)
+        about = f"{name}@{newest}: {found[newest]}" if newest in found else ""
+        known = settings is not None and any(key[0] == name for key in self._whole.keys() | self._seen.keys())
+        return Refusals(self._written.wrong or about, {f"{name}@{n}": said for n, said in found.items()}, known)
+
+    def _renew(self) -> bool:
+        """Take over settings that changed; whether what is to be told of any model may have."""
+        turned = self._written.turned()
+        with self._lock:
+            if turned and not self._written.wrong:
+                self._renewed = self._written.settings
+            before, self._settings = self._settings, self._renewed or self._settings
+            renewed, self._renewed = self._renewed is not None, None
+        due = self._settings.labels
+        for model, label in before.labels.keys() - due.keys():
+            self._moved(model, label, 0)
+        for (model, label), number in due.items():
+            if before.labels.get((model, label)) != number:
+                self._moved(model, label, number)
+        return turned or renewed
 
     def _versions(self, name: str) -> list[tuple[int, State]]:
+        """Versions that came whole and that the settings may want, newest first."""
+        settings = self._settings.of(name)
+        exactly = settings.versions if settings and isinstance(settings.versions, tuple) else None
         with self._lock:
-            return sorted(((key[1], state) for key, state in self._whole.items() if key[0] == name), reverse=True)
+            whole = ((key[1], state) for key, state in self._whole.items() if key[0] == name)
+            return sorted(((n, state) for n, state in whole if exactly is None or n in exactly), reverse=True)
 
     def _candidates(self, name: str) -> tuple[list[tuple[int, State]], dict[int, str]]:
         """Versions that did not fail, newest first; and those that callers of older ones cannot use, with why."""

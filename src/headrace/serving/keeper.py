@@ -125,6 +125,10 @@ class Keeper:
         """
         return self._order(name, serve=False)
 
+    def look(self, source: Source) -> None:
+        """Bring about what a source says now, before its next turn; may wait for a disk."""
+        self._look(source)
+
     def _watch(self, source: Source) -> None:
         while True:
             try:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Hashable, Sequence
 
 from headrace.models.aliases import KIND as MOVED
 from headrace.models.runtime import Runtime
-from headrace.serving.aspired import Aspired, Failures, Refusals, Wanted
+from headrace.serving.aspired import Aspired, Failures, Moved, Refusals, Wanted
 from headrace.serving.deployment import KIND, Deployment
 from headrace.serving.succession import Heir, Offer, breaks, offer_of
 from headrace.serving.versions import Model, load_model
@@ -14,9 +14,6 @@ from headrace.storage.ledger import Fact, Ledger
 
 _KEPT = 20
 """Deployments of an endpoint to fall back on that are at hand; older ones are read once the oldest of these failed."""
-
-Moved = Callable[[str, str, int], None]
-"""Told that an alias of a model now means a version."""
 
 
 class LedgerSource:

@@ -11,6 +11,7 @@ from wine_project import COLUMNS, ROW, WineProject, asking, until
 from headrace.errors import Unavailable
 from headrace.models.registry import fetch
 from headrace.models.signature import Column, Signature
+from headrace.serving.endpoint import Preference
 from headrace.serving.folder_source import FolderSource
 from headrace.serving.keeper import Keeper
 from headrace.serving.model_folder import contents
@@ -26,14 +27,20 @@ def project(tmp_path):
 @pytest.fixture
 def folder(tmp_path):
     (tmp_path / "models/wine").mkdir(parents=True)
+    (tmp_path / "models/models.toml").write_text("poll_s = 0.02")
     return tmp_path / "models"
 
 
 @pytest.fixture
 def gate(project, folder, tmp_path):
     found = Gated(tmp_path / "stream", ())
-    source = FolderSource(folder, runtime=project.platform.runtime, scratch=tmp_path / "scratch", every_s=0.02)
-    found.keeper = Keeper(found.plane, [source], post=found.loop.call_soon_threadsafe)
+    post = found.loop.call_soon_threadsafe
+
+    def moved(*move):
+        post(found.plane.move, *move)
+
+    source = FolderSource(folder, runtime=project.platform.runtime, scratch=tmp_path / "scratch", moved=moved)
+    found.keeper = Keeper(found.plane, [source], post=post)
     found.keeper.start()
     yield found
     found.keeper.stop()
@@ -224,3 +231,94 @@ def test_the_files_of_a_saved_model_are_one_model_wherever_they_lie(tmp_path):
     found = [contents(tmp_path / version) for version in "123"]
     files = {"model.tensorflow/saved_model.pb": graph, "model.tensorflow/variables/variables.index": variables}
     assert found == [("tensorflow", files, None)] * 3
+
+
+def say(folder, text):
+    (folder / "models.toml").write_text(f"poll_s = 0.02\n{text}")
+
+
+def loaded(gate):
+    """Numbers of the wine versions that answer when asked for by number, the one that answers unasked first."""
+    if "wine" not in gate.plane.names:
+        return []
+    return [number for number, note in gate.plane.status("wine").own.items() if note.state == "available"]
+
+
+def label(gate, name):
+    reply = gate.client.request("GET", f"/v1/models/wine/labels/{name}")
+    return json.loads(reply.body)["model_version_status"][0]["version"] if reply.status == 200 else reply.status
+
+
+def test_which_versions_are_loaded_is_said_in_a_file(project, folder, gate):
+    for number in range(1, 5):
+        put(project, folder, number, float(number))
+    until(lambda: loaded(gate) == [4])
+    loads, load = [], project.platform.runtime("onnx").load
+    project.platform.runtime("onnx").load = lambda *given: loads.append(given) or load(*given)
+    with asking(gate.client) as winners:
+        say(folder, "[model.wine]\nversions = 2")
+        until(lambda: loaded(gate) == [4, 3])
+        say(folder, '[model.wine]\nversions = "all"')
+        until(lambda: loaded(gate) == [4, 3, 2, 1])
+        until(lambda: "wine@4" in winners)
+    assert len(loads) == 3  # what was loaded already stayed
+    assert set(winners) == {"wine@4"}
+    assert gate.client.predict("wine", rows=[ROW], version=2).winner == "wine@2"
+    say(folder, "[model.wine]\nversions = [1, 3, 7]")
+    until(lambda: loaded(gate) == [3, 1])
+    until(lambda: gate.plane.status("wine").refused == "wine@7: its folder is not there, or not whole yet")
+    assert winner(gate) == "wine@3"
+    (folder / "models.toml").unlink()
+    until(lambda: loaded(gate) == [4])
+    until(lambda: gate.keeper.loaded == ["wine@4"])
+
+
+def test_a_broken_version_among_several_costs_the_others_nothing(project, folder, gate):
+    say(folder, "[model.wine]\nversions = 2")
+    for number, claimed in ((1, 0.0), (2, 1.0), (3, 0.0)):
+        put(project, folder, number, float(number), claimed=claimed)
+    until(lambda: loaded(gate) == [3, 1])
+    status = gate.plane.status("wine")
+    assert (status.versions["wine@2"].state, status.refused) == ("failed", "")
+
+
+def test_an_older_version_with_another_signature_is_served_when_it_is_named(project, folder, gate):
+    put(project, folder, 1, 0.5, columns=dict(list(COLUMNS.items())[:2]))
+    put(project, folder, 2, 1.5)
+    until(lambda: loaded(gate) == [1])  # it was first, and callers of it cannot use the other
+    say(folder, "[model.wine]\nversions = [2]")
+    until(lambda: loaded(gate) == [2])
+
+
+def test_labels_move_once_their_version_is_loaded(project, folder, gate):
+    put(project, folder, 1, 0.5)
+    say(folder, "[model.wine]\nlabels = { stable = 1, canary = 2 }")
+    until(lambda: label(gate, "stable") == "1")
+    assert label(gate, "canary") == 400
+    put(project, folder, 2, 1.5)
+    until(lambda: label(gate, "canary") == "2")
+    assert label(gate, "stable") == 400  # no other version is loaded
+    say(folder, "[model.wine]\nversions = 2\nlabels = { stable = 1 }")
+    until(lambda: (label(gate, "stable"), label(gate, "canary")) == ("1", 400))
+
+
+def test_what_else_is_said_of_a_model_is_its_endpoints(project, folder, gate):
+    say(folder, '[model.wine]\ndeadline_ms = 700\nmax_batch_rows = 8\nlog = "off"\ndefault = { quality = 5.0 }')
+    put(project, folder, 1, 0.5)
+    until(gate.client.ready)
+    endpoint = gate.plane.live("wine").deployment.endpoint
+    assert (endpoint.deadline_s, endpoint.batching.max_batch_rows, endpoint.log) == (0.7, 8, "off")
+    assert endpoint.schedule == (Preference("wine@1", 0.7),)
+    assert endpoint.default == {"quality": 5.0}
+
+
+def test_while_the_file_is_wrong_what_it_said_before_holds_and_status_says_so(project, folder, gate):
+    say(folder, "[model.wine]\nversions = 2")
+    for number in (1, 2):
+        put(project, folder, number, float(number))
+    until(lambda: loaded(gate) == [2, 1])
+    say(folder, "[model.wine]\nversion = 1")
+    until(lambda: "unknown setting 'version'" in gate.plane.status("wine").refused)
+    assert loaded(gate) == [2, 1]
+    say(folder, "[model.wine]\nversions = 1")
+    until(lambda: loaded(gate) == [2] and not gate.plane.status("wine").refused)

@@ -6,13 +6,13 @@ from typing import Any
 import grpc
 
 from headrace.errors import Unavailable
-from headrace.gateway.control import Token
+from headrace.gateway.control import Control
 from headrace.gateway.http import BODY_LIMIT
 from headrace.gateway.rpc.guard import Door, Guarded
 from headrace.gateway.rpc.inference import InferenceService
+from headrace.gateway.rpc.reload import ReloadService
 from headrace.gateway.rpc.tfs import ServingServices
 from headrace.serving.dataplane import DataPlane
-from headrace.serving.keeper import Keeper
 
 _STREAMS = 1024
 _GRACE_S = 5.0
@@ -32,15 +32,19 @@ class RpcServer:
 
     Args:
         plane: What scores.
-        keeper: Loads and unloads; None where nothing may be changed.
-        token: Who may call; None for everybody.
+        control: What may be changed, by who has its token; None where everybody may call, and nothing be changed.
     """
 
-    def __init__(self, plane: DataPlane, keeper: Keeper | None = None, token: Token | None = None) -> None:
+    def __init__(self, plane: DataPlane, control: Control | None = None) -> None:
         self._server: Any = grpc.aio.server(options=_OPTIONS)
         self._listening = False
-        services = (InferenceService(plane, keeper), ServingServices(plane))
-        self._door = Door(services if token is None else (Guarded(services, token),))
+        services: tuple[grpc.GenericRpcHandler, ...] = (ServingServices(plane),)
+        if control is None:
+            services += (InferenceService(plane),)
+        else:
+            services += (InferenceService(plane, control.keeper), ReloadService(plane, control))
+            services = (Guarded(services, control.token),)
+        self._door = Door(services)
         self._server.add_generic_rpc_handlers((self._door,))
 
     async def listen(self, host: str, port: int) -> int:

@@ -52,5 +52,17 @@ message GetModelStatusRequest { ModelSpec model_spec = 1; }
 message StatusProto { int32 error_code = 1; string error_message = 2; }
 message ModelVersionStatus { int64 version = 1; int32 state = 2; StatusProto status = 3; }
 message GetModelStatusResponse { repeated ModelVersionStatus model_version_status = 1; }
+message Latest { uint32 num_versions = 1; }
+message All { }
+message Specific { repeated int64 versions = 1; }
+message ServableVersionPolicy { Latest latest = 100; All all = 101; Specific specific = 102; }
+message ModelConfig {
+  string name = 1; string base_path = 2; int32 model_type = 3; string model_platform = 4;
+  ServableVersionPolicy model_version_policy = 7; map<string, int64> version_labels = 8;
+}
+message ModelConfigList { repeated ModelConfig config = 1; }
+message ModelServerConfig { ModelConfigList model_config_list = 1; Any custom_model_config = 2; }
+message ReloadConfigRequest { ModelServerConfig config = 1; }
+message ReloadConfigResponse { StatusProto status = 1; }
 """,
 )
