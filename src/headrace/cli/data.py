@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # What other programs write for null; a text column full of them asks for --null.
 _NULL_TEXTS = frozenset({"NA", "N/A", "#N/A", "n/a", "NULL", "null", "None", "nan", "NaN", "-", "?"})
+_TRAFFIC = "request-log:"
 _LISTED = 8
 _MARKS: "dict[Level, str]" = {"broken": "refused", "anomaly": "anomaly", "dirt": "known"}
 
@@ -27,18 +28,21 @@ def command() -> None:
 
 
 @command.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True)
 @click.option("--name", help="Name of the dataset; by default the file's.")
 @click.option("--null", "nulls", multiple=True, help="Text that means null, besides the empty one; may repeat.")
 @click.option("--licence", default="", help="Licence of the data; a model is registered only with one.")
 @click.option("--new-contract", is_flag=True, help="Infer the contract anew: the columns changed on purpose.")
 @options
-def put(out: Output, files: tuple[Path, ...], name: str | None, *, nulls: tuple[str, ...], **terms: Any) -> None:
-    """Store FILES as dataset versions; equal content is the same version."""
+def put(out: Output, files: tuple[str, ...], name: str | None, *, nulls: tuple[str, ...], **terms: Any) -> None:
+    """Store FILES as dataset versions; equal content is the same version.
+
+    request-log://ENDPOINT?since=2h stores what an endpoint was asked and answered.
+    """
     if name and len(files) > 1:
         raise UsageError("--name names one dataset", why=f"{len(files)} files were given", fix="put them one by one")
     platform = _platform()
-    stored = [_put(platform, path, name or _name_of(path), nulls=nulls, **terms) for path in files]
+    stored = [_put(platform, file, name or _name_of(file), nulls=nulls, **terms) for file in files]
     rows = [_summary(version) for version in stored]
     out.table(rows, ["dataset", "version", "rows", "columns", "licence", "digest"])
     for version in stored:
@@ -136,20 +140,26 @@ def _platform() -> "Platform":
 
 
 def _put(
-    platform: "Platform", path: Path, name: str, *, nulls: tuple[str, ...], licence: str, new_contract: bool
+    platform: "Platform", file: str, name: str, *, nulls: tuple[str, ...], licence: str, new_contract: bool
 ) -> "DatasetVersion":
     from headrace.datasets.contract import expectations
     from headrace.datasets.keep import Terms
     from headrace.datasets.put import put as stored
 
     terms = Terms(expectations(platform.settings.contracts, name), fresh=new_contract)
-    return stored(platform.stores(), name, path, nulls=nulls, licence=licence, terms=terms)
+    if file.startswith(_TRAFFIC):
+        from headrace.journey.traffic import put_traffic, read_traffic
+
+        return put_traffic(platform, read_traffic(file), name, licence=licence, terms=terms)
+    return stored(platform.stores(), name, Path(file), nulls=nulls, licence=licence, terms=terms)
 
 
-def _name_of(path: Path) -> str:
+def _name_of(file: str) -> str:
     from headrace.refs import suggested_name
 
-    return suggested_name(path.name.partition(".")[0])
+    if file.startswith(_TRAFFIC):
+        return suggested_name(file.removeprefix(_TRAFFIC).strip("/").partition("?")[0]) + "-requests"
+    return suggested_name(Path(file).name.partition(".")[0])
 
 
 def _summary(version: "DatasetVersion") -> dict[str, Any]:
