@@ -5,17 +5,19 @@ import re
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tensor_served import onnx_double
-from wine_project import WineProject
+from wine_project import WineProject, until
 
 from headrace.client import Client
 from headrace.delivery.deploy import deploy
 from headrace.models.artifact import Artifact
 from headrace.models.registry import Registration, register
+from headrace.placement.tokens import NAME
 from headrace.serving.endpoint import Endpoint, Preference
 
 pytestmark = pytest.mark.service
@@ -25,31 +27,44 @@ CLIENTS = Path(__file__).parents[3] / ".venv-clients/bin/python"
 X = np.arange(12, dtype=np.float32).reshape(2, 2, 3)
 
 
-@pytest.fixture(scope="module")
-def addresses(tmp_path_factory):
-    """Host and port of a gateway's HTTP and gRPC: a wine model of named columns, and one that doubles a tensor."""
-    project = WineProject(tmp_path_factory.mktemp("project"))
-    project.deploy(project.register(1.0), deadline_s=2.0)
-    artifact = Artifact("onnx", {"model.onnx": onnx_double()}, ("x",), ("y",))
-    asked = Registration("double", {"x": X}, "CC0-1.0", answers={"y": X * 2})
-    double = register(project.platform.stores(), artifact, asked)
-    schedule = (Preference(str(double), 1.0),)
-    deploy(project.platform.ledger(), Endpoint("double", schedule, 2.0), who="test")
-    project.close()
-    command = [sys.executable, "-m", "headrace.gateway", "--root", str(project.root), "--port", "0", "--grpc-port", "0"]
-    # MLflow's server has one model: the first endpoint, so it is named first.
-    command += ["--endpoint", "wine", "--endpoint", "double"]
+@contextmanager
+def running(project, ports, *options):
+    """A gateway process; yields the addresses of its ports, in the order in which it names them."""
+    command = [sys.executable, "-m", "headrace.gateway", "--root", str(project.root), "--port", "0", *options]
+    for port in ports:
+        command += [port, "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as gateway:
-        lines = "".join(gateway.stdout.readline() for _ in range(2))
+        lines = "".join(gateway.stdout.readline() for _ in range(len(ports) + 1))
         drain = threading.Thread(target=gateway.stdout.read, daemon=True)
         drain.start()
-        grpc, http = re.findall(r"127\.0\.0\.1:\d+", lines)
-        with_client = Client(f"http://{http}")
-        with_client.wait_ready()
-        with_client.close()
-        yield http, grpc
+        found = re.findall(r"127\.0\.0\.1:\d+", lines)
+        with Client(f"http://{found[-1]}") as client:
+            client.wait_ready()
+        yield found
         gateway.terminate()
         assert gateway.wait(15) == 0
+
+
+def deployed(folder):
+    """A project with a wine model of named columns, and one that doubles a tensor."""
+    opened = WineProject(folder)
+    opened.deploy(opened.register(1.0), deadline_s=2.0)
+    artifact = Artifact("onnx", {"model.onnx": onnx_double()}, ("x",), ("y",))
+    asked = Registration("double", {"x": X}, "CC0-1.0", answers={"y": X * 2})
+    double = register(opened.platform.stores(), artifact, asked)
+    schedule = (Preference(str(double), 1.0),)
+    deploy(opened.platform.ledger(), Endpoint("double", schedule, 2.0), who="test")
+    return opened
+
+
+@pytest.fixture(scope="module")
+def addresses(tmp_path_factory):
+    """Host and port of a gateway's HTTP and gRPC."""
+    project = deployed(tmp_path_factory.mktemp("project"))
+    project.close()
+    # MLflow's server has one model: the first endpoint, so it is named first.
+    with running(project, ("--grpc-port",), "--endpoint", "wine", "--endpoint", "double") as (grpc, http):
+        yield http, grpc
 
 
 def run(python, script, *arguments):
@@ -80,3 +95,15 @@ def test_kserve_over_http_and_grpc(addresses, clients):
 
 def test_mlflow(addresses):
     run(sys.executable, "mlflow_client", addresses[0])
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_triton_on_the_control_port(tmp_path, clients, protocol):
+    project = deployed(tmp_path)
+    project.deploy(project.register(2.0, claimed=1.0), deadline_s=2.0)
+    project.close()
+    option = {"http": "--control-port", "grpc": "--control-grpc-port"}[protocol]
+    with running(project, (option,)) as (control, scoring), Client(f"http://{scoring}") as client:
+        until(lambda: {row["version"] for row in client.status("wine")} == {"1", "2"})
+        token = (project.root / ".headrace" / NAME).read_text().strip()
+        run(clients, "triton_control", protocol, control, token)
