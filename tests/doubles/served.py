@@ -6,6 +6,7 @@ A function as a model exists for tests only: it is how a scorer is made to sleep
 import asyncio
 import json
 import threading
+import time
 from contextlib import contextmanager
 
 import numpy as np
@@ -50,6 +51,26 @@ def constant(value):
     return lambda batch: {"quality": np.full(len(batch["numbers"]), value, np.float32)}
 
 
+def until(condition):
+    """Wait until it holds, ten seconds at most."""
+    begun = time.monotonic()
+    while not condition():
+        assert time.monotonic() - begun < 10
+        time.sleep(0.001)
+
+
+class Held:
+    """A model that scores only once it may, and counts what it was given."""
+
+    def __init__(self, value=1.0):
+        self.go, self.seen, self._value = threading.Event(), 0, value
+
+    def __call__(self, batch):
+        self.seen += len(batch["numbers"])
+        assert self.go.wait(20)
+        return constant(self._value)(batch)
+
+
 class Function:
     """A loaded model that is a plain function."""
 
@@ -75,16 +96,16 @@ def endpoint(*schedule, deadline_s=0.05, default=5.0, **more):
 
 
 class Gated:
-    """A gateway in a thread of this process."""
+    """A gateway in a thread of this process; ``how`` is the ``Gateway``'s."""
 
-    def __init__(self, folder, names=("wine",)):
+    def __init__(self, folder, names=("wine",), **how):
         self.stream = SqliteStream(folder)
         self.log = RequestLog(self.stream, "wine")
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
         self.plane = self.call(self._plane(names))
-        self.server = Server(Gateway(self.plane), self.loop)
+        self.server = Server(Gateway(self.plane, **how), self.loop)
         self.port = self.call(self.server.listen("127.0.0.1", 0))
         self.client = Client(f"http://127.0.0.1:{self.port}")
         self._seq = 0
@@ -129,9 +150,9 @@ class Gated:
 
 
 @contextmanager
-def gated(folder, deployed=None, models=None):
+def gated(folder, deployed=None, models=None, **how):
     """A gateway that serves ``deployed``, closed at the end."""
-    found = Gated(folder)
+    found = Gated(folder, **how)
     try:
         if deployed is not None:
             found.flip(deployed, models)

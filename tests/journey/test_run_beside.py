@@ -32,6 +32,7 @@ def served(tmp_path):
     root.mkdir()
     (root / "headrace.toml").write_text("port = 0\n")
     options = ["--models", str(models), "--grpc-port", "0", "--control-port", "0", "--detach"]
+    options += ["--metrics-names", "headrace,triton"]
     done = headrace(root, "serving", "run", *options, "--json")
     assert done.returncode == 0, done.stderr
     assert NAME in done.stderr
@@ -50,6 +51,7 @@ def test_a_folder_is_served_on_every_port_and_unloaded_with_the_token(served):
                 response_deserializer=INFERENCE.ServerReadyResponse.FromString,
             )
             assert ready(INFERENCE.ServerReadyRequest(), timeout=10).ready
+        assert scoring.metrics()['nv_inference_count{model="wine",version="1"}'] == 1
         path = "/v2/repository/models/wine/unload"
         assert control.request("POST", path).status == 401
         token = (root / ".headrace" / NAME).read_text().strip()

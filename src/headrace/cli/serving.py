@@ -97,6 +97,7 @@ def deploy(out: Output, endpoint: str, *, canary: str | None, on: str | None, **
 @click.option("--host", help="Loopback address to bind.")
 @click.option("--port", type=int, help="0 for a free one.")
 @click.option("--models", type=click.Path(path_type=Path), help="Watch a folder of models as well: NAME/VERSION/.")
+@click.option("--metrics-names", help="Whose names metrics have: headrace, tensorflow, triton; commas between.")
 @click.option("--grpc-port", type=int, help="Answer gRPC there as well; 0 for a free port.")
 @click.option("--control-port", type=int, help="Load and unload there, for who has the token; 0 for a free port.")
 @click.option("--control-grpc-port", type=int, help="The same over gRPC.")

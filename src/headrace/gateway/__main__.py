@@ -21,7 +21,7 @@ from headrace.gateway.control import Control, ControlPort, Token
 from headrace.gateway.http import Server
 from headrace.gateway.vertex import vertex_routes
 from headrace.journey.platform import Platform
-from headrace.placement.gateway import checked_host
+from headrace.placement.gateway import checked_host, checked_names
 from headrace.placement.tokens import control_token
 from headrace.serving import provenance
 from headrace.serving.aspired import Source
@@ -89,7 +89,10 @@ async def serve(
     keeper = Keeper(plane, sources, post=loop.call_soon_threadsafe)
     crew = Crew(1, "rollouts", _report)
     rollouts = Rollouts(plane, platform.ledger(), crew.put)
-    servers, rpcs = await _listening(plane, lambda: _control(platform, keeper, folder), host=host, ports=ports)
+    named = checked_names(platform.settings.metrics_names)
+    gateway = Gateway(plane, vertex=vertex_routes(os.environ), metrics=named)
+    controlled = partial(_control, platform, keeper, folder)
+    servers, rpcs = await _listening(plane, gateway, controlled, host=host, ports=ports)
     keeper.start()
     crew.start()
     while not stopped.is_set():
@@ -108,11 +111,10 @@ async def serve(
 
 
 async def _listening(
-    plane: DataPlane, controlled: Callable[[], Control], *, host: str, ports: Ports
+    plane: DataPlane, gateway: Gateway, controlled: Callable[[], Control], *, host: str, ports: Ports
 ) -> tuple[list[Server], list["RpcServer"]]:
     """Bind every port and say where; the scoring port's address comes last."""
     loop = asyncio.get_running_loop()
-    gateway = Gateway(plane, vertex=vertex_routes(os.environ))
     servers: list[Server] = [Server(gateway, loop)]
     rpcs: list[RpcServer] = []
     if ports.grpc is not None:
@@ -139,13 +141,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--models", type=Path, default=None, help="serve the models of this folder as well")
     parser.add_argument("--host", default=None)
     parser.add_argument("--port", type=int, default=None)
+    parser.add_argument("--metrics-names", default=None, help="whose: headrace, tensorflow, triton; commas between")
     parser.add_argument("--grpc-port", type=int, default=None, help="answer gRPC there as well; 0 for a free port")
     parser.add_argument("--control-port", type=int, default=None, help="load and unload there, with the token")
     parser.add_argument("--control-grpc-port", type=int, default=None, help="the same over gRPC")
     given = parser.parse_args(arguments)
     try:
-        settings = load_settings(given.root.resolve(), {"host": given.host, "port": given.port})
+        flags = {name: getattr(given, name) for name in ("host", "port", "metrics_names")}
+        settings = load_settings(given.root.resolve(), flags)
         checked_host(settings.host)
+        checked_names(settings.metrics_names)
         sys.setswitchinterval(_SWITCH_S)
         gc.freeze()  # what start-up made stays: the collector need not look at it between requests
         gc.set_threshold(_COLLECT_EVERY, 50, 100)

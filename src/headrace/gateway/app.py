@@ -1,13 +1,14 @@
 """The gateway: who may ask, and which protocol answers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from headrace.errors import NotFound
 from headrace.gateway.answers import encode, error_body
 from headrace.gateway.encodings import UnreadableBody, packed, unpacked
-from headrace.gateway.http import TEXT, Request, Response, Send
+from headrace.gateway.http import Request, Response, Send
 from headrace.gateway.metrics import rendered
+from headrace.gateway.metrics.tensorflow import PATH as TENSORFLOW_METRICS
 from headrace.gateway.mlflow import MlflowScoring
 from headrace.gateway.oip import OpenInference
 from headrace.gateway.openapi import document
@@ -17,6 +18,8 @@ from headrace.serving.dataplane import DataPlane
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _CACHED = 256
+EXPOSITION = b"text/plain; version=0.0.4; charset=utf-8"
+"""What Prometheus' text format is called."""
 
 Protocol = Callable[[Request, str, Send], None]
 
@@ -30,12 +33,20 @@ class Gateway:
         plane: What scores.
         hosts: Host names it answers to besides loopback's.
         vertex: Routes of Vertex AI that it answers besides its own.
+        metrics: Under whose names it tells its metrics.
     """
 
     def __init__(
-        self, plane: DataPlane, hosts: frozenset[str] = frozenset(), vertex: VertexRoutes | None = None
+        self,
+        plane: DataPlane,
+        hosts: frozenset[str] = frozenset(),
+        vertex: VertexRoutes | None = None,
+        metrics: Sequence[str] = ("headrace",),
     ) -> None:
         self._plane = plane
+        self._metrics_at = {"/metrics": metrics}
+        if "tensorflow" in metrics:
+            self._metrics_at[TENSORFLOW_METRICS] = ("tensorflow",)
         self._hosts = _LOOPBACK | hosts
         self._known_hosts: set[bytes] = set()
         mlflow = MlflowScoring(plane)
@@ -47,6 +58,7 @@ class Gateway:
             "health": mlflow,
             "version": mlflow,
             "metrics": self._metrics,
+            "monitoring": self._metrics,
             "openapi.json": self._openapi,
         }
         hosted = Vertex(plane, vertex or VertexRoutes())
@@ -94,10 +106,11 @@ class Gateway:
         return None
 
     def _metrics(self, request: Request, path: str, send: Send) -> None:
-        if path != "/metrics" or request.method not in {b"GET", b"HEAD"}:
+        names = self._metrics_at.get(path)
+        if names is None or request.method not in {b"GET", b"HEAD"}:
             send(error_body(NotFound(f"nothing is served at {path[:200]}", fix="GET /metrics")))
             return
-        send(Response(200, rendered(self._plane).encode(), TEXT))
+        send(Response(200, rendered(self._plane, names).encode(), EXPOSITION))
 
     def _openapi(self, request: Request, path: str, send: Send) -> None:
         if path != "/openapi.json" or request.method not in {b"GET", b"HEAD"}:

@@ -8,6 +8,7 @@ from typing import Any
 from headrace.gateway.answers import versions_of
 from headrace.gateway.oip_request import DATATYPES
 from headrace.models.signature import Column, Tensor
+from headrace.serving.calls import Spent
 from headrace.serving.counters import ScorerCounters
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.rendezvous import Live
@@ -19,7 +20,11 @@ _KINDS = {"BYTES": "TYPE_STRING"}
 
 
 def statistics(live: Live) -> list[dict[str, Any]]:
-    """One entry a version: counts, and times in nanoseconds from arrival of a request to the model's score."""
+    """One entry a version: counts, and times in nanoseconds.
+
+    ``success`` and ``fail`` are from arrival of a request to the model's score; ``queue`` and ``compute_*`` say where
+    that time went, each call counted for every request in its batch. ``batch_stats`` count each call once.
+    """
     name = live.deployment.endpoint.name
     return [_statistic(name, version, live) for version in versions_of(live)]
 
@@ -56,28 +61,37 @@ def index(plane: DataPlane, *, ready: bool) -> list[dict[str, str]]:
 def _statistic(name: str, version: str, live: Live) -> dict[str, Any]:
     reference = next(own for own in live.loaded if own.endswith(f"@{version}"))
     scorer = live.counters.scorers.get(reference, ScorerCounters())
-    done = scorer.scored + scorer.late
-    taken = {"count": done, "ns": int(scorer.seconds.total_s * 1e9)}
-    none, others = {"count": 0, "ns": 0}, {"count": done, "ns": 0}
+    calls, done = scorer.calls, scorer.scored + scorer.late
+    spent, none = calls.by_requests, _duration(0, 0.0)
     return {
         "name": name,
         "version": version,
-        "last_inference": live.counters.last_ms,
-        "inference_count": scorer.rows,
-        "execution_count": done,
+        "last_inference": live.counters.last_ns // 1_000_000,
+        "inference_count": calls.rows,
+        "execution_count": calls.whole.calls,
         "inference_stats": {
-            "success": taken,
-            "fail": {"count": scorer.failed, "ns": 0},
-            "queue": others,
-            "compute_input": others,
-            "compute_infer": taken,
-            "compute_output": others,
+            "success": _duration(done, scorer.seconds.total_s),
+            "fail": _duration(scorer.failed, scorer.failed_s),
+            "queue": _duration(spent.calls, calls.queued_s),
+            **_computed(spent),
             "cache_hit": none,
             "cache_miss": none,
         },
-        "batch_stats": [],
+        "batch_stats": [{"batch_size": rows, **_computed(taken)} for rows, taken in sorted(calls.by_rows.items())],
         "memory_usage": [],
     }
+
+
+def _computed(spent: Spent) -> dict[str, Any]:
+    return {
+        "compute_input": _duration(spent.calls, spent.input_s),
+        "compute_infer": _duration(spent.calls, spent.model_s),
+        "compute_output": _duration(spent.calls, spent.output_s),
+    }
+
+
+def _duration(count: int, seconds: float) -> dict[str, int]:
+    return {"count": count, "ns": round(seconds * 1e9)}
 
 
 def _field(field: Column | Tensor) -> dict[str, Any]:

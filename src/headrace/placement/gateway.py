@@ -10,6 +10,9 @@ from headrace.errors import UsageError
 from headrace.placement.services import ServiceSpec, ServiceState, free_port
 
 GATEWAY = "gateway"
+METRICS_NAMES = ("headrace", "tensorflow", "triton")
+"""Whose names a gateway's metrics may have: its own, TensorFlow Serving's, Triton's."""
+
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -22,12 +25,21 @@ class Beside:
         control_port: Loads and unloads, for who has the token.
         control_grpc_port: The same over gRPC.
         models: A folder of models that is watched and served.
+        metrics_names: Whose names its metrics have, commas between; None for what the settings say.
+
+    Raises:
+        UsageError: There are no such names for metrics.
     """
 
     grpc_port: int | None = None
     control_port: int | None = None
     control_grpc_port: int | None = None
     models: Path | None = None
+    metrics_names: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.metrics_names is not None:
+            checked_names(self.metrics_names)
 
     @property
     def ports(self) -> Mapping[str, int]:
@@ -39,6 +51,7 @@ class Beside:
     def options(self, host: str) -> list[str]:
         """As the gateway's command line takes them; free ports are chosen here, so that they can be told."""
         found = [] if self.models is None else ["--models", str(self.models.resolve())]
+        found += [] if self.metrics_names is None else ["--metrics-names", self.metrics_names]
         for option, port in self.ports.items():
             found += [option, str(port or free_port(host))]
         return found
@@ -47,7 +60,8 @@ class Beside:
         """Whether a gateway's command offers at least this; a port of 0 is met by any."""
         has = _options(command)
         meets = all(option in has and port in {0, int(has[option])} for option, port in self.ports.items())
-        return meets and (self.models is None or has.get("--models") == str(self.models.resolve()))
+        named = self.metrics_names is None or has.get("--metrics-names") == self.metrics_names
+        return meets and named and (self.models is None or has.get("--models") == str(self.models.resolve()))
 
 
 NOTHING = Beside()
@@ -92,6 +106,19 @@ def checked_host(host: str) -> str:
             f"host {host!r} is refused", why="the scoring port takes no token, so it is local", fix="--host 127.0.0.1"
         )
     return host
+
+
+def checked_names(said: str) -> tuple[str, ...]:
+    """Whose names metrics have, each once, from ``headrace,triton``; raise ``UsageError`` for names of nobody's."""
+    names = tuple(dict.fromkeys(name.strip() for name in said.split(",")))
+    for name in names:
+        if name not in METRICS_NAMES:
+            raise UsageError(
+                f"metrics have no names {name!r}",
+                where=f"metrics_names = {said!r}",
+                fix=f"one or more of {','.join(METRICS_NAMES)}",
+            )
+    return names
 
 
 def addresses(command: Sequence[str]) -> dict[str, str]:

@@ -7,10 +7,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from headrace.serving.calls import Calls
 from headrace.serving.outcome import DROPPED, Outcome
 from headrace.serving.records import DEFAULT
 
-BOUNDS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.075, 0.1, 0.25, 0.5, 1.0, 5.0)
+BOUNDS_S = (
+    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.03),
+    *(0.04, 0.05, 0.06, 0.075, 0.1, 0.25, 0.5, 1.0, 5.0),
+)
 """Upper bounds of the latency buckets, in seconds; a last one is open."""
 
 
@@ -68,37 +72,49 @@ class ScorerCounters:
         scored: Requests scored before their reply.
         late: Requests scored after it.
         failed: Requests without a score.
+        failed_s: From arrival until that was known, together.
         dropped: Those among them that the model has not seen, by reason.
         won: Requests that it answered.
-        rows: In what was scored.
         seconds: From arrival to score.
         fine: The same in finer buckets, while somebody compares it with another; None otherwise.
+        calls: What its calls cost.
     """
 
     scored: int = 0
     late: int = 0
     failed: int = 0
+    failed_s: float = 0.0
     dropped: dict[str, int] = field(default_factory=lambda: dict.fromkeys(DROPPED.values(), 0))
     won: int = 0
-    rows: int = 0
     seconds: Histogram = field(default_factory=Histogram)
     fine: Histogram | None = None
+    calls: Calls = field(default_factory=Calls)
 
-    def took(self, outcome: Outcome, elapsed_s: float, *, late: bool, rows: int) -> None:
-        """Count one outcome."""
+    def took(self, outcome: Outcome, elapsed_s: float) -> None:
+        """Count the outcome of one request that was there before its reply."""
         if outcome.error:
-            self.failed += 1
-            if outcome.error in DROPPED:
-                self.dropped[DROPPED[outcome.error]] += 1
+            self._failed(outcome.error, elapsed_s)
             return
-        if late:
-            self.late += 1
-        else:
-            self.scored += 1
-        self.rows += rows
+        self.scored += 1
         self.seconds.add(elapsed_s)
         if self.fine is not None:
             self.fine.add(elapsed_s)
+
+    def took_late(self, outcome: Outcome, elapsed_s: float) -> None:
+        """Count one that came after it."""
+        if outcome.error:
+            self._failed(outcome.error, elapsed_s)
+            return
+        self.late += 1
+        self.seconds.add(elapsed_s)
+        if self.fine is not None:
+            self.fine.add(elapsed_s)
+
+    def _failed(self, error: str, elapsed_s: float) -> None:
+        self.failed += 1
+        self.failed_s += elapsed_s
+        if error in DROPPED:
+            self.dropped[DROPPED[error]] += 1
 
 
 @dataclass(slots=True)
@@ -109,11 +125,12 @@ class EndpointCounters:
         requests: Answered.
         rows: In them.
         defaults: Answered by the default.
+        unanswered: Those among them for which there is no default, so that callers got an error.
         refused: Requests that did not fit the signature.
         overloaded: Requests refused because too many rows waited.
         cancelled: Requests whose caller went before there was an answer.
         past_deadline: Answered more than 10 ms after the deadline.
-        last_ms: Unix milliseconds of the last reply; 0 before the first.
+        last_ns: Unix nanoseconds of the last reply; 0 before the first.
         limit_s: The deadline and those 10 ms.
         seconds: From arrival to reply.
         scorers: By model version.
@@ -122,11 +139,12 @@ class EndpointCounters:
     requests: int = 0
     rows: int = 0
     defaults: int = 0
+    unanswered: int = 0
     refused: int = 0
     overloaded: int = 0
     cancelled: int = 0
     past_deadline: int = 0
-    last_ms: int = 0
+    last_ns: int = 0
     limit_s: float = 0.0
     seconds: Histogram = field(default_factory=Histogram)
     scorers: dict[str, ScorerCounters] = field(default_factory=lambda: defaultdict(ScorerCounters))
@@ -134,7 +152,7 @@ class EndpointCounters:
     def answered(self, winner: str, elapsed_s: float, *, rows: int) -> None:
         """Count one reply."""
         self.requests += 1
-        self.last_ms = time.time_ns() // 1_000_000
+        self.last_ns = time.time_ns()
         self.rows += rows
         self.seconds.add(elapsed_s)
         if elapsed_s > self.limit_s:

@@ -207,6 +207,15 @@ class DataPlane:
         """Endpoint to how many records its log could not keep."""
         return {name: writer.failed for name, writer in self._writers.items()}
 
+    def waiting(self) -> dict[tuple[str, str], int]:
+        """Endpoint and model version, each that is loaded, to how many requests wait for it now."""
+        found: dict[tuple[str, str], int] = {}
+        for live in self._all():
+            for model, scorer in live.loaded.items():
+                key = live.deployment.endpoint.name, model
+                found[key] = found.get(key, 0) + scorer.waiting
+        return found
+
     async def close(self, within_s: float = _CLOSE_S) -> None:
         """Let every open request be answered, late scores come in for a moment, and every record be written.
 

@@ -56,7 +56,7 @@ def prepared(deployment: Deployment, models: Mapping[str, Model], place: Place) 
         deployment=deployment,
         signature=signature,
         decoder=_decoder(signature, endpoint.event_time),
-        scorers=[_scorer(models[name], signature, place.loop, _terms(deployment, name)) for name in order],
+        scorers=[_scorer(models[name], signature, place, _terms(deployment, name)) for name in order],
         schedule=[(order.index(deployment.models[p.model]), p.wait_s) for p in endpoint.schedule],
         default=endpoint.default,
         log=place.log,
@@ -80,7 +80,7 @@ def _standby(live: Live, model: Model, place: Place) -> Live:
         deployment=live.deployment,
         signature=model.signature,
         decoder=_decoder(model.signature, endpoint.event_time),
-        scorers=[_scorer(model, model.signature, place.loop, terms)],
+        scorers=[_scorer(model, model.signature, place, terms)],
         schedule=[(0, endpoint.deadline_s)],
         default={},
         log=live.log,
@@ -90,8 +90,14 @@ def _standby(live: Live, model: Model, place: Place) -> Live:
     )
 
 
-def _scorer(model: Model, contract: Signature, loop: asyncio.AbstractEventLoop, terms: Terms) -> Scorer:
-    return Scorer(model, project=projection(contract, model.signature), post=loop.call_soon_threadsafe, terms=terms)
+def _scorer(model: Model, contract: Signature, place: Place, terms: Terms) -> Scorer:
+    return Scorer(
+        model,
+        project=projection(contract, model.signature),
+        post=place.loop.call_soon_threadsafe,
+        terms=terms,
+        counters=place.counters.scorers[model.name],
+    )
 
 
 def _terms(deployment: Deployment, version: str) -> Terms:

@@ -155,10 +155,10 @@ class Rendezvous:
             self._decide()
             return
         live = self._live
-        name = live.scorers[slot].name
-        live.counters.scorers[name].took(outcome, outcome.at - self.started, late=True, rows=self.input.count)
+        scorer = live.scorers[slot]
+        scorer.counters.took_late(outcome, outcome.at - self.started)
         if live.log is not None:
-            entry = Late(name, outcome.outputs, outcome.at - self.started, outcome.error)
+            entry = Late(scorer.name, outcome.outputs, outcome.at - self.started, outcome.error)
             live.log.add(self.id, encode(entry), time.time_ns() // 1_000_000)
 
     def cancel(self) -> None:
@@ -246,10 +246,10 @@ class Rendezvous:
         live.log.add(self.id, encode(entry), time.time_ns() // 1_000_000, written)
 
     def _count(self) -> None:
-        counters, rows, started = self._live.counters.scorers, self.input.count, self.started
-        for slot, outcome in enumerate(self._outcomes):
+        started = self.started
+        for scorer, outcome in zip(self._live.scorers, self._outcomes, strict=True):
             if outcome is not None:
-                counters[self._live.scorers[slot].name].took(outcome, outcome.at - started, late=False, rows=rows)
+                scorer.counters.took(outcome, outcome.at - started)
 
     def _scores(self) -> tuple[list[tuple[str, Mapping[str, Any] | None, float, str]], list[str]]:
         scores, waiting = [], []
@@ -282,5 +282,7 @@ class Rendezvous:
         live = self._live
         live.open -= 1
         live.counters.answered(self._winner, elapsed, rows=self.input.count)
-        assert self._answer is not None
-        self._reply(Answer(self.id, self._answer, self._winner, elapsed, logged))
+        outputs = self._answer or {}
+        if not outputs:
+            live.counters.unanswered += 1
+        self._reply(Answer(self.id, outputs, self._winner, elapsed, logged))

@@ -14,6 +14,8 @@ import numpy as np
 
 from headrace.models.runtime import Batch, Loaded
 from headrace.models.signature import Signature
+from headrace.serving.calls import Call
+from headrace.serving.counters import ScorerCounters
 from headrace.serving.lane import Job, Lane, Terms, Ticket, shape_of
 from headrace.serving.outcome import BREAKER_OPEN, EXPIRED, QUEUE_FULL, Outcome
 from headrace.serving.outputs import checker
@@ -74,9 +76,11 @@ class Scorer:
         project: Takes of the endpoint's batch what this model takes; None for all of it.
         terms: How requests may wait for it.
         stuck_s: After so long in one call a model counts as hanging.
+        counters: Where its calls are counted; None for numbers of its own.
 
     Attributes:
         name: Model version.
+        counters: How it did: its calls are counted here, its outcomes by whoever takes them.
         inline: Whether it runs on the event loop; an overrun ends that until it is measured fast again.
     """
 
@@ -88,8 +92,12 @@ class Scorer:
         project: Projection | None = None,
         terms: Terms = _TERMS,
         stuck_s: float = _STUCK_S,
+        counters: ScorerCounters | None = None,
     ) -> None:
         self.name, self.inline = model.name, model.fast
+        self.counters = counters or ScorerCounters()
+        self._calls = self.counters.calls
+        self._by_rows = self._calls.by_rows
         self._ready, self._model = model, model.loaded
         self._check, self._shape = checker(model.signature), shape_of(model.signature)
         self._project, self._terms = project, terms
@@ -128,6 +136,11 @@ class Scorer:
         """Whether a request of so many rows would be dropped because of what waits already."""
         lane = self._lane
         return lane is not None and not lane.room(rows)
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for it."""
+        return 0 if self._lane is None else self._lane.requests
 
     @property
     def backlog_s(self) -> float:
@@ -178,10 +191,15 @@ class Scorer:
         return self._score(given.batch, given.count)
 
     def _inline(self, given: Input) -> Outcome:
-        begun = time.monotonic()
-        outcome = self._score(given.batch, given.count)
+        begun, rows = time.monotonic(), given.count
+        outcome = self._score(given.batch, rows)
         taken = outcome.at - begun
-        self._usual_s += _DRIFT_WEIGHT * (min(taken, _OVERRUN_S) - self._usual_s)
+        if not outcome.error:
+            # It is all the model's: to look at the clock twice more would cost as much as there is to see.
+            spent = self._by_rows.get(rows) or self._calls.of(rows)
+            spent.calls += 1
+            spent.model_s += taken
+        self._usual_s += _DRIFT_WEIGHT * (taken - self._usual_s)
         if taken > _OVERRUN_S or self._usual_s > _DRIFT_S:
             # The model's doing or the machine's: the next requests do not wait to find out, a measurement does.
             self.inline, self._usual_s = False, 0.0
@@ -192,38 +210,63 @@ class Scorer:
         with contextlib.suppress(Exception):  # a model that cannot be measured stays in its thread
             self.inline = self._ready.still_fast()
 
-    def _score(self, batch: Batch, count: int) -> Outcome:
+    def _score(self, batch: Batch, count: int, moments: list[float] | None = None) -> Outcome:
+        """``moments`` takes when the batch was ready for the model, and when the model had scored it."""
         try:
-            raw = self._model.score(batch if self._project is None else self._project(batch))
+            if self._project is not None:
+                batch = self._project(batch)
+            if moments is None:
+                return Outcome(self._check(self._model.score(batch), count), time.monotonic(), "")
+            moments.append(time.monotonic())
+            raw = self._model.score(batch)
+            moments.append(time.monotonic())
             return Outcome(self._check(raw, count), time.monotonic(), "")
         except Exception as error:  # noqa: BLE001 - whatever a model raises costs its score only
             return Outcome({}, time.monotonic(), _said(error))
 
     def _work(self, jobs: Sequence[Job]) -> None:
-        inputs = [ticket.input for ticket, _ in jobs]
-        outcomes = [self.score(inputs[0])] if len(jobs) == 1 else self._score_together(inputs)
-        self._post(_deliver, jobs, outcomes)
+        tickets = [ticket for ticket, _ in jobs]
+        outcomes, calls = self._alone(tickets) if len(jobs) == 1 else self._together(tickets)
+        self._post(self._deliver, jobs, outcomes, calls)
 
     def _drop(self, jobs: Sequence[Job]) -> None:
-        self._post(_deliver, jobs, [Outcome({}, time.monotonic(), EXPIRED)] * len(jobs))
+        self._post(self._deliver, jobs, [Outcome({}, time.monotonic(), EXPIRED)] * len(jobs), ())
 
-    def _score_together(self, inputs: Sequence[Input]) -> list[Outcome]:
+    def _deliver(self, jobs: Sequence[Job], outcomes: Sequence[Outcome], calls: Sequence[Call]) -> None:
+        for call in calls:
+            self._calls.add(call)
+        for (ticket, slot), outcome in zip(jobs, outcomes, strict=True):
+            ticket.arrived(slot, outcome)
+
+    def _alone(self, tickets: Sequence[Ticket]) -> tuple[list[Outcome], list[Call]]:
+        """Score request by request; what fails makes no call."""
+        outcomes, calls = [], []
+        for ticket in tickets:
+            begun, rows, moments = time.monotonic(), ticket.input.count, list[float]()
+            outcome = self._score(ticket.input.batch, rows, moments)
+            outcomes.append(outcome)
+            if not outcome.error:
+                ready, scored = moments
+                parts = (ready - begun, scored - ready, outcome.at - scored)
+                calls.append(Call(rows, 1, begun - ticket.started, *parts))
+        return outcomes, calls
+
+    def _together(self, tickets: Sequence[Ticket]) -> tuple[list[Outcome], list[Call]]:
+        begun, inputs = time.monotonic(), [ticket.input for ticket in tickets]
         parts = inputs[0].batch
         batch = {part: np.concatenate([i.batch[part] for i in inputs]) for part in parts}
-        whole = self._score(batch, sum(i.count for i in inputs))
+        rows, moments = sum(i.count for i in inputs), list[float]()
+        whole = self._score(batch, rows, moments)
         if whole.error:  # one request's rows may be to blame: the others must not pay for it
-            return [self.score(i) for i in inputs]
+            return self._alone(tickets)
         outcomes, start = [], 0
         for given in inputs:
             end = start + given.count
             outcomes.append(whole._replace(outputs={n: v[start:end] for n, v in whole.outputs.items()}))
             start = end
-        return outcomes
-
-
-def _deliver(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
-    for (ticket, slot), outcome in zip(jobs, outcomes, strict=True):
-        ticket.arrived(slot, outcome)
+        ready, scored = moments
+        queued_s = sum(begun - ticket.started for ticket in tickets)
+        return outcomes, [Call(rows, len(tickets), queued_s, ready - begun, scored - ready, whole.at - scored)]
 
 
 def _said(error: Exception) -> str:

@@ -2,14 +2,12 @@
 
 import json
 import socket
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import grpc
 import pytest
-from served import ROW, WINE, constant, endpoint, gated, model
+from served import ROW, WINE, Held, constant, endpoint, gated, model, until
 
 from headrace.client import Client
 from headrace.errors import Overloaded
@@ -23,25 +21,6 @@ TENSORS = [
     {"name": c.name, "shape": [1], "datatype": kind, "data": [ROW[c.name]]}
     for c, kind in zip(WINE.columns, ("FP64", "BYTES", "INT64", "FP64", "BOOL"), strict=True)
 ]
-
-
-def until(condition):
-    begun = time.monotonic()
-    while not condition():
-        assert time.monotonic() - begun < 10
-        time.sleep(0.001)
-
-
-class Held:
-    """A model that scores only once it may, and counts what it was given."""
-
-    def __init__(self, value=1.0):
-        self.go, self.seen, self._value = threading.Event(), 0, value
-
-    def __call__(self, batch):
-        self.seen += len(batch["numbers"])
-        assert self.go.wait(20)
-        return constant(self._value)(batch)
 
 
 class Crowd:

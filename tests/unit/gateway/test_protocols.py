@@ -1,6 +1,5 @@
 import itertools
 import json
-from pathlib import Path
 
 import pytest
 from served import ROW
@@ -160,18 +159,3 @@ def test_an_endpoint_that_is_not_loaded_says_so(tmp_path):
         reply = gate.client.raw("wine", b"{}")
         assert b"its file was flipped" in reply.body
         assert gate.client.status("wine")[0]["state"] == "END"
-
-
-def test_metrics_in_prometheus_text(gate):
-    gate.client.predict("wine", rows=ROWS)
-    metrics = gate.client.metrics()
-    counters = gate.plane.counters["wine"]
-    assert metrics['headrace_requests_total{endpoint="wine"}'] == counters.requests
-    assert metrics['headrace_wins_total{endpoint="wine",model="wine@3"}'] == counters.scorers["wine@3"].won
-    assert metrics['headrace_request_duration_seconds_count{endpoint="wine"}'] == counters.requests
-    assert metrics['headrace_request_duration_seconds_bucket{endpoint="wine",le="+Inf"}'] == counters.requests
-    text = gate.client.request("GET", "/metrics").body.decode()
-    names = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
-    assert names == {line.split()[2] for line in text.splitlines() if line.startswith("# HELP")}
-    page = (Path(__file__).parents[3] / "docs/reference/protocols.md").read_text()
-    assert [name for name in names if f"| `{name}` |" not in page] == []

@@ -79,6 +79,8 @@ def test_statistics_and_index(call):
     after = call("ModelStatistics", name="pixels").model_stats[0]
     assert after.inference_count == before.inference_count + 2
     assert after.inference_stats.success.count == before.inference_stats.success.count + 1
+    (batch,) = [one for one in after.batch_stats if one.batch_size == 2]
+    assert (batch.compute_infer.count >= 1, batch.compute_infer.ns > 0) == (True, True)
     assert len(call("ModelStatistics").model_stats) == len(DATATYPES) + 3
     assert {m.state for m in call("RepositoryIndex").models} == {"READY"}
 

@@ -31,6 +31,9 @@ def test_statistics_count_requests_and_rows(gate, ask):
         assert after["execution_count"] == before["execution_count"] + 1
         assert after["inference_stats"]["success"]["count"] == before["inference_stats"]["success"]["count"] + 1
         assert after["inference_stats"]["success"]["ns"] > before["inference_stats"]["success"]["ns"]
+        (batch,) = [one for one in after["batch_stats"] if one["batch_size"] == 5]
+        assert batch["compute_infer"]["count"] >= 1
+        assert batch["compute_infer"]["ns"] > 0
         assert after["last_inference"] > 1_600_000_000_000
     assert ask("GET", "/v2/models/wine/versions/9/stats")[0] == 404
 

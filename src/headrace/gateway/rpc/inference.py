@@ -149,7 +149,7 @@ class InferenceService(grpc.GenericRpcHandler):  # type: ignore[misc]
         reply = INFERENCE.ModelStatisticsResponse()
         for live in served:
             for row in statistics(live):
-                del row["batch_stats"], row["memory_usage"]
+                del row["memory_usage"]
                 reply.model_stats.add(**row)
         return reply
 

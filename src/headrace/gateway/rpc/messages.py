@@ -62,7 +62,11 @@ message InferStatistics {
 }
 message ModelStatistics {
   string name = 1; string version = 2; uint64 last_inference = 3; uint64 inference_count = 4;
-  uint64 execution_count = 5; InferStatistics inference_stats = 6;
+  uint64 execution_count = 5; InferStatistics inference_stats = 6; repeated InferBatchStatistics batch_stats = 7;
+}
+message InferBatchStatistics {
+  uint64 batch_size = 1; StatisticDuration compute_input = 2; StatisticDuration compute_infer = 3;
+  StatisticDuration compute_output = 4;
 }
 message ModelStatisticsResponse { repeated ModelStatistics model_stats = 1; }
 message ModelRepositoryParameter {

@@ -1,0 +1,23 @@
+"""Serving's plain numbers for Prometheus, under headrace's names and under those of other servers."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from headrace.gateway.metrics import own, tensorflow, triton
+from headrace.gateway.metrics.exposition import Family, page
+from headrace.serving.dataplane import DataPlane
+
+_FAMILIES: Mapping[str, Callable[[DataPlane], Iterable[Family]]] = {
+    "headrace": own.families,
+    "tensorflow": tensorflow.families,
+    "triton": triton.families,
+}
+
+
+def rendered(plane: DataPlane, names: Iterable[str] = ("headrace",)) -> str:
+    """All metrics of a data plane, as text.
+
+    Args:
+        plane: What is told of.
+        names: Whose names they get; each metric is there once under every one's.
+    """
+    return page(family for name in names for family in _FAMILIES[name](plane))
