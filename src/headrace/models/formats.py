@@ -22,7 +22,8 @@ _SHOWN = 16
 _ONNX_FIELDS = frozenset(b"\x12\x1a\x22\x28\x32\x3a\x42")  # what follows ir_version: producer, domain, graph, opset, …
 # Pickles of protocol 2 and later; zlib, gzip, bzip2 and xz, as joblib compresses with.
 _PICKLED = (b"\x80", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda", b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
-_FIX = "save it as ONNX, XGBoost JSON or UBJSON, LightGBM text, with skops.io.dump, or as a PyTorch program"
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_FIX = "save it as ONNX, XGBoost JSON or UBJSON, LightGBM text, with skops, as a PyTorch program or as a .keras file"
 _EXPORT = "torch.export.save(torch.export.export(model, example), 'model.pt2')"
 
 
@@ -66,7 +67,7 @@ def sniffed_folder(files: Mapping[str, bytes]) -> str:
 
 
 def sniffed(content: bytes) -> str:
-    """The format of a model file: ``onnx``, ``xgboost``, ``lightgbm``, ``skops``, ``torch`` or ``torchscript``.
+    """A model file's format: ``onnx``, ``xgboost``, ``lightgbm``, ``skops``, ``keras``, ``torch``, ``torchscript``.
 
     Raises:
         Refused: It is of none of them, would run code when loaded, names files outside itself, or is ONNX that cannot
@@ -81,6 +82,10 @@ def sniffed(content: bytes) -> str:
     if content[:1] == b"\x08" and content[2:3] and content[2] in _ONNX_FIELDS:
         check_whole(content)
         return "onnx"
+    if content.startswith(_HDF5):
+        raise Refused(
+            "a Keras model in HDF5 may hold code, and is not read", fix="save it again: model.save('model.keras')"
+        )
     if content.startswith(_PICKLED):
         why = f"it begins {_begin(content)}"
         raise Refused("a pickle or joblib file runs code when it is loaded", why=why, fix=_FIX)
@@ -97,6 +102,8 @@ def _zipped(content: bytes) -> str:
         return "torch"
     if {"constants.pkl", "data.pkl", "version"} <= inner and any(name.startswith("code/") for name in inner):
         return "torchscript"
+    if {"config.json", "model.weights.h5"} <= names:
+        return "keras"
     if any(name.endswith(".pkl") for name in names):
         raise Refused("a PyTorch file that is a pickle runs code when it is loaded", fix=_EXPORT)
     if "serialized_exported_program.json" in names:

@@ -36,7 +36,7 @@ _RAISED: Mapping[str, type[HeadraceError]] = {
 
 @dataclass(frozen=True)
 class Limits:
-    """What a model in a worker may cost.
+    """What a model in a worker may cost, and what it may see.
 
     Attributes:
         memory_bytes: Private memory of its process (enforced on Linux).
@@ -47,6 +47,7 @@ class Limits:
         deaths: So many in a row open the breaker.
         open_s: How long the breaker stays open; then one life is tried.
         steady_s: A life so long makes the deaths before it forgotten.
+        passed: Environment variables of the server that its process sees besides the harmless ones.
     """
 
     memory_bytes: int = 2 << 30
@@ -56,6 +57,7 @@ class Limits:
     deaths: int = 3
     open_s: float = 30.0
     steady_s: float = 60.0
+    passed: tuple[str, ...] = ()
 
 
 class IsolatedRuntime:
@@ -349,14 +351,14 @@ def _born(function: str, folder: Path, limits: Limits) -> _Worker:
             stdin=subprocess.DEVNULL,
             stdout=2,  # a model that prints does not write into what the server prints
             pass_fds=(its.fileno(), lifeline()),
-            env=_environment(),
+            env=_environment(limits.passed),
         )
     return _Worker(process, Channel(ours), limits.memory_bytes)
 
 
-def _environment() -> dict[str, str]:
+def _environment(passed: tuple[str, ...]) -> dict[str, str]:
     """Little of ours: a model's code has no business with the server's secrets."""
-    kept = {name: os.environ[name] for name in _PASSED if name in os.environ}
+    kept = {name: os.environ[name] for name in (*_PASSED, *passed) if name in os.environ}
     return {**dict.fromkeys(_THREADS, "1"), "PYTHONDONTWRITEBYTECODE": "1", **kept}
 
 

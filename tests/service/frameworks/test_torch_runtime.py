@@ -7,7 +7,6 @@ import pickle
 import re
 import subprocess
 import sys
-import urllib.request
 import warnings
 import zipfile
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from asked import headrace, posted
 from torch import nn
 
 from headrace.client import Client
@@ -277,19 +277,6 @@ def test_a_model_is_imported_deployed_and_answers_over_http(tmp_path, monkeypatc
         assert posted(f"{address}/v1/models/sum:predict", {"instances": rows})["predictions"] == due
         gateway.terminate()
         assert gateway.wait(15) == 0
-
-
-def headrace(*arguments):
-    command = [sys.executable, "-m", "headrace", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def posted(url, body):
-    asked = urllib.request.Request(url, json.dumps(body).encode(), {"content-type": "application/json"})
-    with urllib.request.urlopen(asked, timeout=10) as reply:
-        return json.load(reply)
 
 
 class Writes(nn.Module):

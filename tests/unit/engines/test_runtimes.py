@@ -11,7 +11,7 @@ from headrace.settings import Settings
 FIND = importlib.util.find_spec
 
 
-@pytest.mark.parametrize("name", ["skops", "torch"])
+@pytest.mark.parametrize("name", ["keras", "skops", "torch"])
 def test_a_missing_extra_is_named_with_what_brings_it(name, tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda found, *more: None if found == name else FIND(found, *more))
     with pytest.raises(MissingExtra, match=rf"engine '{name}' needs {name}.*pip install 'headrace\[{name}\]'"):

@@ -44,6 +44,7 @@ def _joblib(**how):
         (_zip("schema.json"), "skops"),
         (_zip("m/archive_format", "m/models/model.json"), "torch"),
         (_zip("m/data.pkl", "m/constants.pkl", "m/version", "m/code/__torch__.py"), "torchscript"),
+        (_zip("metadata.json", "config.json", "model.weights.h5"), "keras"),
     ],
 )
 def test_a_format_is_told_by_its_bytes(content, due):
@@ -58,7 +59,7 @@ def test_a_format_is_told_by_its_bytes(content, due):
         (_joblib(compress=3), "runs code"),
         (_zip("archive/data.pkl", "archive/version"), "runs code"),
         (_zip("serialized_exported_program.json", "version"), "before 2.8"),
-        (_zip("config.json", "model.weights.h5"), "a zip of config.json"),
+        (_zip("config.json", "model.weights.npz"), "a zip of config.json"),
         (_zip("schema.json", "../escape"), "would leave"),
         (_zip("schema.json", "/etc/escape"), "would leave"),
         (_zip("schema.json", "a\\b"), "would leave"),
@@ -66,7 +67,7 @@ def test_a_format_is_told_by_its_bytes(content, due):
         (_zip("schema.json", content=bytes(10_000_000), packed=zipfile.ZIP_DEFLATED), "beyond belief"),
         (_zip("schema.json")[:40], "cannot be read"),
         (_external(), "in other files"),
-        (b"\x89HDF\r\n", "begins"),
+        (b"\x89HDF\r\n\x1a\n", "in HDF5 may hold code"),
         (b"", "it is empty"),
     ],
 )
