@@ -186,11 +186,37 @@ def test_tensors_by_name_and_the_one_without(runtime, tmp_path):
         runtime.load(folder, Signature("table", table.inputs[:2], table.outputs))
 
 
+NAMES = """
+    import numpy as np
+
+    class Names:
+        def predict(self, rows, params=None):
+            return np.where(rows["a"] > rows["b"], "red", "white")
+
+    def _load_pyfunc(path):
+        return Names()
+"""
+
+
+def test_columns_that_are_answered_with_text_are_tensors_by_name(runtime, tmp_path):
+    rows, due = pd.DataFrame({"a": [1.0, 2.0], "b": [1, 3]}), ["white", "white"]
+    saved = save(tmp_path / "names", NAMES, "{}", signature=schemas(rows, np.array(due)), input_example=rows)
+    folder = wrapped(saved, tmp_path / "model")
+    signature = runtime.declared(folder)
+    inputs = (Tensor("a", "float64", (-1,)), Tensor("b", "int64", (-1,)))
+    assert signature == Signature("tensor", inputs, (Tensor("output", "string", (-1,)),))
+    assert runtime.examples(folder, signature)["outputs"] == {"output": due}
+    model = runtime.load(folder, signature)
+    given = {"b": np.array([0, 5]), "a": np.array([0.5, 0.5])}
+    assert model.score(given)["output"].tolist() == ["red", "white"]
+    model.close()
+
+
 @pytest.mark.parametrize(
     ("inputs", "outputs", "said"),
     [
         (pd.DataFrame({"when": pd.to_datetime(["2026-01-01"])}), np.zeros(1), "'when' cannot be served"),
-        (pd.DataFrame({"a": [1.0]}), np.array(["red"]), "is text"),
+        (pd.DataFrame({"a": [1.0, np.nan]}), np.array(["red", "red"]), "is text"),
         (pd.DataFrame({"a": [1.0]}), None, "says no outputs"),
     ],
 )

@@ -25,14 +25,15 @@ def signature_of(schemas: Any) -> Signature:
     """What a model with MLflow's signature takes and gives.
 
     Inputs that MLflow calls optional may be null. Answers are one column each for a table, called as MLflow calls them,
-    otherwise ``output``, or ``output_0``, ``output_1`` for a matrix.
+    otherwise ``output``, or ``output_0``, ``output_1`` for a matrix. Where answers are text, which no table is answered
+    with, each column is a tensor of its own, found by its name all the same.
 
     Args:
         schemas: MLflow's ``ModelSignature``; None when the model was saved without.
 
     Raises:
         SignatureError: There is none, or it has what cannot be served: inputs without names, dates, nested values, text
-            as the answer of a table.
+            as the answer where columns may be null.
     """
     if schemas is None or schemas.inputs is None or schemas.outputs is None:
         lacks = "signature" if schemas is None else "inputs" if schemas.inputs is None else "outputs"
@@ -40,7 +41,10 @@ def signature_of(schemas: Any) -> Signature:
     inputs, outputs = schemas.inputs.inputs, schemas.outputs.inputs
     if schemas.inputs.is_tensor_spec():
         return Signature("tensor", _tensors(inputs, INPUT), _tensors(outputs, OUTPUT))
-    return Signature("table", tuple(map(_column, inputs)), tuple(_answers(outputs)))
+    columns, answers = tuple(map(_column, inputs)), _tensors(outputs, OUTPUT)
+    if any(tensor.dtype == "string" for tensor in answers) and not any(column.nullable for column in columns):
+        return Signature("tensor", tuple(Tensor(c.name, c.dtype, (-1,)) for c in columns), answers)
+    return Signature("table", columns, tuple(_answers(answers)))
 
 
 def _column(spec: Any) -> Column:
@@ -69,16 +73,15 @@ def _tensor(spec: Any, otherwise: str) -> Tensor:
     return Tensor(name, dtype, tuple(int(extent) for extent in shape))
 
 
-def _answers(specs: Sequence[Any]) -> Iterator[Column]:
-    for spec in specs:
-        tensor = _tensor(spec, OUTPUT if len(specs) == 1 else "")
+def _answers(tensors: Sequence[Tensor]) -> Iterator[Column]:
+    for tensor in tensors:
         width = {1: 1, 2: tensor.shape[-1]}.get(len(tensor.shape), -1)
         if tensor.dtype == "string" or width < 1:
             what = "text" if tensor.dtype == "string" else f"extents {list(tensor.shape)}"
             raise SignatureError(
                 f"the MLmodel's answer {tensor.name!r} is {what}",
-                why="a table is answered with columns of numbers",
-                fix="say tensors: --signature with kind tensor",
+                why="a table, whose columns may be null, is answered with columns of numbers",
+                fix=_SAY,
             )
         names = [tensor.name] if width == 1 else [f"{tensor.name}_{number}" for number in range(width)]
         yield from (Column(name, "float32") for name in names)
