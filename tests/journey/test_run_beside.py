@@ -38,6 +38,7 @@ def served(tmp_path):
     assert NAME in done.stderr
     yield root, options, json.loads(done.stdout), answer
     assert headrace(root, "serving", "run", "--stop").returncode == 0
+    assert [path.name for path in (root / ".headrace/cache/models").iterdir()] == [".lock"]  # copies went with it
 
 
 def test_a_folder_is_served_on_every_port_and_unloaded_with_the_token(served):
@@ -80,3 +81,13 @@ def test_a_prediction_from_a_folder_is_explained(served, tmp_path):
     assert told["model"]["digest"] == json.loads(headrace(root, *again).stdout)["digest"]
     told = headrace(root, "serving", "explain", identifier).stdout
     assert ("registered other@1" in told, "licence CC0-1.0" in told) == (True, True)
+
+
+def test_a_folder_whose_settings_are_wrong_is_not_served(tmp_path):
+    (tmp_path / "headrace.toml").write_text("port = 0\n")
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/models.toml").write_text("[model.wine]\nversion = 2\n")
+    command = [sys.executable, "-m", "headrace.gateway", "--root", str(tmp_path), "--models", str(tmp_path / "models")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "unknown setting 'version' - [model.wine] of models.toml - fix: did you mean 'versions'?" in done.stderr

@@ -24,12 +24,13 @@ from headrace.journey.platform import Platform
 from headrace.placement.gateway import checked_host, checked_names
 from headrace.placement.tokens import control_token
 from headrace.serving import provenance
-from headrace.serving.aspired import Source
+from headrace.serving.aspired import Moved, Source
 from headrace.serving.crew import Crew
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.folder_source import FolderSource
 from headrace.serving.keeper import Keeper
 from headrace.serving.ledger_source import LedgerSource
+from headrace.serving.scratch import Scratch
 from headrace.settings import load_settings
 
 if TYPE_CHECKING:
@@ -80,12 +81,9 @@ async def serve(
         names=names,
     )
     sources: list[Source] = [source]
-    folder = None
-    if models is not None:
-        scratch = project_home(platform.settings) / "cache" / "models"
-        heard = partial(provenance.record, platform.ledger())
-        folder = FolderSource(models, runtime=platform.runtime, scratch=scratch, moved=moved, names=names, heard=heard)
-        sources.append(folder)
+    scratch = Scratch(project_home(platform.settings) / "cache" / "models")
+    folder = None if models is None else _watched(platform, models, scratch.path, moved=moved, names=names)
+    sources += [] if folder is None else [folder]
     keeper = Keeper(plane, sources, post=loop.call_soon_threadsafe)
     crew = Crew(1, "rollouts", _report)
     rollouts = Rollouts(plane, platform.ledger(), crew.put)
@@ -108,6 +106,12 @@ async def serve(
         server.close()
     await asyncio.sleep(0)
     keeper.close()
+    scratch.close()
+
+
+def _watched(platform: Platform, models: Path, copies: Path, *, moved: Moved, names: Sequence[str]) -> FolderSource:
+    heard = partial(provenance.record, platform.ledger())
+    return FolderSource(models, runtime=platform.runtime, scratch=copies, moved=moved, names=names, heard=heard)
 
 
 async def _listening(

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from headrace.errors import Unavailable
 from headrace.models.artifact import write_files
 from headrace.models.registry import EXAMPLES, digest_of
 from headrace.models.runtime import Runtime
@@ -90,8 +91,15 @@ class FolderSource:
             self._renewed = change(self._renewed or self._settings)
 
     def poll(self, again: str = "") -> Collection[str]:
-        """Models with versions that came whole, changed or went, or are tried again; all when settings changed."""
+        """Models with versions that came whole, changed or went, or are tried again; all when settings changed.
+
+        Raises:
+            Unavailable: The folder went as a whole, as when a disk is gone: nothing is unloaded for that.
+        """
         seen = states(self._folder, self._names)
+        if self._seen and not self._folder.is_dir():
+            why, fix = "what serves goes on", "mount it, or empty it if its models are to go"
+            raise Unavailable("the model folder is not there any more", where=str(self._folder), why=why, fix=fix)
         renewed = self._renew()
         self._failures.forget(lambda key: isinstance(key, tuple) and key[0] == again)
         due = {key[0] for key in self._failures.due() if isinstance(key, tuple)}

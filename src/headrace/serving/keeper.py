@@ -130,11 +130,15 @@ class Keeper:
         self._look(source)
 
     def _watch(self, source: Source) -> None:
+        told = ""
         while True:
             try:
                 self._look(source)
+                told = ""
             except Exception as error:  # noqa: BLE001 - whatever a source meets, what serves goes on
-                _report(error)
+                if str(error) != told:  # once, not at every look
+                    _report(error)
+                told = str(error)
             if self._stop.wait(source.every_s):
                 return
 

@@ -8,6 +8,7 @@ not, ``examples.json`` what it must answer; with the ``manifest.json`` of the re
 import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,10 +66,11 @@ def states(folder: Path, names: Collection[str] = ()) -> dict[tuple[str, int], S
     for model in sorted(folder.iterdir()) if folder.is_dir() else ():
         if model.is_symlink() or not model.is_dir() or not _may_serve(model.name, names):
             continue
-        for version in sorted(model.iterdir()):
-            number = int(version.name) if version.name.isascii() and version.name.isdigit() else 0
-            if number and not version.is_symlink():
-                found.setdefault((model.name, number), _state(version))
+        with suppress(FileNotFoundError):  # it went while we looked
+            for version in sorted(model.iterdir()):
+                number = int(version.name) if version.name.isascii() and version.name.isdigit() else 0
+                if number and not version.is_symlink():
+                    found.setdefault((model.name, number), _state(version))
     return found
 
 

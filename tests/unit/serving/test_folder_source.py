@@ -322,3 +322,20 @@ def test_while_the_file_is_wrong_what_it_said_before_holds_and_status_says_so(pr
     assert loaded(gate) == [2, 1]
     say(folder, "[model.wine]\nversions = 1")
     until(lambda: loaded(gate) == [2] and not gate.plane.status("wine").refused)
+
+
+def test_a_folder_that_goes_as_a_whole_unloads_nothing(project, folder, gate, capfd):
+    put(project, folder, 1, 0.5)
+    until(lambda: winner(gate) == "wine@1")
+    away = folder.rename(folder.parent / "away")
+    said = []
+    with asking(gate.client) as winners:
+        until(lambda: said.append(capfd.readouterr().err) or "the model folder is not there any more" in "".join(said))
+        begun = len(winners)
+        until(lambda: len(winners) > begun + 50)
+        away.rename(folder)
+        put(project, folder, 2, 1.5)
+        until(lambda: winner(gate) == "wine@2")
+    assert set(winners) <= {"wine@1", "wine@2"}
+    said.append(capfd.readouterr().err)
+    assert "".join(said).count("is not there any more") == 1
