@@ -8,6 +8,7 @@ VENDORS = {
     "engines.duckdb": {"duckdb"},
     "engines.keras": {"h5py", "keras"},
     "engines.lightgbm": {"lightgbm"},
+    "engines.litert": {"ai_edge_litert"},
     "engines.mlflow": {"mlflow"},
     "engines.onnxruntime": {"onnxruntime"},
     "engines.optuna": {"optuna"},

@@ -67,7 +67,9 @@ def sniffed_folder(files: Mapping[str, bytes]) -> str:
 
 
 def sniffed(content: bytes) -> str:
-    """A model file's format: ``onnx``, ``xgboost``, ``lightgbm``, ``skops``, ``keras``, ``torch``, ``torchscript``.
+    """The format of a model file.
+
+    One of ``onnx``, ``xgboost``, ``lightgbm``, ``skops``, ``torch``, ``torchscript``, ``keras`` and ``litert``.
 
     Raises:
         Refused: It is of none of them, would run code when loaded, names files outside itself, or is ONNX that cannot
@@ -75,6 +77,8 @@ def sniffed(content: bytes) -> str:
     """
     if content.startswith(ZIPPED):
         return _zipped(content)
+    if content[4:8] == b"TFL3":
+        return "litert"
     if content.startswith(b"tree\nversion=v"):
         return "lightgbm"
     if content.startswith(b"{") and b"learner" in content:

@@ -41,6 +41,7 @@ def _joblib(**how):
         (b'{"learner":{}}', "xgboost"),
         (b"{L\0\0\0\0\0\0\0\x07learner{", "xgboost"),
         (b"tree\nversion=v4\n", "lightgbm"),
+        (b"\x1c\0\0\0TFL3", "litert"),
         (_zip("schema.json"), "skops"),
         (_zip("m/archive_format", "m/models/model.json"), "torch"),
         (_zip("m/data.pkl", "m/constants.pkl", "m/version", "m/code/__torch__.py"), "torchscript"),

@@ -1,0 +1,139 @@
+"""A LiteRT model inside its worker: read whole, found to be of built-in operators, and only then given to LiteRT."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headrace.engines.litert.program import Entry, entry, read
+from headrace.errors import IntegrityError
+from headrace.models.feeding import fed
+from headrace.models.signature import Signature, Tensor
+from headrace.models.tensors import NUMPY
+from headrace.serving.worker import Score
+
+MAIN_FILE = "model.litert"
+
+Arrays = list[NDArray[Any]]
+Call = Callable[[Arrays], Arrays]
+
+
+def load(folder: Path, signature: Signature) -> Score:
+    """A model that scores.
+
+    Raises:
+        IntegrityError: The file is missing, no model, or points outside itself.
+        Refused: It needs operators that are not built in, or weights in another file.
+        SignatureError: Its tensors are not the signature's.
+    """
+    path = _existing(folder)
+    content = path.read_bytes()
+    called = entry(read(content), signature.name)
+    call, own = _of_rows(lambda: _started(content, called, path), called.signature)
+    return fed(call, signature, own, returned=tuple(called.outputs) if called.key else ())
+
+
+def declared(folder: Path, name: str = "") -> Signature:
+    """The tensors that a signature of the model takes and gives; an extent that varies is -1.
+
+    So is the first where it is one and the model can be called with more rows, or once for each row.
+
+    Raises:
+        IntegrityError: As ``load``.
+        Refused: As ``load``.
+        SignatureError: It has no signature of that name, or one whose tensors do not travel.
+    """
+    path = _existing(folder)
+    content = path.read_bytes()
+    called = entry(read(content), name)
+    return _of_rows(lambda: _started(content, called, path), called.signature)[1]
+
+
+def _existing(folder: Path) -> Path:
+    path = folder / MAIN_FILE
+    if not path.is_file():
+        raise IntegrityError("the model cannot be loaded", where=str(path), why="there is no such file")
+    return path
+
+
+def _started(content: bytes, called: Entry, path: Path) -> Call:
+    from ai_edge_litert.interpreter import Interpreter
+
+    try:
+        interpreter = Interpreter(model_content=content, num_threads=1)
+        if not called.subgraph:
+            return _Graph(interpreter, called)
+        runner = interpreter.get_signature_runner(called.key)
+    except (ValueError, RuntimeError) as error:
+        raise IntegrityError("the model cannot be loaded", where=str(path), why=str(error)[:300]) from error
+
+    def call(arrays: Arrays) -> Arrays:
+        found = runner(**dict(zip(called.inputs, arrays, strict=True)))
+        return [found[name] for name in called.outputs]
+
+    return call
+
+
+class _Graph:
+    """The first graph of a model; it is laid out anew only when shapes change, which costs more than a call."""
+
+    def __init__(self, interpreter: Any, called: Entry) -> None:
+        self._interpreter = interpreter
+        self._inputs, self._outputs = list(called.inputs.values()), list(called.outputs.values())
+        self._shapes: list[tuple[int, ...]] | None = None
+
+    def __call__(self, arrays: Arrays) -> Arrays:
+        shapes = [array.shape for array in arrays]
+        if shapes != self._shapes:
+            self._shapes = None
+            for number, shape in zip(self._inputs, shapes, strict=True):
+                self._interpreter.resize_tensor_input(number, shape)
+            self._interpreter.allocate_tensors()
+            self._shapes = shapes
+        for number, array in zip(self._inputs, arrays, strict=True):
+            self._interpreter.set_tensor(number, array)
+        self._interpreter.invoke()
+        return [self._interpreter.get_tensor(number) for number in self._outputs]
+
+
+def _of_rows(start: Callable[[], Call], own: Signature) -> tuple[Call, Signature]:
+    """A model that takes any number of rows, where it can, and what it takes and gives then.
+
+    Models are converted for one row, often so that they take no more: such a model is called once for each.
+    """
+    call = start()
+    if any(tensor.shape[:1] not in {(1,), (-1,)} for tensor in own.tensors):
+        return call, own
+    rows = [[_row(tensor, number) for tensor in own.tensors] for number in (1, 2)]
+    due = _by_row(call)([np.concatenate(pair) for pair in zip(*rows, strict=True)])
+    if any(array.shape[:1] != (2,) for array in due):
+        return call, own
+    free = replace(own, inputs=tuple(map(_free, own.inputs)), outputs=tuple(map(_free, own.outputs)))
+    try:
+        found = call([np.concatenate(pair) for pair in zip(*rows, strict=True)])
+        whole = all(np.allclose(a, b, 1e-4, 1e-5, equal_nan=True) for a, b in zip(found, due, strict=True))
+    except (RuntimeError, ValueError):
+        whole = False
+    return (call, free) if whole else (_by_row(start()), free)
+
+
+def _by_row(call: Call) -> Call:
+    def called(arrays: Arrays) -> Arrays:
+        answers = [call([array[i : i + 1] for array in arrays]) for i in range(len(arrays[0]))]
+        return [np.concatenate(parts) if parts[0].ndim else np.stack(parts) for parts in zip(*answers, strict=True)]
+
+    return called
+
+
+def _row(tensor: Tensor, number: int) -> NDArray[Any]:
+    """Something to try a model with: numbers around zero; of integers, which may count into something, zeros."""
+    shape = [max(extent, 1) for extent in (1, *tensor.shape[1:])]
+    kind = np.dtype(NUMPY[tensor.dtype])
+    return (np.random.default_rng(number).normal(size=shape) if kind.kind == "f" else np.zeros(shape)).astype(kind)
+
+
+def _free(tensor: Any) -> Any:
+    return replace(tensor, shape=(-1, *tensor.shape[1:]))

@@ -1,0 +1,230 @@
+"""LiteRT models, each in a worker, as TensorFlow's converter writes them."""
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from asked import headrace, posted
+from server_process import serving
+
+from headrace.conformance.runtime import SUM, RuntimeSuite
+from headrace.engines.litert.program import entry, read
+from headrace.engines.litert.runtime import open_runtime
+from headrace.errors import HeadraceError, Refused, SignatureError
+from headrace.models.formats import sniffed
+from headrace.models.signature import Signature, Tensor
+from headrace.settings import Settings
+
+pytestmark = [pytest.mark.service, pytest.mark.filterwarnings("ignore")]
+
+
+def converted(folder, function, *specs, operators=("TFLITE_BUILTINS",), optimized=False):
+    """A model of a function of tensors: shape, type and name of each."""
+    model = tf.Module()
+    model.call = tf.function(function, input_signature=[tf.TensorSpec(*spec) for spec in specs])
+    tf.saved_model.save(model, str(folder / "saved"), model.call)
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder / "saved"))
+    converter.target_spec.supported_ops = [getattr(tf.lite.OpsSet, name) for name in operators]
+    converter.optimizations = [tf.lite.Optimize.DEFAULT] if optimized else []
+    return converter.convert()
+
+
+def kept(folder, content):
+    """The folder of a registered model, and the runtime of its format."""
+    assert sniffed(content) == "litert"
+    (folder / "model").mkdir()
+    (folder / "model" / "model.litert").write_bytes(content)
+    return folder / "model", open_runtime(Settings(root=folder), "litert")
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory):
+    """total = a + 2 b."""
+    folder = tmp_path_factory.mktemp("sum")
+    return converted(folder, lambda x: {"total": x @ tf.constant([[1.0], [2.0]])}, ((None, 2), tf.float32, "x"))
+
+
+class TestLiteRt(RuntimeSuite):
+    names_outputs = False
+    declares = True
+
+    @pytest.fixture
+    def runtime(self, tmp_path):
+        return open_runtime(Settings(root=tmp_path), "litert")
+
+    @pytest.fixture
+    def folder(self, tmp_path, content):
+        return kept(tmp_path, content)[0]
+
+    @pytest.fixture
+    def tensors(self):
+        return Signature("tensor", (Tensor("x", "float32", (-1, 2)),), (Tensor("total", "float32", (-1, 1)),))
+
+
+RNG = np.random.default_rng(7)
+KERNEL = RNG.normal(size=(3, 3, 1, 4)).astype(np.float32)
+DENSE = RNG.normal(size=(8 * 8 * 4, 5)).astype(np.float32)
+WORDS = RNG.normal(size=(50, 6)).astype(np.float32)
+
+
+def picture(image):
+    """Takes one image and no more: its last reshape says so."""
+    found = tf.nn.relu(tf.nn.conv2d(image, KERNEL, 1, "SAME"))
+    kinds = tf.nn.softmax(tf.reshape(found, [1, 8 * 8 * 4]) @ DENSE)
+    return {"kinds": kinds, "best": tf.argmax(kinds, 1)}
+
+
+def shares(x):
+    """Two rows at once would share what one has alone."""
+    return {"share": x / tf.reduce_sum(x, keepdims=True)}
+
+
+def meaning(ids, scale):
+    return {"meaning": tf.reduce_mean(tf.gather(WORDS, ids), 1) * scale}
+
+
+IMAGES = RNG.uniform(0, 1, (3, 8, 8, 1)).astype(np.float32)
+MODELS = {
+    "picture": (picture, {"image": IMAGES}, (1, 8, 8, 1)),
+    "shares": (shares, {"x": RNG.uniform(1, 2, (3, 4)).astype(np.float32)}, (1, 4)),
+    "meaning": (
+        meaning,
+        {"ids": RNG.integers(0, 50, (3, 7)).astype(np.int32), "scale": np.ones((3, 1), np.float32)},
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_takes_any_number_of_rows_and_answers_each_as_it_was_converted(tmp_path, name):
+    function, inputs, shape = MODELS[name]
+    specs = [(shape or (None, *array.shape[1:]), array.dtype, key) for key, array in inputs.items()]
+    folder, runtime = kept(tmp_path, converted(tmp_path, function, *specs))
+    rows = [function(*(tf.constant(array[i : i + 1]) for array in inputs.values())) for i in range(3)]
+    due = {key: np.concatenate([row[key].numpy() for row in rows]) for key in rows[0]}
+    signature = runtime.declared(folder)
+    taken = {Tensor(key, str(array.dtype), (-1, *array.shape[1:])) for key, array in inputs.items()}
+    given = {Tensor(key, str(array.dtype), (-1, *array.shape[1:])) for key, array in due.items()}
+    assert (set(signature.inputs), set(signature.outputs)) == (taken, given)
+    loaded = runtime.load(folder, signature)
+    for count in (1, 3, 2):
+        answers = loaded.score({key: array[:count] for key, array in inputs.items()})
+        assert answers.keys() == due.keys()
+        for key, array in answers.items():
+            np.testing.assert_allclose(array, due[key][:count], atol=1e-5)
+    loaded.close()
+
+
+def test_a_quantized_model_answers_nearly_as_the_whole(tmp_path):
+    content = converted(tmp_path, lambda x: {"y": x @ DENSE}, ((None, 256), tf.float32, "x"), optimized=True)
+    folder, runtime = kept(tmp_path, content)
+    loaded = runtime.load(folder, runtime.declared(folder))
+    rows = RNG.normal(size=(2, 256)).astype(np.float32)
+    np.testing.assert_allclose(loaded.score({"x": rows})["y"], rows @ DENSE, atol=0.5)
+    loaded.close()
+
+
+def test_each_signature_of_a_model_is_served_by_its_name(tmp_path):
+    class Both(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((None, 2), tf.float32, "x")])
+        def added(self, x):
+            return {"y": x + 1.0}
+
+        @tf.function(input_signature=[tf.TensorSpec((None, 2), tf.float32, "x")])
+        def doubled(self, x):
+            return {"y": x * 2.0}
+
+    model = Both()
+    tf.saved_model.save(model, str(tmp_path / "saved"), {"added": model.added, "doubled": model.doubled})
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(tmp_path / "saved"), signature_keys=["added", "doubled"])
+    folder, runtime = kept(tmp_path, converter.convert())
+    with pytest.raises(SignatureError, match="added, doubled"):
+        runtime.declared(folder)
+    rows = np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)
+    for name, due in (("added", rows + 1), ("doubled", rows * 2)):
+        signature = runtime.declared(folder, name)
+        assert signature == Signature(
+            "tensor", (Tensor("x", "float32", (-1, 2)),), (Tensor("y", "float32", (-1, 2)),), name
+        )
+        loaded = runtime.load(folder, signature)
+        np.testing.assert_allclose(loaded.score({"x": rows})["y"], due)
+        loaded.close()
+
+
+def test_operators_of_tensorflow_itself_are_refused(tmp_path):
+    spec = ((None, 2), tf.float32, "x")
+    content = converted(tmp_path, lambda x: {"y": x + 1.0}, spec, operators=("SELECT_TF_OPS",))
+    folder, runtime = kept(tmp_path, content)
+    with pytest.raises(Refused, match=r"Flex delegate's operator - Flex\w+ is not built in"):
+        runtime.load(folder, SUM)
+
+
+def test_text_does_not_travel(tmp_path):
+    content = converted(tmp_path, lambda x: {"y": tf.reshape(x, [-1, 1])}, ((None,), tf.string, "x"))
+    with pytest.raises(SignatureError, match="'x' has a type that does not travel"):
+        kept(tmp_path, content)[1].declared(tmp_path / "model")
+
+
+def test_no_changed_bit_takes_more_than_a_worker_with_it(tmp_path, content):
+    """What is read as a model all the same is loaded by LiteRT in a worker, or refused there in our words."""
+    changed, passed = bytearray(content), []
+    for bit in np.random.default_rng(7).choice(len(content) * 8, 500, replace=False).tolist():
+        changed[bit // 8] ^= 1 << bit % 8
+        try:
+            entry(read(bytes(changed)))
+            passed.append(bytes(changed))
+        except HeadraceError:
+            pass
+        changed[bit // 8] ^= 1 << bit % 8
+    assert len(passed) < 450
+    folder, runtime = kept(tmp_path, content)
+    for found in passed[:: len(passed) // 8]:
+        (folder / "model.litert").write_bytes(found)
+        with suppress(HeadraceError):
+            runtime.load(folder, SUM).close()
+
+
+HALF = "half_plus_two/saved_model_half_plus_two_tflite/00000123/model.tflite"
+
+
+@pytest.fixture
+def half():
+    """y = x / 2 + 2 of one number, without signatures, as TensorFlow Serving's tests have it."""
+    if "HEADRACE_TEST_DATA" not in os.environ:
+        pytest.skip("HEADRACE_TEST_DATA names no folder with half_plus_two")
+    return (Path(os.environ["HEADRACE_TEST_DATA"]) / HALF).read_bytes()
+
+
+def test_half_plus_two_is_imported_deployed_and_answers_over_http(tmp_path, monkeypatch, half):
+    """By the command line alone; both through the Open Inference Protocol and TensorFlow Serving's."""
+    monkeypatch.chdir(tmp_path)
+    Path("any.bin").write_bytes(half)
+    Path("headrace.toml").write_text(
+        '[endpoint.half]\nschedule = [{model = "half@1", wait_ms = 3000}]\ndeadline_ms = 4000\n'
+    )
+    rows, due = [[1.0], [2.0], [5.0]], [[2.5], [3.0], [4.5]]
+    example = json.dumps({"tensors": {"x": rows}, "outputs": {"y": due}})
+    asked = ["any.bin", "--name", "half", "--licence", "Apache-2.0", "--example", example]
+    assert "half@1 registered: litert, 3 rows answered alike" in headrace("models", "import", *asked)
+    headrace("serving", "deploy", "half")
+    with serving(tmp_path, "--endpoint", "half") as server:
+        address = f"http://127.0.0.1:{server.port}"
+        tensor = {"name": "x", "datatype": "FP32", "shape": [3, 1], "data": [1.0, 2.0, 5.0]}
+        (output,) = posted(f"{address}/v2/models/half/infer", {"inputs": [tensor]})["outputs"]
+        assert (output["name"], output["shape"], output["data"]) == ("y", [3, 1], [2.5, 3.0, 4.5])
+        assert posted(f"{address}/v1/models/half:predict", {"instances": rows})["predictions"] == due
+
+
+def test_half_plus_two_is_served_from_a_watched_folder(tmp_path, half):
+    """As TensorFlow Serving and Triton have models: a file below a number, nothing beside it."""
+    folder = tmp_path / "models" / "half" / "00000123"
+    folder.mkdir(parents=True)
+    (folder / "model.tflite").write_bytes(half)
+    (tmp_path / "headrace.toml").write_text("")
+    with serving(tmp_path, "--models", str(tmp_path / "models")) as server:
+        said = posted(f"http://127.0.0.1:{server.port}/v1/models/half:predict", {"instances": [[1.0], [2.0], [5.0]]})
+        assert said["predictions"] == [[2.5], [3.0], [4.5]]
