@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from headrace.errors import HeadraceError, IntegrityError, RunFailed, SignatureError
-from headrace.models.runtime import Runtime
+from headrace.models.runtime import Runtime, to_batch
 from headrace.models.signature import Column, Signature, Tensor
 
 SUM = Signature("table", (Column("a", "float64"), Column("b", "float64", nullable=True)), (Column("total", "float32"),))
@@ -29,11 +29,13 @@ class RuntimeSuite:
     Attributes:
         names_outputs: Whether the format itself says what outputs are called.
         declares: Whether the format itself says what a model takes and gives.
+        shows: Whether rows come with the model under test, with what it answers them.
         shows_a_cut: Whether half a file is never a whole one, as half a program may be.
     """
 
     names_outputs = True
     declares = False
+    shows = False
     shows_a_cut = True
 
     @pytest.fixture
@@ -90,6 +92,18 @@ class RuntimeSuite:
         model.close()
         with pytest.raises(SignatureError, match="no_such_name"):
             runtime.declared(folder, "no_such_name")
+
+    def test_rows_that_come_with_a_model_are_what_it_answers(self, runtime: Runtime, folder: Path) -> None:
+        """As ``examples.json`` says them; None where the format keeps none."""
+        found = runtime.examples(folder, SUM)
+        assert (found is not None) == self.shows
+        if found is None:
+            return
+        model = runtime.load(folder, SUM)
+        total = model.score(to_batch(found["columns"], SUM))["total"]
+        np.testing.assert_allclose(total, found["outputs"]["total"], atol=found["tolerance"])
+        assert len(total) > 0
+        model.close()
 
     def test_null_travels_as_nan(self, runtime: Runtime, folder: Path, due: Due) -> None:
         """The model sees it; what it makes of it is its own."""
