@@ -29,11 +29,13 @@ class Load:
     Attributes:
         seen: How often a reply had this status and winner; ``dropped`` counts requests that were sent and not answered.
         ids: Of the replies with status 200.
+        unlogged: Those among them that say that they are not in the log.
     """
 
     def __init__(self, port, requests, *, connections=4, keep=True, most=0):
         self.port, self.requests, self.most = port, requests, most
-        self.seen, self.ids, self.sent, self.done = Counter(), [], 0, 0
+        self.seen, self.sent, self.done = Counter(), 0, 0
+        self.ids, self.unlogged = [], []
         self.keep, self.stopping = keep, False
         self._connections = connections
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -118,6 +120,8 @@ class _Asker(asyncio.Protocol):
         load.done += 1
         if load.keep and status == 200:
             load.ids.append(_header(head, b"x-headrace-id: "))
+            if b"x-headrace-logged: false" in head:
+                load.unlogged.append(load.ids[-1])
 
     def connection_lost(self, exc):
         if self._open:

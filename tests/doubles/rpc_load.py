@@ -32,10 +32,11 @@ class RpcLoad:
     Attributes:
         seen: How often a call ended with this code, and for faults with what was said.
         ids: Of the replies.
+        unlogged: Those among them that say that they are not in the log.
     """
 
     def __init__(self, address, requests, threads=2):
-        self.seen, self.ids, self._requests = Counter(), [], requests
+        self.seen, self.ids, self.unlogged, self._requests = Counter(), [], [], requests
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._ask, args=(address,)) for _ in range(threads)]
         for thread in self._threads:
@@ -50,7 +51,8 @@ class RpcLoad:
             )
             while not self._stop.is_set():
                 try:
-                    reply = method(self._requests[len(self.ids) % len(self._requests)], timeout=10)
+                    request = self._requests[len(self.ids) % len(self._requests)]
+                    reply, call = method.with_call(request, timeout=10)
                 except grpc.RpcError as error:
                     self.seen[error.code().name, error.details()] += 1
                     if error.code() == grpc.StatusCode.UNAVAILABLE:  # it has gone
@@ -58,6 +60,8 @@ class RpcLoad:
                 else:
                     self.seen["OK", ""] += 1
                     self.ids.append(reply.id)
+                    if ("x-headrace-logged", "false") in (call.trailing_metadata() or ()):
+                        self.unlogged.append(reply.id)
 
     def wait_for(self, count):
         """Wait until so many were answered."""

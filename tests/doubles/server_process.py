@@ -1,5 +1,6 @@
 """A gateway in a process of its own, seen from outside: its ports, its workers, what it holds and what it says."""
 
+import json
 import os
 import re
 import subprocess
@@ -75,6 +76,17 @@ class ServerProcess:
 
     def threads(self):
         return len(list(Path(f"/proc/{self.pid}/task").iterdir()))
+
+    def reason(self, name):
+        """What is wrong with an endpoint, as the index of the repository says."""
+        rows = json.loads(self.client.request("POST", "/v2/repository/index").body)
+        return next(row["reason"] for row in rows if row["name"] == name)
+
+    def metric(self, name, **labels):
+        """The value of a metric with exactly these labels."""
+        said = self.client.request("GET", "/metrics").body.decode()
+        wanted = name + "{" + ",".join(f'{key}="{value}"' for key, value in labels.items()) + "} "
+        return float(next(line for line in said.splitlines() if line.startswith(wanted)).rpartition(" ")[2])
 
     def end(self):
         """SIGTERM; return its exit code and how long it took."""

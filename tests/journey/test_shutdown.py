@@ -48,6 +48,7 @@ def loads(server):
     return http, rpc
 
 
+@pytest.mark.slow
 def test_sigterm_under_load_drops_nothing(project, figure):
     answered, refused, took = set(), 0, 0.0
     for _ in range(TIMES):
@@ -76,6 +77,7 @@ def test_sigterm_under_load_drops_nothing(project, figure):
     assert took <= EXIT_S
 
 
+@pytest.mark.slow
 def test_a_server_that_is_killed_leaves_no_worker_and_every_answer_in_the_log(project):
     answered = set()
     for _ in range(TIMES):

@@ -49,18 +49,7 @@ def ask(server, name, x=1.5):
     return json.loads(reply.body)["predictions"], reply.header("x-headrace-winner")
 
 
-def reason(server, name):
-    """Why a model does not score, as the index of the repository says."""
-    rows = json.loads(server.client.request("POST", "/v2/repository/index").body)
-    return next(row["reason"] for row in rows if row["name"] == name)
-
-
-def metric(server, name, **labels):
-    said = server.client.request("GET", "/metrics").body.decode()
-    wanted = name + "{" + ",".join(f'{key}="{value}"' for key, value in labels.items()) + "}"
-    return float(next(line for line in said.splitlines() if line.startswith(wanted)).rpartition(" ")[2])
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DEATHS)
 def test_a_worker_that_dies_is_back_soon_and_nobody_else_notices(server, others, figure, name):
     how, said = DEATHS[name]
@@ -69,35 +58,36 @@ def test_a_worker_that_dies_is_back_soon_and_nobody_else_notices(server, others,
     done = others.done
     assert ask(server, name, how) == ([DEFAULT], "default")
     why = []
-    until(lambda: why.append(reason(server, name)) or why[-1])  # a hang is known after its four seconds
+    until(lambda: why.append(server.reason(name)) or why[-1])  # a hang is known after its four seconds
     took = until(lambda: ask(server, name)[1] == f"{name}@1")
     figure(f"serving.worker_back_s, {name}", took)
     assert took < BACK_S
     assert said in why[-1]
     assert "starting" in why[-1]
-    assert (reason(server, name), len(server.workers())) == ("", before)
+    assert (server.reason(name), len(server.workers())) == ("", before)
     assert others.done > done
 
 
+@pytest.mark.slow
 def test_three_deaths_open_the_breaker(server, others):
     name = "failing"
     for death in range(3):
         until(lambda: ask(server, name) == ([3.0], f"{name}@1"))
-        assert metric(server, "headrace_model_up", endpoint=name, model=f"{name}@1") == 1
+        assert server.metric("headrace_model_up", endpoint=name, model=f"{name}@1") == 1
         assert ask(server, name, fragile.SEGFAULT) == ([DEFAULT], "default"), death
-    until(lambda: "breaker open" in reason(server, name))
-    assert "killed by signal 11" in reason(server, name)
-    assert metric(server, "headrace_model_up", endpoint=name, model=f"{name}@1") == 0
-    assert metric(server, "headrace_model_up", endpoint="steady", model="steady@1") == 1
+    until(lambda: "breaker open" in server.reason(name))
+    assert "killed by signal 11" in server.reason(name)
+    assert server.metric("headrace_model_up", endpoint=name, model=f"{name}@1") == 0
+    assert server.metric("headrace_model_up", endpoint="steady", model="steady@1") == 1
     (status,) = server.client.status(name)
-    assert (status["state"], status["status"]["error_message"]) == ("AVAILABLE", reason(server, name))
+    assert (status["state"], status["status"]["error_message"]) == ("AVAILABLE", server.reason(name))
     assert ask(server, name) == ([DEFAULT], "default")  # at once, without waiting for the deadline
     alone = server.client.raw(name, b'{"instances": [{"x": 1.5}]}', version=1)
     assert alone.status == 503
     assert b"no model answered" in alone.body
     if SOAK:  # the unit tests have a shorter pause
         assert OPEN_S / 2 < until(lambda: ask(server, name) == ([3.0], f"{name}@1"), 2 * OPEN_S) < OPEN_S + BACK_S
-        assert reason(server, name) == ""
+        assert server.reason(name) == ""
 
 
 def test_workers_die_with_a_server_that_is_killed_even_if_they_hang(tmp_path):

@@ -34,12 +34,14 @@ class Answer:
         values: One per row; a number, or output name to number where the endpoint has several outputs.
         winner: Model version that answered, or ``default``.
         elapsed_s: From arrival to reply, by the server's clock.
+        logged: False when the request log could not be written although the endpoint promises it.
     """
 
     id: str
     values: Sequence[Any]
     winner: str
     elapsed_s: float
+    logged: bool = True
 
 
 class Client:
@@ -192,8 +194,13 @@ def answer(reply: Reply) -> Answer:
 
 
 def _answer(reply: Reply, values: Any) -> Answer:
-    elapsed_ms = reply.header("x-headrace-elapsed-ms") or "0"
-    return Answer(reply.header("x-headrace-id"), values, reply.header("x-headrace-winner"), float(elapsed_ms) / 1000)
+    return Answer(
+        id=reply.header("x-headrace-id"),
+        values=values,
+        winner=reply.header("x-headrace-winner"),
+        elapsed_s=float(reply.header("x-headrace-elapsed-ms") or "0") / 1000,
+        logged=reply.header("x-headrace-logged") != "false",
+    )
 
 
 def checked(reply: Reply) -> Reply:

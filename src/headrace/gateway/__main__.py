@@ -30,6 +30,7 @@ from headrace.serving.dataplane import DataPlane
 from headrace.serving.folder_source import FolderSource
 from headrace.serving.keeper import Keeper
 from headrace.serving.ledger_source import LedgerSource
+from headrace.serving.report import report
 from headrace.serving.scratch import Scratch
 from headrace.settings import load_settings
 
@@ -171,7 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _report(error: Exception) -> None:
-    sys.stderr.write(f"a canary could not be taken further or ended: {error}\n")
+    report(f"a canary could not be taken further or ended: {error}")
 
 
 def _control(platform: Platform, keeper: Keeper, folder: FolderSource | None) -> Control:

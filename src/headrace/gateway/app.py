@@ -1,5 +1,6 @@
 """The gateway: who may ask, and which protocol answers."""
 
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from headrace.gateway.openapi import document
 from headrace.gateway.tfs import TensorFlowServing
 from headrace.gateway.vertex import Vertex, VertexRoutes
 from headrace.serving.dataplane import DataPlane
+from headrace.serving.report import report
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _CACHED = 256
@@ -82,7 +84,7 @@ class Gateway:
         try:
             protocol(request, path, send)
         except Exception:  # noqa: BLE001 - a fault of ours: the caller learns that, not our stack
-            _report()
+            report(traceback.format_exc())
             send(Response(500, encode({"error": "internal error"})))
 
     def _route(self, target: bytes) -> tuple[Protocol, str]:
@@ -137,10 +139,3 @@ def _host_name(host: bytes) -> str:
         return urlsplit(f"//{host.decode('ascii')}").hostname or ""
     except ValueError:
         return ""
-
-
-def _report() -> None:
-    import sys
-    import traceback
-
-    sys.stderr.write(traceback.format_exc())

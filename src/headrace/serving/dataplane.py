@@ -203,9 +203,10 @@ class DataPlane:
         notes, refused = self._notes.get(name, {}), self._refused.get(name, "")
         return status_of(name, self._live[name], notes, refused=refused, unloaded=self._unloaded.get(name, ""))
 
-    def log_failures(self) -> dict[str, int]:
-        """Endpoint to how many records its log could not keep."""
-        return {name: writer.failed for name, writer in self._writers.items()}
+    @property
+    def logs(self) -> Mapping[str, LogWriter]:
+        """Endpoint to what writes its request log, where it keeps one."""
+        return self._writers
 
     def waiting(self) -> dict[tuple[str, str], int]:
         """Endpoint and model version, each that is loaded, to how many requests wait for it now."""

@@ -4,18 +4,18 @@ Each endpoint is dealt with by one thread at a time, so that what is asked of it
 dealt with side by side, so that a model that takes long to load holds up no other.
 """
 
-import sys
 import threading
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from headrace.errors import HeadraceError, NotFound, Unavailable
+from headrace.errors import NotFound, Unavailable
 from headrace.serving.aspired import Aspired, Source, Wanted
 from headrace.serving.crew import Crew
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.event_loop import EventLoop
+from headrace.serving.report import in_words, report
 from headrace.serving.scorer import Post
 from headrace.serving.shelf import Shelf
 from headrace.serving.status import Note
@@ -323,5 +323,4 @@ def _answer(done: "Future[None] | None", why: str, name: str) -> None:
 
 
 def _report(error: Exception) -> None:
-    text = str(error) if isinstance(error, HeadraceError) else f"{type(error).__name__}: {error}"
-    sys.stderr.write(f"serving: {text}\n")
+    report(f"serving: {in_words(error)}")

@@ -1,13 +1,12 @@
 """Group commit: the event loop appends to a list, one thread writes all that has gathered as one commit."""
 
 import contextlib
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from headrace.errors import HeadraceError
+from headrace.serving.report import in_words, report
 from headrace.serving.scorer import Post
 from headrace.storage.stream import Record, Stream
 
@@ -33,6 +32,7 @@ class LogWriter:
 
     Attributes:
         failed: Records that could not be written.
+        trouble: Why the last ones could not; empty once some are written again.
         power_safe: May be changed; the next commit follows.
     """
 
@@ -41,7 +41,8 @@ class LogWriter:
         self._pending: deque[tuple[Record, Written | None]] = deque()
         self._closing = False
         self._wake = threading.Event()
-        self.failed = 0
+        self.failed, self.trouble = 0, ""
+        self._failed_before = 0
         self._thread = threading.Thread(target=self._run, name=f"log {topic}", daemon=True)
         self._thread.start()
 
@@ -63,7 +64,7 @@ class LogWriter:
         self._thread.join(within_s)
 
     def _run(self) -> None:
-        with contextlib.suppress(HeadraceError):  # the first record will say what is wrong
+        with contextlib.suppress(Exception):  # the first record will say what is wrong
             self._stream.append(self._topic, [])
         per_s, last = 0.0, time.monotonic()
         while not self._closing or self._pending:
@@ -82,13 +83,22 @@ class LogWriter:
         try:
             self._stream.append(self._topic, [record for record, _ in group], power_safe=self.power_safe)
             done = True
-        except HeadraceError as error:
+        except Exception as error:  # noqa: BLE001 - whatever a disk does, this thread goes on, or nobody is answered
             done = False
-            self.failed += len(group)
-            sys.stderr.write(f"request log: {len(group)} records lost: {error}\n")
+            self._lost(len(group), in_words(error))
+        if done and self.trouble:
+            report(f"{self._topic} are logged again; {self.failed - self._failed_before} records were lost")
+            self.trouble = ""
         waiting = [written for _, written in group if written is not None]
         if waiting:
             self._post(_tell, waiting, done)
+
+    def _lost(self, count: int, why: str) -> None:
+        """Count records that could not be written; say so once, not for every group of them."""
+        if not self.trouble:
+            self._failed_before = self.failed
+            report(f"{self._topic} are answered without being logged: {why}")
+        self.failed, self.trouble = self.failed + count, why
 
 
 def _tell(waiting: Sequence[Written], done: bool) -> None:

@@ -36,6 +36,7 @@ class Status:
         refused: Why what is aspired is not in force; empty when it is.
         models: Model version that scores each request to how it runs: ``inline``, ``thread`` or ``breaker open``.
         versions: Every model version that is loaded, or about which something is known; those that serve first.
+        log: Why its request log cannot be written; empty when it can, or it keeps none.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Status:
     refused: str
     models: Mapping[str, str]
     versions: Mapping[str, Note]
+    log: str = ""
 
     @property
     def own(self) -> Mapping[int, Note]:
@@ -67,7 +69,8 @@ def status_of(name: str, live: Live | None, notes: Mapping[str, Note], *, refuse
         available = {version: Note("available", scorer.trouble) for version, scorer in live.loaded.items()}
         rest = {version: note for version, note in notes.items() if version not in available}
         models = {scorer.name: scorer.state for scorer in live.scorers}
-        return Status(name, "serving", live.deployment, refused, models, available | rest)
+        log = live.log.trouble if live.log is not None else ""
+        return Status(name, "serving", live.deployment, refused, models, available | rest, log)
     if unloaded:
         return Status(name, "unloaded", None, unloaded, {}, notes)
     return Status(name, "failed" if refused else "loading", None, refused, {}, notes)

@@ -1,6 +1,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,11 @@ class TestLocalServices(ServicesSuite):
         path.write_text(json.dumps(record))
         assert services.state("web").state == "failed"
         services.stop("web")
+
+    def test_a_service_runs_even_if_its_life_cannot_be_written_down(self, tmp_path):
+        command = [sys.executable, "-m", "headrace.engines.local.supervisor", str(tmp_path / "nowhere" / "web.life")]
+        done = subprocess.run([*command, "echo", "runs"], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "runs\n", "")
 
     def test_a_service_does_not_outlive_its_supervisor(self, services, tmp_path):
         state = services.start(server("web", restart=True))

@@ -1,4 +1,7 @@
+import sys
 import threading
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -69,31 +72,55 @@ def test_power_safe_may_be_switched(stream):
     assert counting.groups == [(1, True), (1, False)]
 
 
-def test_a_failed_commit_is_told_and_the_next_succeeds(stream, capsys):
-    class Fails:
-        failing = True
+class Failing:
+    """A stream that cannot be written until it is mended."""
 
-        def append(self, topic, records, **how):
-            if self.failing and records:
-                raise Unavailable("no space left")
-            return stream.append(topic, records, **how)
+    def __init__(self, stream, error):
+        self.stream, self.error = stream, error
 
-    fails, told, came = Fails(), [], threading.Event()
+    def append(self, topic, records, **how):
+        if self.error is not None:
+            raise self.error
+        return self.stream.append(topic, records, **how)
 
-    def hear(ok):
-        told.append(ok)
-        came.set()
 
-    writer = LogWriter(fails, "t", direct)
-    writer.add("lost", b"", 0, hear)
+def told(writer, key):
+    """What is told about a record, once its fate is known."""
+    heard, came = [], threading.Event()
+    writer.add(key, b"", 0, lambda ok: heard.append(ok) or came.set())
     assert came.wait(5)
-    fails.failing = False
-    writer.add("kept", b"", 0, hear)
+    return heard
+
+
+@pytest.mark.parametrize(
+    "error", [Unavailable("no space left"), OSError(28, "no space left"), MemoryError("no space left")]
+)
+def test_what_cannot_be_written_is_told_and_said_once_and_then_it_goes_on(stream, capsys, error):
+    failing = Failing(stream, error)
+    writer = LogWriter(failing, "t", direct)
+    for key in ("lost", "too"):
+        assert told(writer, key) == [False]
+    assert "no space left" in writer.trouble
+    failing.error = None
+    assert told(writer, "kept") == [True]
     writer.close()
-    assert told == [False, True]
-    assert writer.failed == 1
+    assert (writer.failed, writer.trouble) == (2, "")
     assert [r.key for r in stream.read("t")] == ["kept"]
-    assert "no space left" in capsys.readouterr().err
+    first, second = capsys.readouterr().err.splitlines()
+    assert "no space left" in first
+    assert "2 records were lost" in second
+
+
+def test_what_it_says_may_lie_on_the_disk_that_is_full(stream, monkeypatch):
+    with suppress(OSError), Path("/dev/full").open("w", buffering=1) as full:  # closing it fails
+        monkeypatch.setattr(sys, "stderr", full)
+        failing = Failing(stream, Unavailable("no space left"))
+        writer = LogWriter(failing, "t", direct)
+        assert told(writer, "lost") == [False]
+        failing.error = None
+        assert told(writer, "kept") == [True]
+        writer.close()
+    assert [r.key for r in stream.read("t")] == ["kept"]
 
 
 def test_a_hanging_disk_does_not_fill_the_memory(stream, monkeypatch):

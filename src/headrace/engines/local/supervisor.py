@@ -3,6 +3,7 @@
 It imports only the standard library, so that it costs little memory; it passes SIGTERM on and ends with the service.
 """
 
+import contextlib
 import ctypes
 import json
 import os
@@ -59,9 +60,10 @@ class Supervisor:
         self._child = subprocess.Popen(self._command, preexec_fn=_die_with_parent)  # noqa: S603, PLW1509 - one thread
         self._restarts += 1
         life = {"pid": self._child.pid, "restarts": self._restarts, "at": time.time()}
-        written = self._life_file.with_suffix(".new")
-        written.write_text(json.dumps(life))
-        written.replace(self._life_file)
+        with contextlib.suppress(OSError):  # on a full disk the service runs all the same
+            written = self._life_file.with_suffix(".new")
+            written.write_text(json.dumps(life))
+            written.replace(self._life_file)
         if self._stopping:
             self._child.terminate()
         return self._child.wait()

@@ -117,8 +117,8 @@ class _Connection:
     def __init__(self, path: Path, schema: str) -> None:
         self._path, self._lock = path, threading.Lock()
         self._power_safe = True
-        path.parent.mkdir(parents=True, exist_ok=True)
         with self._translated():
+            path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.executescript(schema)
@@ -142,7 +142,7 @@ class _Connection:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise Unavailable(
                 "the log cannot be read or written", where=str(self._path), why=str(error), fix="headrace doctor"
             ) from error

@@ -38,7 +38,9 @@ def families(plane: DataPlane) -> Iterator[Family]:
     for name, text, attribute in _ENDPOINT:
         yield Family(name, text, "counter", [(labels, getattr(one, attribute)) for labels, one in endpoints])
     yield from _of_models(plane)
-    lost: list[tuple[Labels, Value]] = [({"endpoint": name}, count) for name, count in plane.log_failures().items()]
+    up: list[tuple[Labels, Value]] = [({"endpoint": name}, int(not log.trouble)) for name, log in plane.logs.items()]
+    yield Family("headrace_log_up", "Whether the last records of the request log were written: 1, or 0.", "gauge", up)
+    lost: list[tuple[Labels, Value]] = [({"endpoint": name}, log.failed) for name, log in plane.logs.items()]
     yield Family("headrace_log_lost_total", "Records that the request log could not keep.", "counter", lost)
     whole = [(labels, seconds(one.seconds)) for labels, one in endpoints]
     yield Family("headrace_request_duration_seconds", "From arrival of a request to its reply.", "histogram", whole)

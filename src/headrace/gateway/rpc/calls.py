@@ -1,7 +1,6 @@
 """What the services share: reading messages, scoring, and turning faults into codes."""
 
 import asyncio
-import sys
 import traceback
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
@@ -14,6 +13,7 @@ from headrace.errors import HeadraceError, NotFound, Overloaded, Unavailable, Us
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.records import DEFAULT
 from headrace.serving.rendezvous import Answer, Live
+from headrace.serving.report import report
 from headrace.serving.request import Input
 
 Call = Callable[[Any], Awaitable[Any]]
@@ -51,6 +51,8 @@ async def score(plane: DataPlane, live: Live, given: Input) -> Answer:
         raise
     if answer.winner == DEFAULT and not answer.outputs:
         raise Unavailable(f"no model answered request {answer.id}", why="the endpoint has no default")
+    if not answer.logged:
+        _context.get().set_trailing_metadata((("x-headrace-logged", "false"),))
     return answer
 
 
@@ -84,7 +86,7 @@ def unary(kind: Any, call: Call) -> Any:
         except HeadraceError as error:
             await context.abort(_code(error), str(error), _pushback(error))
         except Exception:  # noqa: BLE001 - a fault of ours: the caller learns that, not our stack
-            sys.stderr.write(traceback.format_exc())
+            report(traceback.format_exc())
             await context.abort(grpc.StatusCode.INTERNAL, "internal error")
 
     return grpc.unary_unary_rpc_method_handler(behaviour)

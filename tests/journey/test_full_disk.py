@@ -1,0 +1,128 @@
+"""A disk that fills while a gateway answers from it: scoring goes on, every reply says whether it is in the log."""
+
+import resource
+import shutil
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from load import Load
+from mixed_project import WINE, MixedProject, asked
+from rpc_load import RpcLoad, infer
+from server_process import serving, until
+from wine_project import ROW
+
+from headrace.engines.sqlite.stream import SqliteStream
+from headrace.serving.log import RequestLog
+
+TMPFS = ("unshare", "-rm", "sh", "-c", 'mount -t tmpfs -o size=128m none "$0" && exec "$@"')
+FEW_BYTES = 4096
+
+
+class SmallDisk:
+    """A disk of its own under the log, where this system lets us have one; filled with a file."""
+
+    @staticmethod
+    def before(folder):
+        return (*TMPFS, str(folder))
+
+    def __init__(self, server, folder):
+        self.folder = Path(f"/proc/{server.pid}/root{folder}")
+        self._filler = self.folder / "filler"
+
+    def fill(self):
+        with suppress(OSError), self._filler.open("wb", buffering=0) as filler:
+            while filler.write(bytes(1 << 16)):
+                pass
+            while filler.write(b"0"):
+                pass
+
+    def free(self):
+        self._filler.unlink()
+
+
+class SmallFiles:
+    """No file that the server writes may grow: what a full disk is like to the one process that meets it."""
+
+    @staticmethod
+    def before(folder):
+        return ()
+
+    def __init__(self, server, folder):
+        self.folder, self._pid = folder, server.pid
+        self._usual = resource.prlimit(self._pid, resource.RLIMIT_FSIZE)
+
+    def fill(self):
+        resource.prlimit(self._pid, resource.RLIMIT_FSIZE, (FEW_BYTES, self._usual[1]))
+
+    def free(self):
+        resource.prlimit(self._pid, resource.RLIMIT_FSIZE, self._usual)
+
+
+def _mounts():
+    done = subprocess.run([*TMPFS, "/mnt", "true"], capture_output=True, check=False)
+    return done.returncode == 0
+
+
+@pytest.fixture
+def project(tmp_path):
+    opened = MixedProject(tmp_path)
+    opened.deploy(opened.register(0.5), deadline_s=5.0)
+    opened.double("steady", deadline_s=5.0)
+    (tmp_path / ".headrace" / "stream").mkdir()
+    yield opened
+    opened.close()
+
+
+def logged(folder):
+    stream = SqliteStream(folder)
+    found = set()
+    for name in ("wine", "steady"):
+        log, after = RequestLog(stream, name), -1
+        while page := log.predictions(after=after, limit=1000, late=False):
+            after = page[-1][0]
+            found |= {p.id for _, p in page}
+    stream.close()
+    return found
+
+
+@pytest.mark.parametrize("disk", [SmallFiles, *([SmallDisk] if _mounts() else [])], ids=lambda kind: kind.__name__)
+def test_scoring_goes_on_while_the_disk_is_full_and_logging_when_it_is_not(project, disk):
+    folder = project.root / ".headrace" / "stream"
+    with serving(project.root, "--grpc-port", "0", before=disk.before(folder)) as server:
+        small = disk(server, folder)
+        http = Load(server.port, [WINE, asked("steady")])
+        rpc = RpcLoad(server.rpc, [infer("wine", ROW)], threads=1)
+        for load in (http, rpc):
+            load.wait_for(50)
+            assert load.unlogged == []
+        assert server.metric("headrace_log_up", endpoint="wine") == 1
+
+        small.fill()
+        until(lambda: len(http.unlogged) > 200 and len(rpc.unlogged) > 10)
+        assert "its requests are not logged: the log cannot be " in server.reason("wine")
+        assert server.metric("headrace_log_up", endpoint="wine") == 0
+        assert server.metric("headrace_log_lost_total", endpoint="wine") > 100
+        assert not server.client.predict("wine", rows=[ROW]).logged
+
+        small.free()
+        until(lambda: server.metric("headrace_log_up", endpoint="wine") == 1)
+        until(lambda: server.metric("headrace_log_up", endpoint="steady") == 1)
+        assert server.reason("wine") == ""
+        last = server.client.predict("wine", rows=[ROW])
+        assert last.logged
+        for load in (http, rpc):  # replies of before may be on their way
+            load.wait_for(len(load.ids) + 20)
+        lost = len(http.unlogged), len(rpc.unlogged)
+        for load in (http, rpc):
+            load.wait_for(len(load.ids) + 100)
+        seen, calls = http.end(), rpc.end()
+        assert (len(http.unlogged), len(rpc.unlogged)) == lost
+        assert set(seen) == {(200, "wine@1"), (200, "steady@1")}
+        assert set(calls) == {("OK", "")}
+        copy = Path(shutil.copytree(small.folder, project.root / "copy"))  # SQLite finds its way out of /proc/<id>/root
+        assert logged(copy) == {last.id, *http.ids, *rpc.ids} - {*http.unlogged, *rpc.unlogged}
+        assert server.said().count("answered without being logged") == 2  # once an endpoint, not for every request
+        assert server.said().count("are logged again") == 2
+        assert server.end()[0] == 0
