@@ -1,5 +1,7 @@
 """Functions that are served as models."""
 
+import ctypes
+
 import numpy as np
 
 
@@ -25,3 +27,8 @@ def sober(alcohol):
     if (strong := alcohol[alcohol > 15]).size:
         raise ValueError(f"{np.floor(strong[0])} is too much")
     return alcohol / 2
+
+
+def crash(alcohol, density, ph):
+    """Takes its process down."""
+    ctypes.string_at(0)

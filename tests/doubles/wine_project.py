@@ -67,14 +67,14 @@ def until(holds, within_s=10.0):
 
 
 @contextmanager
-def asking(client):
-    """Ask the wine endpoint without a pause; yields who answered, or what went wrong."""
+def asking(client, endpoint="wine", row=ROW):
+    """Ask an endpoint without a pause; yields who answered, or what went wrong."""
     winners, stop = [], threading.Event()
 
     def ask():
         while not stop.is_set():
             try:
-                winners.append(client.predict("wine", rows=[ROW]).winner)
+                winners.append(client.predict(endpoint, rows=[row]).winner)
             except HeadraceError as error:
                 winners.append(error)
 

@@ -98,8 +98,8 @@ def test_loads_and_unloads_from_many_threads_end_where_the_last_ones_say(project
     assert answers == dict.fromkeys(loaded, 200) | dict.fromkeys(unloaded, 503)
 
 
-def test_swaps_leave_no_file_thread_or_process_behind(project):
-    """An ONNX model, and a Python function that has a worker process for each version."""
+def test_swaps_leave_no_file_thread_or_process_behind(project, figure):
+    """An ONNX model, and a Python function that has a worker process for each version; both are asked all the time."""
     wines = [project.register(float(bias)) for bias in range(2)]
     artifact = serve_function(served_functions.sober, outputs=("quality",))
     asked = [Registration("judge", pl.DataFrame({"alcohol": [5.0 + n]}), "CC0-1.0") for n in range(2)]
@@ -107,17 +107,22 @@ def test_swaps_leave_no_file_thread_or_process_behind(project):
     rows = {"wine": ROW, "judge": {"alcohol": 9.0}}
 
     def deploy(turn):
-        project.deploy(wines[turn % 2], endpoint="wine", deadline_s=2.0)
-        project.deploy(judges[turn % 2], endpoint="judge", deadline_s=2.0)
+        project.deploy(wines[turn % 2], endpoint="wine", deadline_s=10.0)
+        project.deploy(judges[turn % 2], endpoint="judge", deadline_s=10.0)
         return {"wine": str(wines[turn % 2]), "judge": str(judges[turn % 2])}
 
     deploy(0)
     with running(project) as gateway, Client(gateway.scoring) as client:
         held = []
-        for turn in range(1, SWAPS + 1):
-            due = deploy(turn)
-            until(lambda due=due: {n: client.predict(n, rows=[row]).winner for n, row in rows.items()} == due)
-            until(lambda: gateway.held()[2] == 1)  # the worker of the version before has ended
-            held.append(gateway.held())
+        with asking(client, "wine") as by_wines, asking(client, "judge", rows["judge"]) as by_judges:
+            for turn in range(1, SWAPS + 1):
+                due = deploy(turn)
+                until(lambda due=due: {n: client.predict(n, rows=[row]).winner for n, row in rows.items()} == due)
+                until(lambda: gateway.held()[2] == 1)  # the worker of the version before has ended
+                held.append(gateway.held())
         least = held[1]  # what is made once is made by now
         until(lambda: all(now <= before for now, before in zip(gateway.held(), least, strict=True)))
+    wrong = [w for w in by_wines + by_judges if w not in {*map(str, wines), *map(str, judges)}]
+    figure(f"serving.swap_failed of {2 * SWAPS} swaps, half with workers", len(wrong))
+    assert wrong == []
+    assert {*by_wines, *by_judges} == {*map(str, wines), *map(str, judges)}

@@ -3,13 +3,17 @@ import os
 import threading
 import time
 
+import polars as pl
 import pytest
+import served_functions
 from served import Gated
 from wine_project import COLUMNS, ROW, WineProject, asking, until
 
 from headrace.delivery.deploy import deploy
 from headrace.errors import HeadraceError, NotFound, SignatureError, Unavailable
 from headrace.models.aliases import Move, move
+from headrace.models.registry import Registration, register
+from headrace.sdk.functions import serve_function
 from headrace.serving.deployment import KIND, current
 from headrace.serving.endpoint import Endpoint, Preference
 from headrace.serving.keeper import Keeper
@@ -129,6 +133,24 @@ def test_a_broken_version_never_displaces_a_good_one(project, follow, broken):
     better = str(project.register(2.5))
     ledger.append([Fact(KIND, "wine", body | {"models": {"wine@1": better}})])
     until(lambda: serves(gate) == better)
+
+
+def test_a_version_whose_worker_dies_in_its_warm_up_displaces_nothing(project, follow):
+    project.deploy(project.register(0.5))
+    gate, stores = follow(), project.platform.stores()
+    until(gate.client.ready)
+    asked = Registration("wine", pl.DataFrame(COLUMNS), "CC0-1.0")
+    bad = register(stores, serve_function(served_functions.crash, outputs=("quality",)), asked)
+    with asking(gate.client) as winners:
+        project.deploy(bad)
+        until(lambda: "killed by signal 11" in gate.plane.status("wine").refused, 30)
+        begun = len(winners)
+        until(lambda: len(winners) > begun)
+        assert gate.plane.status("wine").versions["wine@2"].state == "failed"
+        project.deploy(project.register(2.5))
+        until(lambda: gate.plane.status("wine").models.keys() == {"wine@3"}, 30)
+    assert set(winners) <= {"wine@1", "wine@3"}
+    until(lambda: gate.keeper.loaded == ["wine@3"])
 
 
 @pytest.mark.parametrize("broken", ["parity", "schema"])
