@@ -5,6 +5,7 @@ is counted while it is written.
 """
 
 import gzip
+import lzma
 import shutil
 import stat
 import tempfile
@@ -23,6 +24,10 @@ RATIO_FREE_BYTES = 64 << 20
 """Unpacked size from which ``MAX_RATIO`` holds; small files may be as repetitive as they like."""
 MAX_ENTRIES = 1000
 _CHUNK_BYTES = 1 << 20
+_DAMAGED = (
+    *(zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError),
+    *(EOFError, NotImplementedError, ValueError),
+)
 
 
 @contextmanager
@@ -47,7 +52,7 @@ def plain(source: Path, scratch: Path | None = None) -> Iterator[Path]:
         unpacked = Path(folder) / "data"
         try:
             (_unzip if magic[:2] == b"PK" else _gunzip)(source, unpacked)
-        except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError) as error:
+        except _DAMAGED as error:
             raise DataRefused("the archive is damaged", where=source.name, why=str(error)) from error
         yield unpacked
 

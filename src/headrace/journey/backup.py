@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import msgspec
+
 from headrace.datasets import catalogue
 from headrace.errors import HeadraceError, IntegrityError, NameRefused, NotFound, Refused
 from headrace.models import aliases, registry
@@ -32,6 +34,10 @@ MOST_ENTRIES = 1_000_000
 _CONTENTS, _FACTS, _FILES = "contents.json", "facts.jsonl", "files/"
 _MOST_CONTENTS_BYTES = 512 << 20
 _CHUNK_BYTES = 1 << 20
+_UNREADABLE = (
+    *(zipfile.BadZipFile, NotImplementedError, EOFError, msgspec.MsgspecError),
+    *(KeyError, TypeError, ValueError, AttributeError, RecursionError),
+)
 
 
 @dataclass(frozen=True)
@@ -97,9 +103,9 @@ def restore(stores: Stores, path: Path) -> Backup:
             contents, made = _checked(archive, path)
             facts = _facts_of(archive)
             _put(stores, archive, contents)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, KeyError, ValueError) as error:
+        _verify(stores.files, facts)
+    except _UNREADABLE as error:
         raise IntegrityError("the backup cannot be read", where=str(path), why=str(error)) from error
-    _verify(stores.files, facts)
     if facts:
         _append(stores.ledger, facts)
     return made
@@ -146,7 +152,7 @@ def _checked(archive: zipfile.ZipFile, path: Path) -> tuple[Mapping[str, str], B
         text = archive.read(_CONTENTS)
         about = json.loads(text)
         digests, facts, size = dict(about["sha256"]), int(about["facts"]), int(about["size_bytes"])
-    except (KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise IntegrityError("the backup has no list of contents", where=str(path), why=str(error)) from error
     if about["format"] != FORMAT:
         raise Refused("the backup is of another format", where=str(path), why=f"{about['format']!r}, not {FORMAT!r}")
@@ -186,7 +192,7 @@ def _digest(reading: IO[bytes]) -> str:
 
 def _facts_of(archive: zipfile.ZipFile) -> list[Fact]:
     with archive.open(_FACTS) as reading:
-        return [Fact(**json.loads(line)) for line in reading]
+        return [msgspec.json.decode(line, type=Fact) for line in reading]
 
 
 def _put(stores: Stores, archive: zipfile.ZipFile, contents: Mapping[str, str]) -> None:

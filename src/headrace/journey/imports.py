@@ -10,7 +10,7 @@ from headrace.errors import RegistrationRefused, SignatureError, UsageError
 from headrace.models.artifact import Artifact
 from headrace.models.formats import recognised
 from headrace.models.registry import EXAMPLES, Registration, register
-from headrace.models.runtime import Runtime
+from headrace.models.runtime import Runtime, cautious
 from headrace.models.scoring import loaded, unpacked
 from headrace.models.signature import Signature
 from headrace.models.trust import TRUSTED_FILE, check_trust
@@ -64,7 +64,7 @@ def imported(stores: Stores, runtime: Callable[[str], Runtime], path: Path, aske
     trusted = sorted(set(asked.trusted))
     if trusted:
         files[TRUSTED_FILE] = json.dumps(trusted).encode()
-    engine = runtime(format_)
+    engine = cautious(runtime(format_))
     signature = asked.signature or _declared(engine, files, asked)
     examples = _examples(engine, files, signature) if asked.examples is None else asked.examples
     files[EXAMPLES] = json.dumps(dict(examples), sort_keys=True).encode()

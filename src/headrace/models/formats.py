@@ -2,7 +2,8 @@
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from headrace.errors import Refused
@@ -38,11 +39,23 @@ def recognised(path: Path) -> tuple[str, dict[str, bytes]]:
     """
     if path.is_dir():
         files = read_folder(path)
-        format_ = sniffed_folder(files)
+        with at(path):
+            format_ = sniffed_folder(files)
         return format_, {f"model.{format_}/{name}": content for name, content in files.items()}
     content = read_file(path)
-    format_ = sniffed(content)
+    with at(path):
+        format_ = sniffed(content)
     return format_, {f"model.{format_}": content}
+
+
+@contextmanager
+def at(path: Path) -> Iterator[None]:
+    """Say of what is refused in a ``with`` block where it is, and what to do, when that was not said."""
+    try:
+        yield
+    except Refused as error:
+        where, fix = error.where or str(path), error.fix or "save it again, or have it again, from where it was trained"
+        raise Refused(error.what, where=where, why=error.why, fix=fix) from error
 
 
 def sniffed_folder(files: Mapping[str, bytes]) -> str:

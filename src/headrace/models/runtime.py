@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,20 @@ class Runtime(Protocol):
             IntegrityError: A file is missing or not of the format.
             SignatureError: The rows or the answers are not the signature's.
         """
+
+
+@runtime_checkable
+class Rehearsed(Protocol):
+    """A runtime that loads models into this process, and can have them loaded in another one before."""
+
+    @property
+    def rehearsal(self) -> Runtime:
+        """The same, with each model in a worker process that bounds its memory and its time."""
+
+
+def cautious(runtime: Runtime) -> Runtime:
+    """The runtime for files that nobody has looked at yet: nothing that they do happens in this process."""
+    return runtime.rehearsal if isinstance(runtime, Rehearsed) else runtime
 
 
 def numeric(signature: Signature) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ from headrace.serving.folder_settings import FolderSettings, Written
 from headrace.serving.model_folder import State, blank_examples, contents, declared, said, states
 from headrace.serving.provenance import Heard
 from headrace.serving.succession import Heir, Offer, breaks
-from headrace.serving.versions import Model, proven
+from headrace.serving.versions import Model, proven, tried
 
 _TOUCHED = "its files changed since it was loaded - give what is new a number of its own; or unload it, then load it"
 _ABSENT = "its folder is not there, or not whole yet"
@@ -228,6 +228,7 @@ class FolderSource:
             shutil.rmtree(copy, ignore_errors=True)
             shutil.copytree(half, copy)
         version = ModelVersion(name, number, digest_of(found.files, signature), signature, found.format)
+        tried(version, copy, self._runtime(found.format), json.loads(files[EXAMPLES]))
         model = proven(version, copy, self._runtime)
         self._heard(version, where)
         return model

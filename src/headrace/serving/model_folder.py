@@ -2,7 +2,8 @@
 
 A version, ``NAME/3/``, holds one model as other servers have it: a file of any name, or the files of a SavedModel, by
 themselves or in one folder. ``signature.json`` beside it says what the model takes and gives where its format does
-not, ``examples.json`` what it must answer; with the ``manifest.json`` of the registry its digests are verified.
+not, ``examples.json`` what it must answer; with the ``manifest.json`` of the registry its digests are verified. What is
+trusted is not said here: a ``trusted.json`` is passed over.
 """
 
 import hashlib
@@ -15,10 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from headrace.errors import IntegrityError, NameRefused, Refused, SignatureError
-from headrace.models.formats import SAVED_MODEL, sniffed, sniffed_folder
+from headrace.models.formats import SAVED_MODEL, at, sniffed, sniffed_folder
 from headrace.models.reading import read_file, read_folder
 from headrace.models.registry import EXAMPLES, PROFILE, SIGNATURE
-from headrace.models.runtime import Runtime
+from headrace.models.runtime import Runtime, cautious
 from headrace.models.signature import Column, Signature, Tensor
 from headrace.models.tensors import NUMPY
 from headrace.models.trust import TRUSTED_FILE, check_trust
@@ -86,6 +87,7 @@ def contents(where: Path) -> Contents:
     _check_manifest(files, where)
     about = {path: content for path, content in files.items() if path in _ABOUT}
     format_, model = _model({path: content for path, content in files.items() if path not in about}, where)
+    about.pop(TRUSTED_FILE, None)  # who may put a file here could trust it too
     signature = _parsed(about[SIGNATURE], where) if SIGNATURE in about else None
     return Contents(format_, about | model, signature)
 
@@ -116,7 +118,7 @@ def declared(runtime: Callable[[str], Runtime], format_: str, folder: Path, wher
         IntegrityError: It cannot be read.
     """
     try:
-        found = runtime(format_).declared(folder)
+        found = cautious(runtime(format_)).declared(folder)
     except SignatureError as error:
         raise SignatureError(error.what, where=str(where), why=error.why, fix=_FIX) from error
     if found is None:
@@ -144,12 +146,14 @@ def _model(files: Mapping[str, bytes], where: Path) -> tuple[str, dict[str, byte
         raise Refused("a version without a model", where=str(where))
     (first, content), *others = files.items()
     if not others and "/" not in first and first != SAVED_MODEL:
-        format_ = sniffed(content)
+        with at(where / first):
+            format_ = sniffed(content)
         return format_, {f"model.{format_}": content}
     tops = {path.partition("/")[0] for path in files}
     if SAVED_MODEL not in files and len(tops) == 1:
         where, files = where / tops.pop(), {path.partition("/")[2]: content for path, content in files.items()}
-    format_ = sniffed_folder(files)
+    with at(where):
+        format_ = sniffed_folder(files)
     kept = {f"model.{format_}/{path}": content for path, content in files.items()}
     # Whoever may copy files here may not say by a file that they are trusted.
     check_trust(format_, (), where, kept)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from headrace.errors import ParityFailed, RunFailed
 from headrace.models.registry import EXAMPLES, fetch, find
-from headrace.models.runtime import Batch, Loaded, Runtime
+from headrace.models.runtime import Batch, Loaded, Runtime, cautious
 from headrace.models.signature import Signature
 from headrace.models.tensors import from_cells
 from headrace.models.version import ModelVersion
@@ -117,6 +117,33 @@ def proven(version: ModelVersion, folder: Path, runtime: Callable[[str], Runtime
         raise
     size_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return Model(version, loaded, p99_s, compared, one, size_bytes)
+
+
+def tried(version: ModelVersion, folder: Path, runtime: Runtime, examples: Mapping[str, Any]) -> None:
+    """Have a model from outside load and score in a worker, where its runtime would do that in this process.
+
+    A graph can compute for ever or fill the memory: that costs the worker.
+
+    Args:
+        version: What is loaded.
+        folder: Its files.
+        runtime: Of its format.
+        examples: Its recorded rows.
+
+    Raises:
+        IntegrityError: A file cannot be loaded.
+        ParityFailed: It does not answer its recorded rows as the trained model did.
+        RunFailed: It does not score its recorded rows, takes too long or too much memory.
+        SignatureError: It does not fit the signature.
+    """
+    trial = cautious(runtime)
+    if trial is runtime:  # models of this runtime are in workers anyway
+        return
+    loaded = trial.load(folder, version.signature)
+    try:
+        compare(str(version), loaded, version, examples)
+    finally:
+        loaded.close()
 
 
 def compare(name: str, loaded: Loaded, version: ModelVersion, examples: Mapping[str, Any]) -> int:

@@ -1,6 +1,7 @@
 """Runtime for ONNX models: ONNX Runtime in this process, one thread a model, errors in our words."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from headrace.errors import IntegrityError, RunFailed, SignatureError
 from headrace.models.runtime import Batch, Loaded, numeric, textual
 from headrace.models.signature import Signature, Tensor
 from headrace.models.tensors import NUMPY
+from headrace.serving.isolated import IsolatedRuntime, Limits
+from headrace.serving.worker import Score
 from headrace.settings import Settings
 
 MAIN_FILE = "model.onnx"
@@ -20,9 +23,30 @@ _KINDS = {"float32": "float", "float64": "double"}
 _ERRORS_ONLY = 3  # ONNX Runtime's log level
 
 
+_REHEARSAL = Limits(call_s=30.0)  # what is scored there is all recorded rows at once, and nobody waits for it
+
+
 def open_runtime(settings: Settings, name: str) -> "OnnxRuntime":  # noqa: ARG001 - every factory takes both
     """The ONNX runtime of this process."""
-    return OnnxRuntime()
+    return OnnxRuntime(replace(_REHEARSAL, memory_bytes=settings.model_memory_mb << 20))
+
+
+def load_alone(folder: Path, signature: Signature) -> Score:
+    """Load a model in a worker; see ``OnnxRuntime.load``."""
+    model = OnnxRuntime().load(folder, signature)
+
+    def score(batch: Batch) -> Mapping[str, NDArray[Any]]:
+        try:
+            return model.score(batch)
+        except RunFailed as error:  # who asked the worker says that it did not score
+            raise error.__cause__ or error from None
+
+    return score
+
+
+def declared_alone(folder: Path, name: str) -> Signature:
+    """Read in a worker what a model says; see ``OnnxRuntime.declared``."""
+    return OnnxRuntime().declared(folder, name)
 
 
 class OnnxRuntime:
@@ -30,9 +54,16 @@ class OnnxRuntime:
 
     A session uses one thread and does not spin: a server scores many requests side by side, and threads that
     wait by spinning take the cores from them.
+
+    Args:
+        rehearsal: What a model may cost while it is tried in a worker.
     """
 
     format = "onnx"
+
+    def __init__(self, rehearsal: Limits = _REHEARSAL) -> None:
+        module = __name__
+        self.rehearsal = IsolatedRuntime("onnx", f"{module}:load_alone", rehearsal, f"{module}:declared_alone")
 
     def load(self, folder: Path, signature: Signature) -> Loaded:
         """Load ``model.onnx`` and check that it takes what the signature says.
