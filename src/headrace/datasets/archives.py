@@ -49,7 +49,7 @@ def plain(source: Path, scratch: Path | None = None) -> Iterator[Path]:
     if scratch is not None:
         scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="unpack-", dir=scratch) as folder:
-        unpacked = Path(folder) / "data"
+        unpacked = Path(folder) / f"{source.name[-60:]} (unpacked)"  # which errors name
         try:
             (_unzip if magic[:2] == b"PK" else _gunzip)(source, unpacked)
         except _DAMAGED as error:
