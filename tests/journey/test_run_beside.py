@@ -81,6 +81,10 @@ def test_a_prediction_from_a_folder_is_explained(served, tmp_path):
     assert told["model"]["digest"] == json.loads(headrace(root, *again).stdout)["digest"]
     told = headrace(root, "serving", "explain", identifier).stdout
     assert ("registered other@1" in told, "licence CC0-1.0" in told) == (True, True)
+    replayed = headrace(root, "serving", "replay", "wine", "--model", "other@1", "--json")
+    found = json.loads(replayed.stdout)
+    assert (found["requests"], found["numbers"]["disagreement"]) == (1, 0.0)
+    assert headrace(root, "serving", "replay", "nothing", "--model", "other@1").returncode == 5
 
 
 def test_a_folder_whose_settings_are_wrong_is_not_served(tmp_path):

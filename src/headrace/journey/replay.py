@@ -11,6 +11,7 @@ from headrace.models.registry import find
 from headrace.monitoring.labels import reader
 from headrace.serving.deployment import current
 from headrace.serving.log import RequestLog
+from headrace.serving.provenance import watched
 from headrace.serving.versions import Model, load_model
 from headrace.storage.ledger import Fact
 
@@ -48,11 +49,12 @@ def replayed(platform: Platform, asked: Replay) -> Replayed:
     """
     ledger, stream = platform.ledger(), platform.stream()
     deployed = current(ledger, asked.endpoint)
-    if deployed is None:
+    if deployed is None and asked.endpoint not in watched(ledger):
         raise NotFound(f"no endpoint named {asked.endpoint!r}", fix="headrace serving ls")
     reference = str(find(ledger, asked.model))
     candidate = load_model(ledger, platform.files(), platform.runtime, reference)
-    champion = _champion(platform, deployed.models[deployed.endpoint.models[0]])
+    # What a watched folder serves is in no registry to be loaded from: the candidate is timed alone.
+    champion = None if deployed is None else _champion(platform, deployed.models[deployed.endpoint.models[0]])
     try:
         found = replay(
             asked.endpoint,
