@@ -101,10 +101,15 @@ bench-rendezvous: $(READY) ## measure deadlines, more scorers and explain (bench
 	@echo "make: measuring the rendezvous; let the machine idle meanwhile"
 	@$(BIN)/python -m benchmarks.rendezvous $(ARGS)
 
-soak: $(READY) $(CLIENTS) $(FRAMEWORKS) ## the slow tests with their full counts; many minutes
+soak: $(READY) $(if $(MINUTES),,$(CLIENTS) $(FRAMEWORKS)) ## the slow tests with full counts; MINUTES=20: mixed load and random faults so long instead
+ifdef MINUTES
+	@echo "make: soaking a gateway for $(MINUTES) minutes; the same faults again: make soak MINUTES=$(MINUTES) SEED=..."
+	@PYTHONPATH=tests/doubles $(BIN)/python -m soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+else
 	@echo "make: soaking, full counts"
 	@HEADRACE_SOAK=1 $(PYTEST) -m "slow or service" --timeout 3600 $(ARGS)
 	@HEADRACE_SOAK=1 .venv-frameworks/bin/python -m pytest -m service --timeout 3600 $(ARGS) $(FRAMEWORK_TESTS)
+endif
 
 test-heavy: $(READY) ## the tests that need heavy installs, run by hand
 	@echo "make: running the heavy tests"

@@ -25,6 +25,7 @@ class Load:
         connections: How many at once.
         keep: Whether ids of what was answered are kept.
         most: So many requests and no more; 0 for no end.
+        pause_s: How long each connection rests before it asks again.
 
     Attributes:
         seen: How often a reply had this status and winner; ``dropped`` counts requests that were sent and not answered.
@@ -32,8 +33,8 @@ class Load:
         unlogged: Those among them that say that they are not in the log.
     """
 
-    def __init__(self, port, requests, *, connections=4, keep=True, most=0):
-        self.port, self.requests, self.most = port, requests, most
+    def __init__(self, port, requests, *, connections=4, keep=True, most=0, pause_s=0.0):
+        self.port, self.requests, self.most, self.pause_s = port, requests, most, pause_s
         self.seen, self.sent, self.done = Counter(), 0, 0
         self.ids, self.unlogged = [], []
         self.keep, self.stopping = keep, False
@@ -110,6 +111,8 @@ class _Asker(asyncio.Protocol):
         self._took(data[:end])
         if b"connection: close" in data[:end]:
             self._transport.close()
+        elif self._load.pause_s:
+            asyncio.get_running_loop().call_later(self._load.pause_s, self._send)
         else:
             self._send()
 

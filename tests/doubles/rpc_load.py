@@ -28,6 +28,7 @@ class RpcLoad:
         address: Of a gateway's gRPC port.
         requests: What to ask, in turn.
         threads: How many at once.
+        pause_s: How long each rests before it asks again.
 
     Attributes:
         seen: How often a call ended with this code, and for faults with what was said.
@@ -35,9 +36,9 @@ class RpcLoad:
         unlogged: Those among them that say that they are not in the log.
     """
 
-    def __init__(self, address, requests, threads=2):
+    def __init__(self, address, requests, threads=2, pause_s=0.0):
         self.seen, self.ids, self.unlogged, self._requests = Counter(), [], [], requests
-        self._stop = threading.Event()
+        self._stop, self._pause_s = threading.Event(), pause_s
         self._threads = [threading.Thread(target=self._ask, args=(address,)) for _ in range(threads)]
         for thread in self._threads:
             thread.start()
@@ -49,7 +50,7 @@ class RpcLoad:
                 request_serializer=lambda message: message.SerializeToString(),
                 response_deserializer=INFERENCE.ModelInferResponse.FromString,
             )
-            while not self._stop.is_set():
+            while not self._stop.wait(self._pause_s):
                 try:
                     request = self._requests[len(self.ids) % len(self._requests)]
                     reply, call = method.with_call(request, timeout=10)

@@ -37,6 +37,7 @@ class ServerProcess:
     Attributes:
         port: Of HTTP.
         rpc: Address of gRPC; empty without.
+        control: URL of the control port; empty without.
     """
 
     def __init__(self, root, *options, before=()):
@@ -45,7 +46,7 @@ class ServerProcess:
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed when the server has ended
         self.process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=self._log)
         self.pid = self.process.pid
-        self.port, self.rpc = 0, ""
+        self.port, self.rpc, self.control = 0, "", ""
         while not self.port:
             line = self.process.stdout.readline()
             assert line, self.said()
@@ -54,6 +55,8 @@ class ServerProcess:
                 self.port = int(address[1])
             elif line.startswith("gateway listens for gRPC"):
                 self.rpc = address[0]
+            elif line.startswith("control listens on"):
+                self.control = f"http://{address[0]}"
         self.client = Client(f"http://127.0.0.1:{self.port}")
         self.client.wait_ready()
 
