@@ -1,9 +1,12 @@
 """A disk that fills while a gateway answers from it: scoring goes on, every reply says whether it is in the log."""
 
+import os
 import resource
 import shutil
+import sqlite3
 import subprocess
-from contextlib import suppress
+import time
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,8 @@ from headrace.serving.log import RequestLog
 
 TMPFS = ("unshare", "-rm", "sh", "-c", 'mount -t tmpfs -o size=128m none "$0" && exec "$@"')
 FEW_BYTES = 4096
+SOAK = bool(os.environ.get("HEADRACE_SOAK"))
+EXIT_S = 10.0
 
 
 class SmallDisk:
@@ -87,6 +92,7 @@ def logged(folder):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("disk", [SmallFiles, *([SmallDisk] if _mounts() else [])], ids=lambda kind: kind.__name__)
 def test_scoring_goes_on_while_the_disk_is_full_and_logging_when_it_is_not(project, disk):
     folder = project.root / ".headrace" / "stream"
@@ -126,3 +132,26 @@ def test_scoring_goes_on_while_the_disk_is_full_and_logging_when_it_is_not(proje
         assert server.said().count("answered without being logged") == 2  # once an endpoint, not for every request
         assert server.said().count("are logged again") == 2
         assert server.end()[0] == 0
+
+
+@pytest.mark.slow
+def test_a_log_that_hangs_keeps_nobody_waiting(project):
+    """Somebody else holds the write lock of its database: for SQLite that is a disk that takes its time."""
+    with serving(project.root) as server:
+        assert server.client.predict("wine", rows=[ROW]).logged
+        path = project.root / ".headrace" / "stream" / "requests.wine.db"
+        with closing(sqlite3.connect(path, isolation_level=None)) as holder:
+            holder.execute("BEGIN IMMEDIATE")
+            begun = time.monotonic()
+            kept = server.client.predict("wine", rows=[ROW])
+            assert not kept.logged
+            assert 0.9 < time.monotonic() - begun < 3.0
+            assert "a commit has taken more than 1 s" in server.reason("wine")
+            if SOAK:  # it takes as long as it may
+                assert server.end()[1] <= EXIT_S
+                return
+            holder.execute("ROLLBACK")
+        until(lambda: server.metric("headrace_log_up", endpoint="wine") == 1)
+        assert server.client.predict("wine", rows=[ROW]).logged
+        assert kept.id in logged(project.root / ".headrace" / "stream")
+        assert server.metric("headrace_log_lost_total", endpoint="wine") == 0

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 # How long the writer thread may wait for the interpreter while the event loop computes.
 _SWITCH_S = 0.0002
 _COLLECT_EVERY = 20_000
-_STOP_S = 9.0
+_STOP_S = 8.5
 """From being told to end until the last record is written; what takes longer is given up."""
 
 

@@ -224,9 +224,9 @@ class DataPlane:
             within_s: What takes longer is given up.
         """
         until = time.monotonic() + within_s
-        self._ticker.cancel()
         scorers = [scorer for live in self._all() for scorer in live.loaded.values()]
         await _until(lambda: not any(live.busy for live in self._all()), within_s - 2 * _LATE_S)
+        self._ticker.cancel()
         for scorer in scorers:
             scorer.close()
         await _until(lambda: not any(scorer.busy for scorer in scorers), _LATE_S)
@@ -258,6 +258,8 @@ class DataPlane:
         for live in self._all():
             for scorer in live.loaded.values():
                 scorer.check(now)
+        for writer in self._writers.values():
+            writer.check(now)
         self._ticker = self._loop.call_later(_TICK_S, self._tick)
 
 

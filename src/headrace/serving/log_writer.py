@@ -5,6 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from headrace.serving.report import in_words, report
 from headrace.serving.scorer import Post
@@ -16,9 +17,13 @@ _BUSY_PER_S = 4000
 _SMOOTHING = 0.1
 _BACKLOG = 100_000
 _CLOSE_S = 8.0
+_HANGS_S = 1.0
 
 Written = Callable[[bool], None]
-"""Called on the event loop when a record is durable (True) or could not be written (False)."""
+"""Called on the event loop when a record is durable (True) or could not be written in time (False)."""
+
+_Entry = list[Any]
+"""A record and what is called once its fate is known; None when nobody waits, or was told."""
 
 
 class LogWriter:
@@ -38,7 +43,9 @@ class LogWriter:
 
     def __init__(self, stream: Stream, topic: str, post: Post, *, power_safe: bool = False) -> None:
         self._stream, self._topic, self._post, self.power_safe = stream, topic, post, power_safe
-        self._pending: deque[tuple[Record, Written | None]] = deque()
+        self._pending: deque[_Entry] = deque()
+        self._held: Sequence[_Entry] = ()
+        self._begun = 0.0
         self._closing = False
         self._wake = threading.Event()
         self.failed, self.trouble = 0, ""
@@ -53,9 +60,16 @@ class LogWriter:
             if written is not None:
                 self._post(written, False)  # noqa: FBT003 - the callback's one argument
             return
-        self._pending.append((Record(key, value, at_ms), written))
+        self._pending.append([Record(key, value, at_ms), written])
         if not self._wake.is_set():
             self._wake.set()
+
+    def check(self, now: float) -> None:
+        """Answer those whom a commit that hangs keeps waiting; their records may yet be written. On the event loop."""
+        if self._begun and now - self._begun > _HANGS_S:
+            if not self.trouble:
+                self._say_so(f"a commit has taken more than {_HANGS_S:g} s")
+            _tell([*self._held, *self._pending], done=False)
 
     def close(self, within_s: float = _CLOSE_S) -> None:
         """Write what is queued and end the thread; a disk that hangs is left to itself after ``within_s``."""
@@ -79,9 +93,10 @@ class LogWriter:
                 before, last = last, time.monotonic()
                 per_s += _SMOOTHING * (size / (last - before) - per_s)
 
-    def _commit(self, group: Sequence[tuple[Record, Written | None]]) -> None:
+    def _commit(self, group: Sequence[_Entry]) -> None:
+        self._held, self._begun = group, time.monotonic()
         try:
-            self._stream.append(self._topic, [record for record, _ in group], power_safe=self.power_safe)
+            self._stream.append(self._topic, [entry[0] for entry in group], power_safe=self.power_safe)
             done = True
         except Exception as error:  # noqa: BLE001 - whatever a disk does, this thread goes on, or nobody is answered
             done = False
@@ -89,18 +104,25 @@ class LogWriter:
         if done and self.trouble:
             report(f"{self._topic} are logged again; {self.failed - self._failed_before} records were lost")
             self.trouble = ""
-        waiting = [written for _, written in group if written is not None]
+        self._held, self._begun = (), 0.0
+        waiting = [entry for entry in group if entry[1] is not None]
         if waiting:
             self._post(_tell, waiting, done)
 
     def _lost(self, count: int, why: str) -> None:
         """Count records that could not be written; say so once, not for every group of them."""
         if not self.trouble:
-            self._failed_before = self.failed
-            report(f"{self._topic} are answered without being logged: {why}")
+            self._say_so(why)
         self.failed, self.trouble = self.failed + count, why
 
+    def _say_so(self, why: str) -> None:
+        self._failed_before, self.trouble = self.failed, why
+        report(f"{self._topic} are answered without being logged: {why}")
 
-def _tell(waiting: Sequence[Written], done: bool) -> None:
-    for written in waiting:
-        written(done)
+
+def _tell(waiting: Sequence[_Entry], done: bool) -> None:
+    """On the event loop, which alone takes a callback away: each is called once."""
+    for entry in waiting:
+        written, entry[1] = entry[1], None
+        if written is not None:
+            written(done)

@@ -1,9 +1,11 @@
 import sys
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from server_process import until
 
 from headrace.engines.sqlite.stream import SqliteStream
 from headrace.errors import Unavailable
@@ -121,6 +123,30 @@ def test_what_it_says_may_lie_on_the_disk_that_is_full(stream, monkeypatch):
         assert told(writer, "kept") == [True]
         writer.close()
     assert [r.key for r in stream.read("t")] == ["kept"]
+
+
+def test_a_commit_that_hangs_keeps_nobody_waiting_and_is_made_in_the_end(stream, capsys):
+    counting, heard = Counting(stream), []
+    writer = LogWriter(counting, "t", direct)
+    counting.gate.clear()
+    writer.add("begun", b"", 0, heard.append)
+    until(lambda: writer._begun)
+    writer.add("queued", b"", 0, heard.append)
+    writer.check(time.monotonic() + log_writer._HANGS_S / 2)
+    assert (heard, writer.trouble) == ([], "")
+    later = time.monotonic() + 2 * log_writer._HANGS_S
+    writer.check(later)
+    assert heard == [False, False]
+    assert "more than 1 s" in writer.trouble
+    writer.add("after", b"", 0, heard.append)
+    writer.check(later)
+    counting.gate.set()
+    until(lambda: not writer.trouble)
+    writer.close()
+    assert heard == [False] * 3
+    assert [r.key for r in stream.read("t")] == ["begun", "queued", "after"]
+    assert writer.failed == 0
+    assert len(capsys.readouterr().err.splitlines()) == 2
 
 
 def test_a_hanging_disk_does_not_fill_the_memory(stream, monkeypatch):

@@ -15,6 +15,7 @@ from headrace.settings import Settings
 from headrace.storage.stream import Record
 
 _BUSY_S = 10.0
+_CLOSE_S = 0.5
 _CHUNK = 64
 _LOG = """
 CREATE TABLE IF NOT EXISTS records (
@@ -135,8 +136,9 @@ class _Connection:
             self._power_safe = power_safe
 
     def close(self) -> None:
-        with self._lock:
+        if self._lock.acquire(timeout=_CLOSE_S):  # else a commit hangs; it ends with the process
             self._db.close()
+            self._lock.release()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
