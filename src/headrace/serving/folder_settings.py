@@ -1,5 +1,6 @@
 """``models.toml`` in a watched folder: which versions of each model are loaded, what labels mean, how requests wait."""
 
+import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeGuard
 
 from headrace.errors import HeadraceError, SettingsError
+from headrace.models.reading import read_file
 from headrace.refs import checked_name
 from headrace.serving.endpoint import Endpoint, check_keys, read_endpoint
 
@@ -121,11 +123,11 @@ def read_settings(folder: Path) -> FolderSettings:
         SettingsError: It is no TOML, a key is unknown, or a value has the wrong type.
     """
     path = folder / FILE
-    try:
-        said = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return FolderSettings()
-    except (OSError, ValueError) as error:
+    try:
+        said = tomllib.loads(read_file(path).decode())
+    except (HeadraceError, ValueError) as error:
         raise SettingsError("settings cannot be read", where=str(path), why=str(error)) from error
     check_keys(said, ("poll_s", "model"), FILE)
     poll_s = said.get("poll_s", POLL_S)

@@ -79,7 +79,7 @@ class Keeper:
         self._shelf = Shelf()
         self._lock = threading.Lock()
         self._kept: dict[str, _Kept] = {}
-        self._looking = threading.Lock()
+        self._looking = {id(source): threading.Lock() for source in sources}
         self._stop = threading.Event()
         self._crew = Crew(loaders, "loader", _report)
 
@@ -143,7 +143,7 @@ class Keeper:
                 return
 
     def _look(self, source: Source, again: str = "") -> None:
-        with self._looking:
+        with self._looking[id(source)]:
             names = source.poll(again)
         for name in names:
             self._wake(self._known(name, source))

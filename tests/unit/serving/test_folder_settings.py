@@ -64,3 +64,10 @@ def test_a_file_counts_once_it_was_the_same_at_two_looks(tmp_path):
     file.unlink()
     assert [written.turned() for _ in range(3)] == [False, True, False]
     assert (written.wrong, written.settings) == ("", FolderSettings())
+
+
+def test_a_link_is_no_file_of_settings(tmp_path):
+    (tmp_path / "elsewhere.toml").write_text("poll_s = 2")
+    (tmp_path / "models.toml").symlink_to(tmp_path / "elsewhere.toml")
+    with pytest.raises(SettingsError, match="link"):
+        read_settings(tmp_path)

@@ -231,6 +231,11 @@ def test_the_files_of_a_saved_model_are_one_model_wherever_they_lie(tmp_path):
     found = [contents(tmp_path / version) for version in "123"]
     files = {"model.tensorflow/saved_model.pb": graph, "model.tensorflow/variables/variables.index": variables}
     assert found == [("tensorflow", files, None)] * 3
+    for version, top in (("4", ""), ("5", "model.savedmodel/")):  # one without variables is its graph alone
+        path = tmp_path / version / f"{top}saved_model.pb"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(graph)
+        assert contents(tmp_path / version) == ("tensorflow", {"model.tensorflow/saved_model.pb": graph}, None)
 
 
 def say(folder, text):

@@ -16,6 +16,7 @@ from headrace.models.registry import Registration, register
 from headrace.sdk.functions import serve_function
 from headrace.serving.deployment import KIND, current
 from headrace.serving.endpoint import Endpoint, Preference
+from headrace.serving.folder_source import FolderSource
 from headrace.serving.keeper import Keeper
 from headrace.serving.ledger_source import LedgerSource
 from headrace.storage.ledger import Fact
@@ -33,7 +34,7 @@ def follow(project, tmp_path):
     """Start a gateway that follows the ledger; its ``keeper`` is an attribute of what is returned."""
     started = []
 
-    def start(names=("wine",)):
+    def start(names=("wine",), beside=()):
         gate = Gated(tmp_path / "stream", names)
         platform, post = project.platform, gate.loop.call_soon_threadsafe
         source = LedgerSource(
@@ -43,7 +44,7 @@ def follow(project, tmp_path):
             moved=lambda *move: post(gate.plane.move, *move),
             names=names,
         )
-        gate.keeper = Keeper(gate.plane, [source], post=post)
+        gate.keeper = Keeper(gate.plane, [*beside, source], post=post)
         started.append(gate)
         gate.keeper.start()
         return gate
@@ -56,6 +57,14 @@ def follow(project, tmp_path):
 
 def serves(gate):
     return gate.client.predict("wine", rows=[ROW]).winner
+
+
+def meanwhile(gate):
+    """Who serves; nobody while models are exchanged in place."""
+    try:
+        return serves(gate)
+    except Unavailable:
+        return ""
 
 
 def test_the_newest_deployment_is_served_and_a_newer_one_follows(project, follow):
@@ -308,10 +317,10 @@ def test_resource_preserving_unloads_before_it_loads_and_goes_back_when_that_fai
 
     project.platform.runtime("onnx").load = counted
     project.deploy(project.register(1.5), policy=policy)
-    until(lambda: gate.client.ready() and serves(gate) == "wine@2")
+    until(lambda: meanwhile(gate) == "wine@2")
     project.deploy(project.register(2.5, claimed=1.0), policy=policy)
     until(lambda: "does not answer as the trained model did" in gate.plane.status("wine").refused)
-    until(lambda: gate.client.ready() and serves(gate) == "wine@2")
+    until(lambda: meanwhile(gate) == "wine@2")
     assert set(together) == {1}  # what was being loaded, and nothing beside it
     assert gate.plane.status("wine").versions["wine@3"].state == "failed"
     assert gate.keeper.loaded == ["wine@2"]
@@ -354,3 +363,26 @@ def test_a_model_that_loads_slowly_holds_up_no_other_endpoint(project, follow):
     until(lambda: sum(gate.plane.status(n).state == "serving" for n in gate.plane.names) >= 3)
     release.set()
     until(lambda: len(gate.plane.names) == 4 and gate.client.ready())
+
+
+def test_a_source_that_waits_for_its_disk_holds_up_no_other(project, follow, tmp_path, monkeypatch):
+    project.deploy(project.register(0.5))
+    release, waits = threading.Event(), threading.Event()
+    folder = FolderSource(
+        tmp_path, runtime=project.platform.runtime, scratch=tmp_path / "scratch", moved=lambda *_: None
+    )
+
+    def poll(_again=""):
+        waits.set()
+        release.wait(30)
+        return ()
+
+    monkeypatch.setattr(folder, "poll", poll)
+    gate = follow(beside=[folder])
+    assert waits.wait(10)
+    until(gate.client.ready)
+    project.deploy(project.register(1.5))
+    until(lambda: serves(gate) == "wine@2")
+    gate.keeper.unload("wine").result(10)
+    gate.keeper.load("wine").result(10)
+    release.set()
