@@ -18,6 +18,7 @@ VENDORS = {
     "engines.sklearn": {"joblib", "onnx", "scipy", "skl2onnx", "sklearn"},
     "engines.skops": {"skops"},
     "engines.sqlite": {"sqlite3"},
+    "engines.tensorflow": {"tensorflow"},
     "engines.torch": {"torch"},
     "engines.xgboost": {"xgboost"},
     "cli": {"click", "rich"},

@@ -1,0 +1,37 @@
+"""TensorFlow's messages and its session, without the rest of TensorFlow.
+
+``import tensorflow`` takes 3 seconds of CPU and 285 MB for each worker, nearly all of it for building and training
+models. The package is therefore entered by its parts: its own ``__init__`` is not run, unless that has happened.
+"""
+
+import importlib.util
+import os
+import sys
+
+from headrace.errors import MissingExtra
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what it says of the machine at its start is of no use here
+if "tensorflow" not in sys.modules:
+    _spec = importlib.util.find_spec("tensorflow")
+    if _spec is None:
+        raise MissingExtra("engine 'tensorflow' needs tensorflow", fix="pip install 'headrace[tensorflow]'")
+    sys.modules["tensorflow"] = importlib.util.module_from_spec(_spec)
+
+from tensorflow.core.protobuf.config_pb2 import ConfigProto
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+from tensorflow.python.client.session import Session
+from tensorflow.python.framework.errors_impl import OpError, ResourceExhaustedError
+from tensorflow.python.framework.importer import import_graph_def
+from tensorflow.python.framework.ops import Graph
+from tensorflow.python.ops.array_ops import placeholder
+
+__all__ = [
+    "ConfigProto",
+    "Graph",
+    "OpError",
+    "ResourceExhaustedError",
+    "SavedModel",
+    "Session",
+    "import_graph_def",
+    "placeholder",
+]
