@@ -12,8 +12,9 @@ from urllib.parse import unquote
 import msgspec
 from msgspec import UNSET
 
-from headrace.errors import HeadraceError, NotFound, UsageError
+from headrace.errors import HeadraceError, NotFound, SignatureError, UsageError
 from headrace.gateway.answers import (
+    Render,
     Replies,
     by_rows,
     encode,
@@ -27,7 +28,8 @@ from headrace.gateway.answers import (
 )
 from headrace.gateway.http import Request, Response, Send
 from headrace.gateway.tfs_examples import check_outputs, classify_reply, parse_examples, regress_reply
-from headrace.models.signature import Column, Dtype, Tensor
+from headrace.gateway.tfs_flat import flat_decoder, flattened, upright
+from headrace.models.signature import Column, Dtype, Signature, Tensor
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.rendezvous import Answer, Live
 from headrace.serving.request import Input
@@ -37,7 +39,7 @@ _WHICH = r"/v1/models/([^/:]+)(?:/versions/([^/:]+)|/labels/([^/:]+))?"
 _ACT = re.compile(_WHICH + ":(predict|classify|regress)", re.IGNORECASE)
 _READ = re.compile(_WHICH + "(/metadata)?", re.IGNORECASE)
 _REMEMBERED = 256
-_SIGNATURES = frozenset({"", "serving_default"})
+DEFAULT_SIGNATURE = "serving_default"
 _STATES = {"loading": "LOADING", "available": "AVAILABLE", "unloading": "UNLOADING", "failed": "END"}
 _DTYPES: dict[Dtype, str] = {
     "bool": "DT_BOOL",
@@ -123,12 +125,11 @@ class TensorFlowServing:
         live, method = self._find(asked.which), asked.method
         refuse_foreign_type(request)
         if method == "predict":
-            parsed, rows = parse(live, request.body, _parse)
-            render = _rows_reply if rows else _columns_reply
+            parsed, render = parse(live, request.body, _parse)
         else:
             check_outputs(method, live.signature)
             parsed, signature_name = parse(live, request.body, parse_examples)
-            check_signature_name(signature_name)
+            check_signature_name(signature_name, live.signature)
             render = _classify if method == "classify" else _regress
         respond(self._plane, live, parsed, request=request, send=send, replies=Replies(render, error_body))
 
@@ -150,7 +151,7 @@ class TensorFlowServing:
         }
         body = {
             "model_spec": {"name": unquote(found[1]), "signature_name": "", "version": versions_of(live)[0]},
-            "metadata": {"signature_def": {"signature_def": {"serving_default": signature}}},
+            "metadata": {"signature_def": {"signature_def": {live.signature.name or DEFAULT_SIGNATURE: signature}}},
         }
         return Response(200, encode(body))
 
@@ -186,8 +187,32 @@ def _which(found: re.Match[str]) -> _Which:
     return _Which(unquote(found[1]), found[2], None if found[3] is None else unquote(found[3]))
 
 
-def _parse(decoder: Decoder, body: bytes) -> tuple[Input, bool]:
-    """The request's rows, and whether they came row by row."""
+def _parse(decoder: Decoder, body: bytes) -> tuple[Input, Render]:
+    """The request's rows, and how its answer is told."""
+    try:
+        return _parsed(decoder, body)
+    except (msgspec.ValidationError, SignatureError):
+        found = _flat(decoder, body)
+        if found is None:
+            raise
+        return found
+
+
+def _flat(decoder: Decoder, body: bytes) -> tuple[Input, Render] | None:
+    """The same of a request with values where the model takes rows of one; None when it is no such request."""
+    if "tfs_flat" not in decoder.parsers:
+        decoder.parsers["tfs_flat"] = flat_decoder(decoder)
+    flat = decoder.parsers["tfs_flat"]
+    if flat is None:
+        return None
+    try:
+        given, render = _parsed(flat, body)
+    except (msgspec.ValidationError, HeadraceError):
+        return None
+    return upright(given, decoder.signature), _FLAT[render]
+
+
+def _parsed(decoder: Decoder, body: bytes) -> tuple[Input, Render]:
     parser = decoder.parsers.get("tfs")
     if parser is None:
         parser = decoder.parsers["tfs"] = _compiled(decoder)
@@ -198,11 +223,11 @@ def _parse(decoder: Decoder, body: bytes) -> tuple[Input, bool]:
             raise UsageError("'signature_name' key must be a string value.") from None
         raise
     if given.signature_name:
-        check_signature_name(given.signature_name)
+        check_signature_name(given.signature_name, decoder.signature)
     if given.instances is not UNSET and given.inputs is UNSET:
-        return decoder.of_rows(given.instances), True
+        return decoder.of_rows(given.instances), _rows_reply
     if given.inputs is not UNSET and given.instances is UNSET:
-        return decoder.of_columns(given.inputs), False
+        return decoder.of_columns(given.inputs), _columns_reply
     if given.inputs is UNSET:
         raise UsageError("Missing 'inputs' or 'instances' key")
     raise UsageError("'inputs' and 'instances' exclude each other")
@@ -227,6 +252,17 @@ def _columns_reply(_live: Live, answer: Answer) -> Response:
     outputs = _with_bytes(answer.outputs)
     values = single(outputs)
     return Response(200, encode({"outputs": outputs if values is None else values}))
+
+
+def _flat_rows_reply(live: Live, answer: Answer) -> Response:
+    return _rows_reply(live, answer._replace(outputs=flattened(answer.outputs, live.signature)))
+
+
+def _flat_columns_reply(live: Live, answer: Answer) -> Response:
+    return _columns_reply(live, answer._replace(outputs=flattened(answer.outputs, live.signature)))
+
+
+_FLAT: Mapping[Render, Render] = {_rows_reply: _flat_rows_reply, _columns_reply: _flat_columns_reply}
 
 
 def _with_bytes(outputs: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -254,9 +290,9 @@ def _regress(_live: Live, answer: Answer) -> Response:
     return regress_reply(answer)
 
 
-def check_signature_name(name: str) -> None:
-    """Raise ``UsageError`` for a signature that no model here has."""
-    if name not in _SIGNATURES:
+def check_signature_name(name: str, own: Signature) -> None:
+    """Raise ``UsageError`` for a signature that is not the one that is served."""
+    if name and name != (own.name or DEFAULT_SIGNATURE):
         raise UsageError(f'Serving signature key "{name}" not found.')
 
 

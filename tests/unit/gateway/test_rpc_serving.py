@@ -21,6 +21,7 @@ def gate(tmp_path_factory):
     served = {"pixels": (PIXELS, sums), "pair": (PAIR, renamed), "wine": (WINE, linear)}
     served |= {dtype: (echo(dtype), echoed) for dtype in DATATYPES}
     served["half_plus_two"] = (echo("float32", (-1,)), lambda batch: {"y": batch["x"] / 2 + 2})
+    served["column"] = (echo("float32", (-1, 1)), lambda batch: {"y": batch["x"] * 2})
     with tensors_gated(tmp_path_factory.mktemp("stream"), served) as found:
         yield found
 
@@ -74,6 +75,15 @@ def test_half_plus_two(call):
     version = SERVING.Int64Value(value=1)
     reply = call("Predict", model_spec=spec("half_plus_two", version=version), inputs={"x": tensor})
     assert list(reply.outputs["y"].float_val) == [2.5, 3.0, 4.5]
+
+
+@pytest.mark.parametrize("rows", [[1.0, 2.0], [[1.0], [2.0]]])
+def test_rows_of_one_value_are_told_as_they_were_asked(call, rows):
+    for tensor in (write_tensor(np.array(rows), "float32"), content(np.array(rows, np.float32))):
+        reply = call("Predict", model_spec=spec("column"), inputs={"x": tensor})
+        _, found = read_tensor("y", reply.outputs["y"])
+        np.testing.assert_array_equal(found, np.array(rows) * 2, strict=False)
+        assert found.shape == np.shape(rows)
 
 
 def test_one_value_fills_its_shape_within_a_limit(call):

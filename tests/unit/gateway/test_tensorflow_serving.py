@@ -1,6 +1,7 @@
 """Classify, regress, labels and the words of errors; predict is in test_protocols and test_tensors."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,11 @@ from headrace.models.signature import Column, Signature, Tensor
 PROBABILITIES = Signature("tensor", (Tensor("x", "float32", (-1, 2)),), (Tensor("p", "float32", (-1, 3)),))
 NAMED = Signature(
     "tensor", PROBABILITIES.inputs, (Tensor("classes", "string", (-1, 2)), Tensor("scores", "float32", (-1, 2)))
+)
+OFFSET = Signature(
+    "tensor",
+    (Tensor("x", "float32", (-1, 1)), Tensor("by", "float32", (-1,))),
+    (Tensor("y", "float32", (-1, 1)), Tensor("all", "float32", (-1, 2))),
 )
 PARITY = Signature(
     "table", (Column("n", "int64"), Column("word", "string")), (Column("even", "float32"), Column("odd", "float32"))
@@ -37,6 +43,9 @@ def parity(batch):
 def gate(tmp_path_factory):
     served = {"thirds": (PROBABILITIES, thirds), "named": (NAMED, named), "parity": (PARITY, parity)}
     served["scalar"] = (echo("float32", (-1,)), lambda batch: {"y": batch["x"] * 2})
+    served["column"] = (echo("float32", (-1, 1)), lambda batch: {"y": batch["x"] * 2})
+    served["offset"] = (OFFSET, lambda batch: {"y": batch["x"] + batch["by"][:, None], "all": batch["x"].repeat(2, 1)})
+    served["named_one"] = (replace(echo("float32"), name="regress_x"), lambda batch: {"y": batch["x"]})
     served["cube"] = (echo("float32", (-1, 1, 1)), lambda batch: {"y": batch["x"]})
     with tensors_gated(tmp_path_factory.mktemp("stream"), served) as found:
         yield found
@@ -153,3 +162,38 @@ def test_a_label_is_an_alias_of_a_loaded_version(tmp_path):
         (status,) = json.loads(gate.client.request("GET", path).body)["model_version_status"]
         assert status["version"] == "3"
         assert json.loads(gate.client.request("GET", f"{path}/metadata").body)["model_spec"]["version"] == "3"
+
+
+@pytest.mark.parametrize(
+    ("asked", "due"),
+    [
+        ({"instances": [1.0, 2.0, 5.0]}, {"predictions": [2.0, 4.0, 10.0]}),
+        ({"instances": [[1.0], [2.0]]}, {"predictions": [[2.0], [4.0]]}),
+        ({"instances": [{"x": 1.0}, {"x": 2.0}]}, {"predictions": [2.0, 4.0]}),
+        ({"inputs": [1.0, 2.0]}, {"outputs": [2.0, 4.0]}),
+        ({"inputs": {"x": [1.0, 2.0]}}, {"outputs": [2.0, 4.0]}),
+        ({"inputs": {"x": [[1.0], [2.0]]}}, {"outputs": [[2.0], [4.0]]}),
+    ],
+)
+def test_rows_of_one_value_are_told_as_they_were_asked(post, asked, due):
+    assert post("/v1/models/column:predict", asked) == (200, due)
+
+
+def test_only_rows_of_one_value_are_told_as_values(post):
+    asked = {"instances": [{"x": 1.0, "by": 10.0}, {"x": 2.0, "by": 20.0}]}
+    due = {"predictions": [{"y": 11.0, "all": [1.0, 1.0]}, {"y": 22.0, "all": [2.0, 2.0]}]}
+    assert post("/v1/models/offset:predict", asked) == (200, due)
+
+
+@pytest.mark.parametrize("asked", [[1.0, [2.0]], [1.0, "2"], ["x"], [[1.0, 2.0]], [], [1e400], [None]])
+def test_what_fits_neither_way_is_refused(post, asked):
+    status, reply = post("/v1/models/column:predict", {"instances": asked})
+    assert (status, list(reply)) == (400, ["error"])
+
+
+def test_a_model_goes_by_the_name_of_its_signature(post, gate):
+    asked = {"instances": [[1.0, 2.0]]}
+    for name, due in (("regress_x", 200), ("", 200), ("serving_default", 400), ("other", 400)):
+        assert post("/v1/models/named_one:predict", {**asked, "signature_name": name})[0] == due
+    found = json.loads(gate.client.request("GET", "/v1/models/named_one/metadata").body)
+    assert list(found["metadata"]["signature_def"]["signature_def"]) == ["regress_x"]

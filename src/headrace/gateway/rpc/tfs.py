@@ -10,8 +10,9 @@ from headrace.gateway.oip_request import parse_tensors
 from headrace.gateway.rpc.calls import at_once, score, unary
 from headrace.gateway.rpc.tfs_messages import SERVING
 from headrace.gateway.rpc.tfs_tensors import read_tensor, type_number, write_tensor
-from headrace.gateway.tfs import check_signature_name, version_states
+from headrace.gateway.tfs import DEFAULT_SIGNATURE, check_signature_name, version_states
 from headrace.gateway.tfs_examples import check_outputs, classes_of, of_examples, values_of
+from headrace.gateway.tfs_flat import flattened, made_upright
 from headrace.models.signature import Column, Tensor
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.rendezvous import Answer, Live
@@ -44,7 +45,11 @@ class ServingServices(grpc.GenericRpcHandler):  # type: ignore[misc]
         return self._handlers.get(handler_call_details.method)
 
     def _find(self, spec: Any) -> Live:
-        check_signature_name(spec.signature_name)
+        live = self._named(spec)
+        check_signature_name(spec.signature_name, live.signature)
+        return live
+
+    def _named(self, spec: Any) -> Live:
         try:
             if spec.version_label:
                 return self._plane.label(spec.name, spec.version_label)
@@ -62,11 +67,13 @@ class ServingServices(grpc.GenericRpcHandler):  # type: ignore[misc]
         strange = set(request.output_filter) - known.keys()
         if strange:
             raise SignatureError(f"there is no output {min(strange)}", why=f"there is {', '.join(known)}")
-        pairs = [read_tensor(name, tensor) for name, tensor in request.inputs.items()]
+        sent = [read_tensor(name, tensor) for name, tensor in request.inputs.items()]
+        pairs, flat = made_upright(sent, live.signature)
         answer = await score(self._plane, live, parse_tensors(live.decoder, pairs))
+        outputs = flattened(answer.outputs, live.signature) if flat else answer.outputs
         reply = SERVING.PredictResponse(model_spec=_spec(request, answer))
         for name in request.output_filter or known:
-            reply.outputs[name].CopyFrom(write_tensor(answer.outputs[name], known[name]))
+            reply.outputs[name].CopyFrom(write_tensor(outputs[name], known[name]))
         return reply
 
     async def _classify(self, request: Any) -> Any:
@@ -98,7 +105,7 @@ class ServingServices(grpc.GenericRpcHandler):  # type: ignore[misc]
             raise UsageError(f"metadata_field must be {[_SIGNATURES]}")
         live = self._find(request.model_spec)
         signatures = SERVING.SignatureDefMap()
-        signature = signatures.signature_def["serving_default"]
+        signature = signatures.signature_def[live.signature.name or DEFAULT_SIGNATURE]
         signature.method_name = "tensorflow/serving/predict"
         for fields, told in ((live.signature.inputs, signature.inputs), (live.signature.outputs, signature.outputs)):
             for field in fields:
@@ -121,7 +128,9 @@ class ServingServices(grpc.GenericRpcHandler):  # type: ignore[misc]
 
 
 def _spec(request: Any, answer: Answer) -> Any:
-    spec = SERVING.ModelSpec(name=request.model_spec.name, signature_name="serving_default")
+    spec = SERVING.ModelSpec(
+        name=request.model_spec.name, signature_name=request.model_spec.signature_name or DEFAULT_SIGNATURE
+    )
     version = answer.winner.partition("@")[2]
     if version:
         spec.version.value = int(version)
