@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 
 
@@ -19,3 +20,12 @@ def posted(url, body):
     asked = urllib.request.Request(url, json.dumps(body).encode(), {"content-type": "application/json"})
     with urllib.request.urlopen(asked, timeout=10) as reply:
         return json.load(reply)
+
+
+def ready(url):
+    """Whether what is there says that it is ready, in the Open Inference Protocol's way."""
+    try:
+        with urllib.request.urlopen(f"{url}/ready", timeout=10) as reply:
+            return reply.status == 200
+    except urllib.error.HTTPError:
+        return False

