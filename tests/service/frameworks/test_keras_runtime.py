@@ -1,6 +1,7 @@
 """Keras models, each in a worker; what Keras computes with is what the environment names."""
 
 import gzip
+import importlib
 import io
 import json
 import os
@@ -13,9 +14,11 @@ import numpy as np
 import pytest
 from asked import headrace, posted, ready
 from keras import layers
+from keras.src.api_export import get_name_from_symbol, get_symbol_from_name
 from server_process import serving, until
 
 from headrace.conformance.runtime import SUM, RuntimeSuite
+from headrace.engines.keras.listed import LISTED
 from headrace.engines.keras.model import declared
 from headrace.engines.keras.runtime import open_runtime
 from headrace.engines.keras.weights import check_weights
@@ -336,3 +339,21 @@ def test_weights_of_another_model_are_refused(tmp_path, content):
     folder, runtime = kept(tmp_path, rebuilt(content, added("model.weights.h5", weights)))
     with pytest.raises(IntegrityError):
         runtime.load(folder, SUM)
+
+
+def _found(module, name):
+    """What Keras itself would find for a module and a name in a configuration."""
+    found = get_symbol_from_name(f"{module}.{name}")
+    return vars(importlib.import_module(module)).get(name) if found is None else found
+
+
+def test_each_listed_class_is_there_and_of_its_own_module():
+    strange = [(m, n) for m, names in LISTED.items() for n in names if not hasattr(_found(m, n), "from_config")]
+    assert strange == []
+
+
+def test_of_keras_layers_only_those_are_left_out_that_run_code_or_take_files():
+    """A newer Keras that has more layers fails here: each is put on the list or beside it."""
+    public = {get_name_from_symbol(found) for found in vars(keras.layers).values() if isinstance(found, type)}
+    left_out = {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "Layer", "InputSpec"}
+    assert {name.rpartition(".")[2] for name in public} - LISTED["keras.layers"] == left_out

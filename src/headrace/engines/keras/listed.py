@@ -59,7 +59,7 @@ _POLICIES = (
 LISTED: Mapping[str, frozenset[str]] = {
     module: frozenset(names.split())
     for module, names in {
-        "keras": f"Sequential Functional {_POLICIES}",
+        "keras": "Sequential DTypePolicy FloatDTypePolicy",
         "keras.src.models.functional": "Functional",
         "keras.layers": _LAYERS,
         "keras.initializers": (
