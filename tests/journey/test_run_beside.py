@@ -1,8 +1,10 @@
 """``headrace serving run`` with a watched folder, gRPC and the control port, as people start it."""
 
 import json
+import shutil
 import subprocess
 import sys
+import time
 
 import grpc
 import pytest
@@ -95,3 +97,32 @@ def test_a_folder_whose_settings_are_wrong_is_not_served(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2, done.stderr
     assert "unknown setting 'version' - [model.wine] of models.toml - fix: did you mean 'versions'?" in done.stderr
+
+
+def test_ls_lists_what_a_folder_serves_and_why_a_version_is_refused(served, tmp_path):
+    root, _, said, _ = served
+    broken = tmp_path / "models/wine/2"
+    shutil.copytree(tmp_path / "models/wine/1", broken)
+    (broken / "model.onnx").write_bytes(b"no model")
+    with Client(said["address"]) as scoring:
+        scoring.predict("wine", rows=[ROW] * 2)
+        scoring.raw("wine", b"{}")
+        begun = time.monotonic()
+        while "failed" not in {one.state for one in scoring.overview().endpoints[0].versions}:
+            assert time.monotonic() - begun < 20
+            time.sleep(0.05)
+    (row,) = json.loads(headrace(root, "serving", "ls", "--json").stdout)
+    assert (row["endpoint"], row["state"], row["schedule"]) == ("wine", "serving", "wine@1 5000 ms")
+    assert (row["traffic"]["requests"], row["traffic"]["errors"], row["traffic"]["p99_ms"] > 0) == (1, 1, True)
+    good, bad = row["versions"]
+    assert (good["version"], good["state"], good["scores"]) == ("wine@1", "available", 1)
+    assert good["memory"]["size_bytes"] == sum(p.stat().st_size for p in (tmp_path / "models/wine/1").rglob("*"))
+    assert (bad["version"], bad["state"], bad["memory"], "model.onnx" in bad["why"]) == ("wine@2", "failed", None, True)
+    told = headrace(root, "serving", "ls")
+    lines = told.stdout.splitlines()
+    titles = "ENDPOINT STATE SCHEDULE DEADLINE MS REQUESTS ERRORS DEFAULTS REQ/S P50 MS P99 MS"
+    assert " ".join(lines[0].split()) == titles
+    assert lines[1].split()[:5] == ["wine", "serving", "wine@1", "5000", "ms"]
+    assert [line.split()[:3] for line in lines[4:6]] == [["wine", "wine@1", "available"], ["wine", "wine@2", "failed"]]
+    assert lines[7] == f"wine@2: {bad['why']}"
+    assert "the gateway (pid" in told.stderr

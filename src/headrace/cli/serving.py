@@ -28,28 +28,20 @@ def command() -> None:
 @command.command("ls")
 @options
 def list_(out: Output) -> None:
-    """Every endpoint: what is deployed there, and whether it answers."""
+    """Every endpoint and version: state, memory and traffic; those that are deployed and not served too."""
+    from headrace.cli.served import lines, rows
     from headrace.serving.deployment import history
 
     platform = _platform()
-    newest = {d.endpoint.name: d for d in history(platform.ledger())}
     client = _client(platform, must=False)
-    rows = [
-        {
-            "endpoint": name,
-            "schedule": ", ".join(
-                f"{deployment.models[p.model]} {p.wait_s * 1000:g} ms" for p in deployment.endpoint.schedule
-            ),
-            "deadline_ms": deployment.endpoint.deadline_s * 1000,
-            "log": deployment.endpoint.log,
-            "by": deployment.who,
-            "state": _state(client, name),
-        }
-        for name, deployment in sorted(newest.items())
-    ]
-    out.table(rows, ["endpoint", "schedule", "deadline_ms", "log", "by", "state"])
-    if not rows:
+    overview = None if client is None else client.overview()
+    found = rows(history(platform.ledger()), overview)
+    out.result(found, lines(found))
+    if not found:
         out.say("nothing is deployed yet - headrace serving deploy NAME, or hr.deploy in a pipeline")
+    if overview is not None:
+        taken = "" if overview.memory_bytes is None else f" takes {overview.memory_bytes / 2**20:.1f} MiB"
+        out.say(f"the gateway (pid {overview.pid}){taken}")
 
 
 @command.command()
@@ -235,16 +227,6 @@ def _client(platform: "Platform", *, must: bool = True) -> "Client | None":
     if must:
         raise Unavailable("the gateway does not run", why=state.detail, fix="headrace serving run --detach")
     return None
-
-
-def _state(client: "Client | None", name: str) -> str:
-    if client is None:
-        return "not served"
-    try:
-        states = [row["state"] for row in client.status(name)]
-    except (NotFound, Unavailable):
-        return "not served"
-    return "serving" if "AVAILABLE" in states else states[0].lower()
 
 
 def _check_deployed(platform: "Platform", endpoints: tuple[str, ...]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlsplit
 
 from headrace.client.connection import Connection, Reply
+from headrace.client.overview import Overview
 from headrace.errors import HeadraceError, NotFound, Overloaded, SignatureError, Unauthorized, Unavailable
 
 if TYPE_CHECKING:  # rows need no NumPy
@@ -140,6 +141,12 @@ class Client:
         """Inputs and outputs with their types, as the Open Inference Protocol describes them."""
         found: dict[str, Any] = self._json(f"/v2/models/{quote(endpoint, safe='')}")
         return found
+
+    def overview(self) -> Overview:
+        """Every endpoint with its versions, what they take of memory, and what it was asked."""
+        import msgspec  # what scores needs none of it
+
+        return msgspec.json.decode(checked(self.request("GET", "/overview")).body, type=Overview)
 
     def metrics(self) -> dict[str, float]:
         """Every metric by its name with labels (``headrace_requests_total{endpoint="wine"}``)."""

@@ -13,6 +13,7 @@ from headrace.gateway.metrics.tensorflow import PATH as TENSORFLOW_METRICS
 from headrace.gateway.mlflow import MlflowScoring
 from headrace.gateway.oip import OpenInference
 from headrace.gateway.openapi import document
+from headrace.gateway.overview import Overviews
 from headrace.gateway.tfs import TensorFlowServing
 from headrace.gateway.vertex import Vertex, VertexRoutes
 from headrace.serving.dataplane import DataPlane
@@ -62,6 +63,7 @@ class Gateway:
             "metrics": self._metrics,
             "monitoring": self._metrics,
             "openapi.json": self._openapi,
+            "overview": Overviews(plane),
         }
         hosted = Vertex(plane, vertex or VertexRoutes())
         self._routes: dict[bytes, tuple[Protocol, str]] = {path.encode(): (hosted, path) for path in hosted.paths}

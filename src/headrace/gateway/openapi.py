@@ -64,6 +64,7 @@ def _server_paths() -> Json:
         "/health": {"get": _get("Whether every endpoint can score", "text/plain", also=(404,))},
         "/version": {"get": _get("The version of headrace", "text/plain")},
         "/metrics": {"get": _get("Metrics for Prometheus", "text/plain")},
+        "/overview": {"get": _get("Endpoints with their versions, memory and traffic")},
         "/openapi.json": {"get": _get("This document")},
     }
 

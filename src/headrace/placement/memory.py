@@ -57,6 +57,15 @@ def tree_bytes(pid: int) -> int:
     return total
 
 
+def pss_bytes(pid: int) -> int | None:
+    """What a process takes now, its share of what it shares with others counted; None where nobody can tell."""
+    try:
+        lines = (_PROC / str(pid) / "smaps_rollup").read_text("ascii").splitlines()
+    except OSError:  # it has ended, is another user's, or this is not Linux
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), None)
+
+
 def _parent(entry: Path) -> int:
     try:
         # The command may hold spaces and brackets; what follows the last bracket is regular.

@@ -15,6 +15,7 @@ from headrace.serving.drain import Drain
 from headrace.serving.log import topic
 from headrace.serving.log_writer import LogWriter
 from headrace.serving.prepared import Place, prepared
+from headrace.serving.recent import Recent
 from headrace.serving.rendezvous import Live, Rendezvous, Reply
 from headrace.serving.request import Input
 from headrace.serving.status import Note, Status, status_of
@@ -54,6 +55,7 @@ class DataPlane:
         self._drain = Drain(loop)
         self._aliases: dict[tuple[str, str], list[int]] = {}
         self.counters: dict[str, EndpointCounters] = {}
+        self.recent = Recent()
         self._ticker = loop.call_later(_TICK_S, self._tick)
 
     @property
@@ -208,14 +210,10 @@ class DataPlane:
         """Endpoint to what writes its request log, where it keeps one."""
         return self._writers
 
-    def waiting(self) -> dict[tuple[str, str], int]:
-        """Endpoint and model version, each that is loaded, to how many requests wait for it now."""
-        found: dict[tuple[str, str], int] = {}
-        for live in self._all():
-            for model, scorer in live.loaded.items():
-                key = live.deployment.endpoint.name, model
-                found[key] = found.get(key, 0) + scorer.waiting
-        return found
+    @property
+    def lives(self) -> list[Live]:
+        """Everything that is loaded, also what serves no more and has not ended yet."""
+        return [live for live in (*self._live.values(), *self._drain.lives) if live is not None]
 
     async def close(self, within_s: float = _CLOSE_S) -> None:
         """Let every open request be answered, late scores come in for a moment, and every record be written.
@@ -224,8 +222,8 @@ class DataPlane:
             within_s: What takes longer is given up.
         """
         until = time.monotonic() + within_s
-        scorers = [scorer for live in self._all() for scorer in live.loaded.values()]
-        await _until(lambda: not any(live.busy for live in self._all()), within_s - 2 * _LATE_S)
+        scorers = [scorer for live in self.lives for scorer in live.loaded.values()]
+        await _until(lambda: not any(live.busy for live in self.lives), within_s - 2 * _LATE_S)
         self._ticker.cancel()
         for scorer in scorers:
             scorer.close()
@@ -233,9 +231,6 @@ class DataPlane:
         left_s = max(until - time.monotonic(), _LATE_S)
         await asyncio.gather(*(asyncio.to_thread(writer.close, left_s) for writer in self._writers.values()))
         await asyncio.sleep(0)
-
-    def _all(self) -> list[Live]:
-        return [live for live in (*self._live.values(), *self._drain.lives) if live is not None]
 
     def _let_go(self, live: Live | None, drained: Callable[[], None]) -> None:
         if live is None:
@@ -255,11 +250,12 @@ class DataPlane:
 
     def _tick(self) -> None:
         now = time.monotonic()
-        for live in self._all():
+        for live in self.lives:
             for scorer in live.loaded.values():
                 scorer.check(now)
         for writer in self._writers.values():
             writer.check(now)
+        self.recent.look(now, self.counters)
         self._ticker = self._loop.call_later(_TICK_S, self._tick)
 
 

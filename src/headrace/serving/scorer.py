@@ -52,6 +52,18 @@ class Ready(Protocol):
         """What scores."""
 
     @property
+    def isolated(self) -> bool:
+        """Whether it has a process of its own."""
+
+    @property
+    def pid(self) -> int | None:
+        """That process; None without one."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Of its files."""
+
+    @property
     def signature(self) -> Signature:
         """What it takes and gives."""
 
@@ -80,6 +92,7 @@ class Scorer:
 
     Attributes:
         name: Model version.
+        model: What it was given.
         counters: How it did: its calls are counted here, its outcomes by whoever takes them.
         inline: Whether it runs on the event loop; an overrun ends that until it is measured fast again.
     """
@@ -98,7 +111,7 @@ class Scorer:
         self.counters = counters or ScorerCounters()
         self._calls = self.counters.calls
         self._by_rows = self._calls.by_rows
-        self._ready, self._model = model, model.loaded
+        self.model, self._loaded = model, model.loaded
         self._check, self._shape = checker(model.signature), shape_of(model.signature)
         self._project, self._terms = project, terms
         self._post, self._stuck_s = post, stuck_s
@@ -174,7 +187,7 @@ class Scorer:
     @property
     def trouble(self) -> str:
         """Why the model does not score now; empty when it does."""
-        return BREAKER_OPEN if time.monotonic() < self._open_until else self._ready.trouble
+        return BREAKER_OPEN if time.monotonic() < self._open_until else self.model.trouble
 
     @property
     def busy(self) -> bool:
@@ -208,7 +221,7 @@ class Scorer:
 
     def _measure(self) -> None:
         with contextlib.suppress(Exception):  # a model that cannot be measured stays in its thread
-            self.inline = self._ready.still_fast()
+            self.inline = self.model.still_fast()
 
     def _score(self, batch: Batch, count: int, moments: list[float] | None = None) -> Outcome:
         """``moments`` takes when the batch was ready for the model, and when the model had scored it."""
@@ -216,9 +229,9 @@ class Scorer:
             if self._project is not None:
                 batch = self._project(batch)
             if moments is None:
-                return Outcome(self._check(self._model.score(batch), count), time.monotonic(), "")
+                return Outcome(self._check(self._loaded.score(batch), count), time.monotonic(), "")
             moments.append(time.monotonic())
-            raw = self._model.score(batch)
+            raw = self._loaded.score(batch)
             moments.append(time.monotonic())
             return Outcome(self._check(raw, count), time.monotonic(), "")
         except Exception as error:  # noqa: BLE001 - whatever a model raises costs its score only

@@ -1,6 +1,7 @@
 """How endpoints and their versions are, for every protocol that tells."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -74,3 +75,12 @@ def status_of(name: str, live: Live | None, notes: Mapping[str, Note], *, refuse
     if unloaded:
         return Status(name, "unloaded", None, unloaded, {}, notes)
     return Status(name, "failed" if refused else "loading", None, refused, {}, notes)
+
+
+def waiting(lives: Iterable[Live]) -> Mapping[tuple[str, str], int]:
+    """Endpoint and model version, each that is loaded, to how many requests wait for it now."""
+    found: Counter[tuple[str, str]] = Counter()
+    for live in lives:
+        for model, scorer in live.loaded.items():
+            found[live.deployment.endpoint.name, model] += scorer.waiting
+    return found

@@ -62,7 +62,17 @@ class Model:
     @property
     def fast(self) -> bool:
         """Whether it may run on the event loop, where a worker process that hangs must not be waited for."""
-        return self.p99_s < INLINE_P99_S and not isinstance(self.loaded, IsolatedModel)
+        return self.p99_s < INLINE_P99_S and not self.isolated
+
+    @property
+    def isolated(self) -> bool:
+        """Whether it has a process of its own."""
+        return isinstance(self.loaded, IsolatedModel)
+
+    @property
+    def pid(self) -> int | None:
+        """That process; None without one, and while there is none."""
+        return self.loaded.pid if isinstance(self.loaded, IsolatedModel) else None
 
     @property
     def trouble(self) -> str:

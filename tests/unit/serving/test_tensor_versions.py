@@ -126,7 +126,7 @@ def test_requests_are_scored_together_with_those_of_their_extents(shape, calls):
         return {"y": batch["x"]}
 
     scorer = Scorer(Ready(shape, score), post=lambda call, *args: call(*args))
-    decoder = TensorDecoder(scorer._ready.signature)
+    decoder = TensorDecoder(scorer.model.signature)
     tickets = [Ticket(decoder.of_rows([[i, 1] if i < 2 or shape[1] > 0 else [i]])) for i in range(4)]
     scorer.submit(tickets[0], 0)
     assert first.wait(10)

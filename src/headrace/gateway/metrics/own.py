@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from headrace.gateway.metrics.exposition import Family, Labels, Value, seconds
 from headrace.serving.counters import ScorerCounters
 from headrace.serving.dataplane import DataPlane
+from headrace.serving.status import waiting
 
 _ENDPOINT = (
     ("headrace_requests_total", "Requests answered.", "requests"),
@@ -68,10 +69,10 @@ def _of_models(plane: DataPlane) -> Iterator[Family]:
         if note.state == "available"
     ]
     yield Family("headrace_model_up", "Whether a loaded model version scores now: 1, or 0.", "gauge", up)
-    waiting: list[tuple[Labels, Value]] = [
-        ({"endpoint": endpoint, "model": model}, count) for (endpoint, model), count in plane.waiting().items()
+    queued: list[tuple[Labels, Value]] = [
+        ({"endpoint": endpoint, "model": model}, count) for (endpoint, model), count in waiting(plane.lives).items()
     ]
-    yield Family("headrace_waiting_requests", "Requests that wait for the model now.", "gauge", waiting)
+    yield Family("headrace_waiting_requests", "Requests that wait for the model now.", "gauge", queued)
     scored = [(labels, seconds(one.seconds)) for labels, one in models]
     text = "From arrival of a request to a model's score."
     yield Family("headrace_score_duration_seconds", text, "histogram", scored)

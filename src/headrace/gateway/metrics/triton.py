@@ -10,6 +10,7 @@ from headrace.gateway.metrics.exposition import Family, Labels, Value
 from headrace.refs import Ref
 from headrace.serving.counters import ScorerCounters
 from headrace.serving.dataplane import DataPlane
+from headrace.serving.status import waiting
 
 Read = Callable[[ScorerCounters], int]
 
@@ -62,10 +63,10 @@ def families(plane: DataPlane) -> Iterator[Family]:
     ]
     yield Family("nv_inference_request_failure", "Requests that got no score.", "counter", failures)
     pending: dict[str, int] = defaultdict(int)
-    for (_, reference), count in plane.waiting().items():
+    for (_, reference), count in waiting(plane.lives).items():
         pending[reference] += count
-    waiting: list[tuple[Labels, Value]] = [(_labels(reference), count) for reference, count in pending.items()]
-    yield Family("nv_inference_pending_request_count", "Requests that wait for the model now.", "gauge", waiting)
+    queued: list[tuple[Labels, Value]] = [(_labels(reference), count) for reference, count in pending.items()]
+    yield Family("nv_inference_pending_request_count", "Requests that wait for the model now.", "gauge", queued)
 
 
 def _labels(reference: str) -> Labels:

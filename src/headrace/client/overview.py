@@ -1,0 +1,135 @@
+"""What a gateway tells of itself; the gateway makes these, the client reads them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a loaded model takes.
+
+    Attributes:
+        size_bytes: Of its worker process, where it has one: its share of what processes share counted (PSS). Of its
+            files otherwise: nobody can tell what they take inside of the gateway's process.
+        of: Which of the two.
+        pid: The worker.
+    """
+
+    size_bytes: int
+    of: Literal["process", "files"]
+    pid: int | None = None
+
+
+@dataclass(frozen=True)
+class Version:
+    """A model version.
+
+    Attributes:
+        name: ``late@3``.
+        state: ``loading``, ``available``, ``unloading`` or ``failed``.
+        why: What is wrong with it.
+        runs: ``inline``, in a ``thread``, in a ``worker``, or not (``breaker open``); empty when not loaded.
+        memory: None when not loaded.
+        scores: Requests that it scored.
+        failed: Requests that it did not.
+        answered: Requests whose answer was its score.
+        waiting: Requests that wait for it now.
+        p50_s: Half of its scores came so long after their request, or earlier: a bound of the metrics' buckets. None
+            of no scores, and beyond the highest bound.
+        p99_s: The same of 99 %.
+    """
+
+    name: str
+    state: str
+    why: str
+    runs: str
+    memory: Memory | None
+    scores: int
+    failed: int
+    answered: int
+    waiting: int
+    p50_s: float | None
+    p99_s: float | None
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What an endpoint was asked, since the gateway started.
+
+    Attributes:
+        requests: Answered.
+        errors: Callers that got an error: the three that follow, together.
+        refused: Requests that did not fit the signature.
+        overloaded: Requests refused because too many waited.
+        unanswered: Requests that no model answered, at an endpoint without a default; they count as answered too.
+        defaults: Answered by the default.
+        cancelled: Requests whose caller went before there was an answer.
+        per_second: Answered, over the last minute.
+        p50_s: Half of the replies came within so long: a bound of the metrics' buckets. None of no replies, and
+            beyond the highest bound.
+        p99_s: The same of 99 %.
+    """
+
+    requests: int
+    errors: int
+    refused: int
+    overloaded: int
+    unanswered: int
+    defaults: int
+    cancelled: int
+    per_second: float
+    p50_s: float | None
+    p99_s: float | None
+
+
+@dataclass(frozen=True)
+class Preference:
+    """A model that an endpoint prefers, and how long it is waited for."""
+
+    model: str
+    wait_s: float
+
+
+@dataclass(frozen=True)
+class Served:
+    """An endpoint.
+
+    Attributes:
+        name: The endpoint.
+        state: ``loading``, ``serving``, ``failed`` or ``unloaded``.
+        why: Why the newest that is deployed is not in force.
+        deployment: Its number in the ledger; 0 for one of a watched folder, and for none.
+        schedule: What is asked, in order of preference; empty unless it serves.
+        deadline_s: When the default answers; None unless it serves.
+        log: What a reply promises about the request log; empty unless it serves.
+        by: Who deployed it.
+        traffic: What it was asked.
+        versions: Those that serve first.
+    """
+
+    name: str
+    state: str
+    why: str
+    deployment: int
+    schedule: Sequence[Preference]
+    deadline_s: float | None
+    log: str
+    by: str
+    traffic: Traffic
+    versions: Sequence[Version]
+
+
+@dataclass(frozen=True)
+class Overview:
+    """A gateway.
+
+    Attributes:
+        pid: Its process.
+        memory_bytes: What that takes (PSS), with all models that have no worker; None where nobody can tell.
+        endpoints: In order of being named.
+    """
+
+    pid: int
+    memory_bytes: int | None
+    endpoints: Sequence[Served]

@@ -1,0 +1,122 @@
+"""``GET /overview``: every endpoint with its versions, their memory and its traffic; the numbers are the metrics'."""
+
+import asyncio
+import math
+import os
+import time
+from collections.abc import Iterable, Mapping
+
+from headrace.client.overview import Memory, Overview, Preference, Served, Traffic, Version
+from headrace.errors import NotFound
+from headrace.gateway.answers import encode, error_body
+from headrace.gateway.http import Request, Response, Send
+from headrace.placement.memory import pss_bytes
+from headrace.serving.counters import EndpointCounters, Histogram, ScorerCounters
+from headrace.serving.dataplane import DataPlane
+from headrace.serving.scorer import Scorer
+from headrace.serving.status import Note
+
+PATH = "/overview"
+
+
+class Overviews:
+    """Answers requests for an overview.
+
+    Args:
+        plane: What is told of.
+    """
+
+    def __init__(self, plane: DataPlane) -> None:
+        self._plane = plane
+
+    def __call__(self, request: Request, path: str, send: Send) -> None:
+        """Answer one request, once a thread has looked how much memory processes take: that takes milliseconds."""
+        if path != PATH or request.method not in {b"GET", b"HEAD"}:
+            send(error_body(NotFound(f"nothing is served at {path[:200]}", fix=f"GET {PATH}")))
+            return
+        scorers = (scorer for live in self._plane.lives for scorer in live.loaded.values())
+        workers = {scorer.model.pid for scorer in scorers if scorer.model.pid}
+        looked = asyncio.get_running_loop().run_in_executor(None, _taken, {os.getpid(), *workers})
+        looked.add_done_callback(lambda done: send(Response(200, encode(overview(self._plane, done.result())))))
+
+
+def overview(plane: DataPlane, memory: Mapping[int, int]) -> Overview:
+    """How a gateway is.
+
+    Args:
+        plane: What it serves.
+        memory: Process id to the bytes that the process takes, as far as it is known.
+    """
+    own = os.getpid()
+    return Overview(own, memory.get(own), [_served(plane, name, memory) for name in plane.names])
+
+
+def _taken(pids: Iterable[int]) -> dict[int, int]:
+    return {pid: taken for pid in pids if (taken := pss_bytes(pid)) is not None}
+
+
+def _served(plane: DataPlane, name: str, memory: Mapping[int, int]) -> Served:
+    status, counters = plane.status(name), plane.counters.get(name) or EndpointCounters()
+    loaded = plane.live(name).loaded if status.deployment is not None else {}
+    schedule, deadline_s, log, by, seq = [], None, "", "", 0
+    if status.deployment is not None:
+        endpoint = status.deployment.endpoint
+        models = status.deployment.models
+        schedule = [Preference(models[p.model], p.wait_s) for p in endpoint.schedule]
+        deadline_s, log = endpoint.deadline_s, endpoint.log
+        by, seq = status.deployment.who, status.deployment.seq
+    versions = [
+        _version(version, note, counters.scorers.get(version) or ScorerCounters(), loaded.get(version), memory)
+        for version, note in status.versions.items()
+    ]
+    traffic = _traffic(counters, plane.recent.per_second(name, time.monotonic(), counters.requests))
+    return Served(name, status.state, status.refused, seq, schedule, deadline_s, log, by, traffic, versions)
+
+
+def _version(
+    name: str, note: Note, counters: ScorerCounters, scorer: Scorer | None, memory: Mapping[int, int]
+) -> Version:
+    return Version(
+        name=name,
+        state=note.state,
+        why=note.why,
+        runs="" if scorer is None else _runs(scorer),
+        memory=None if scorer is None else _memory(scorer, memory),
+        scores=counters.scored + counters.late,
+        failed=counters.failed,
+        answered=counters.won,
+        waiting=0 if scorer is None else scorer.waiting,
+        p50_s=_within(counters.seconds, 0.5),
+        p99_s=_within(counters.seconds, 0.99),
+    )
+
+
+def _runs(scorer: Scorer) -> str:
+    return "worker" if scorer.state == "thread" and scorer.model.isolated else scorer.state
+
+
+def _memory(scorer: Scorer, memory: Mapping[int, int]) -> Memory:
+    pid = scorer.model.pid
+    if pid is not None and pid in memory:
+        return Memory(memory[pid], "process", pid)
+    return Memory(scorer.model.size_bytes, "files", pid)
+
+
+def _traffic(one: EndpointCounters, per_second: float) -> Traffic:
+    return Traffic(
+        requests=one.requests,
+        errors=one.refused + one.overloaded + one.unanswered,
+        refused=one.refused,
+        overloaded=one.overloaded,
+        unanswered=one.unanswered,
+        defaults=one.defaults,
+        cancelled=one.cancelled,
+        per_second=per_second,
+        p50_s=_within(one.seconds, 0.5),
+        p99_s=_within(one.seconds, 0.99),
+    )
+
+
+def _within(seconds: Histogram, part: float) -> float | None:
+    bound = seconds.quantile(part)
+    return bound if math.isfinite(bound) else None
