@@ -115,7 +115,7 @@ class Gated:
         self.loop.run_forever()
 
     async def _plane(self, names):
-        return DataPlane(self.stream, self.loop, names)
+        return DataPlane(self.stream, self.loop, names, lambda: b"k" * 32)
 
     def call(self, coroutine):
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(20)

@@ -148,3 +148,33 @@ def test_what_cannot_be_done_is_said_with_the_fix(project):
         ended = headrace(project, *arguments, code=code)
         assert said in ended.stderr
         assert len(ended.stderr.strip().splitlines()) == 1
+
+
+def test_the_body_of_a_logged_request_comes_back_byte_for_byte(project):
+    project.deploy(project.register(0.5))
+    state = project.platform.services().start(gateway_spec(project.root, ["wine"]))
+    client = Client(state.address)
+    client.wait_ready()
+    body = json.dumps({"instances": [ROW]}, indent=3).encode()
+    identifier = client.raw("wine", body).header("x-headrace-id")
+    client.close()
+    assert headrace(project, "explain", identifier, "--body").stdout.encode() == body
+    told = json.loads(headrace(project, "explain", identifier, "--json").stdout)
+    assert told["body"]["bytes"] == len(body)
+
+
+def test_masked_columns_are_hashed_with_a_key_of_the_project(project):
+    project.deploy(project.register(0.5), mask=("alcohol",))
+    state = project.platform.services().start(gateway_spec(project.root, ["wine"]))
+    client = Client(state.address)
+    client.wait_ready()
+    reply = client.raw("wine", BODY)
+    client.close()
+    identifier = reply.header("x-headrace-id")
+    told = json.loads(headrace(project, "explain", identifier, "--json").stdout)
+    assert (told["masked"], told["body"]) == (["alcohol"], None)
+    assert len(told["input"]["alcohol"][0]) == 16
+    assert "masks alcohol" in headrace(project, "explain", identifier, "--body", code=5).stderr
+    key = project.root / ".headrace" / "mask.key"
+    assert key.stat().st_mode & 0o077 == 0
+    assert "hashes of it only" in headrace(project, "replay", "wine", "--model", "wine@1", code=2).stderr

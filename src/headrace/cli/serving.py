@@ -177,12 +177,18 @@ def predict(out: Output, endpoint: str, *, image: Path | None, white: str, versi
 
 @command.command()
 @click.argument("prediction")
+@click.option("--body", is_flag=True, help="Write the request's body instead, byte for byte as it came.")
 @options
-def explain(out: Output, prediction: str) -> None:
+def explain(out: Output, prediction: str, *, body: bool) -> None:
     """Why PREDICTION (an id from x-headrace-id) is what it is: input, scores, winner, model, data, commit."""
     from headrace.cli.explanation import lines
     from headrace.journey.explain import explain as explain_prediction
 
+    if body:
+        from headrace.journey.explain import body as body_of
+
+        sys.stdout.buffer.write(body_of(_platform(), prediction))
+        return
     told = explain_prediction(_platform(), prediction)
     out.result(told, lines(told))
 

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from headrace.errors import NameRefused
-from headrace.storage.stream import Record, Stream
+from headrace.storage.stream import Bounds, Record, Stream
 
 _WRITERS = 4
 _BATCHES = 25
@@ -68,6 +68,37 @@ class StreamSuite:
         assert stream.commit("scores", "monitor") == -1
         stream.commit("orders", "monitor", 2)
         assert stream.commit("orders", "monitor") == 2
+
+    def test_the_oldest_are_forgotten_by_age(self, stream: Stream) -> None:
+        """What is left keeps its offsets, is found, and new records go on after it."""
+        stream.append("orders", records(*"abcdef"))
+        assert stream.append("orders", [], keep=Bounds(before_ms=1_700_000_000_002)) == -1
+        assert [(r.offset, r.key) for r in stream.read("orders")] == [(2, "c"), (3, "d"), (4, "e"), (5, "f")]
+        assert stream.find("orders", "a") == []
+        assert stream.append("orders", records("g"), keep=Bounds()) == 6
+        assert len(stream.read("orders")) == 5
+
+    def test_the_newest_is_never_forgotten(self, stream: Stream) -> None:
+        """Or offsets would begin anew, and readers would skip what comes."""
+        stream.append("orders", records(*"abc"))
+        stream.append("orders", [], keep=Bounds(before_ms=2**52))
+        assert [(r.offset, r.key) for r in stream.read("orders")] == [(2, "c")]
+        assert stream.append("orders", records("d")) == 3
+
+    def test_the_oldest_are_forgotten_by_size(self, stream: Stream) -> None:
+        """Until about so much is left."""
+        large = b"x" * 10_000
+        stream.append("orders", [Record(str(i), large, i) for i in range(400)])
+        for _ in range(5):
+            stream.append("orders", [], keep=Bounds(most_bytes=1_000_000))
+        left = stream.read("orders")
+        assert 50 <= len(left) <= 100
+        assert left[-1].key == "399"
+
+    def test_a_topic_that_nobody_wrote_has_nothing_to_forget(self, stream: Stream) -> None:
+        """Nothing is raised."""
+        assert stream.append("orders", [], keep=Bounds(1, 1)) == -1
+        assert stream.read("orders") == []
 
     def test_power_safe_batches_are_batches_like_others(self, stream: Stream) -> None:
         """The promise is about the disk; what is read is the same."""

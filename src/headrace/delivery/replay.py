@@ -288,10 +288,10 @@ class _Tally:
 
 def _alike(page: Sequence[Prediction]) -> list[list[Prediction]]:
     """Requests with the same columns together, as the endpoint's may have changed; those the default answered not."""
-    groups: defaultdict[tuple[str, ...], list[Prediction]] = defaultdict(list)
+    groups: defaultdict[tuple[tuple[str, ...], ...], list[Prediction]] = defaultdict(list)
     for prediction in page:
         if prediction.winner != DEFAULT and prediction.outputs:
-            groups[tuple(prediction.columns)].append(prediction)
+            groups[tuple(prediction.columns), prediction.masked].append(prediction)
     return list(groups.values())
 
 
@@ -300,6 +300,13 @@ def _scored(candidate: Model, decoder: Decoder, group: Sequence[Prediction]) -> 
     if missing:
         raise SignatureError(
             f"{candidate.name} takes {', '.join(missing)}", why="the logged requests have no such column"
+        )
+    hidden = [name for name in decoder.names if name in group[0].masked]
+    if hidden:
+        raise SignatureError(
+            f"{candidate.name} takes {', '.join(hidden)}",
+            why="the log holds hashes of it only: the endpoint masks it",
+            fix="replay from before it was masked, or a model without it",
         )
     columns = {name: [cell for p in group for cell in p.columns[name]] for name in decoder.names}
     given = decoder.of_mapping(columns)

@@ -22,7 +22,7 @@ from headrace.gateway.http import Server
 from headrace.gateway.vertex import vertex_routes
 from headrace.journey.platform import Platform
 from headrace.placement.gateway import checked_host, checked_names
-from headrace.placement.tokens import control_token
+from headrace.placement.tokens import control_token, mask_key
 from headrace.serving import provenance
 from headrace.serving.aspired import Moved, Source
 from headrace.serving.crew import Crew
@@ -69,7 +69,7 @@ async def serve(
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    plane = DataPlane(platform.stream(), loop, names)
+    plane = DataPlane(platform.stream(), loop, names, lambda: mask_key(project_home(platform.settings)))
 
     def moved(model: str, alias: str, version: int) -> None:
         loop.call_soon_threadsafe(plane.move, model, alias, version)

@@ -54,7 +54,7 @@ def respond(plane: DataPlane, live: Live, parsed: Input, *, request: Request, se
         status, body, content_type, headers = render(live, answer)
         send(Response(status, body, content_type, headers + _headers(answer)))
 
-    request.pending = plane.predict(live, parsed, reply, request.header)
+    request.pending = plane.predict(live, parsed, reply, request)
 
 
 def parse(live: Live, body: bytes, how: Callable[[Decoder, bytes], Any]) -> Any:

@@ -14,6 +14,8 @@ from typing import Literal, NamedTuple, Protocol
 
 import httptools
 
+from headrace.serving.arrival import Raw
+
 BODY_LIMIT = 16 * 1024 * 1024
 HEADER_LIMIT = 32 * 1024
 READ_TIMEOUT_S = 10.0
@@ -62,6 +64,11 @@ class Request:
     def header(self, name: str) -> str:
         """A header's value by its lower-case name; empty when it was not sent."""
         return self.headers.get(name.encode(), b"").decode("latin-1")
+
+    @property
+    def raw(self) -> Raw:
+        """Target, content type and body."""
+        return Raw(self.target.decode("latin-1"), self.header("content-type"), self.body)
 
 
 class Response(NamedTuple):

@@ -8,6 +8,7 @@ from headrace.journey.platform import Platform
 from headrace.models.registry import find, versions
 from headrace.models.version import ModelVersion
 from headrace.refs import id_time_ms
+from headrace.serving.arrival import Raw
 from headrace.serving.log import RequestLog
 from headrace.serving.provenance import answered, watched
 from headrace.serving.records import NO_MODEL, Prediction
@@ -43,11 +44,32 @@ def explain(platform: Platform, prediction_id: str) -> dict[str, Any]:
         "answer": {name: list(values) for name, values in prediction.outputs.items()},
         "winner": prediction.winner,
         "reason": prediction.reason,
+        "masked": list(prediction.masked),
+        "body": _body(prediction.raw),
         "elapsed_ms": prediction.elapsed_s * 1000,
         "scores": [_score(score) for score in prediction.scores],
         "model": None if prediction.winner in NO_MODEL else _model(ledger, prediction),
         "deployment": _deployment(ledger, prediction),
     }
+
+
+def body(platform: Platform, prediction_id: str) -> bytes:
+    """The body of a logged request, byte for byte as it came (unpacked, where it came compressed).
+
+    Raises:
+        NameRefused: The id is not a UUIDv7.
+        NotFound: No endpoint has logged it, or only without its body: it masks columns.
+    """
+    id_time_ms(prediction_id)
+    found = _find(platform, platform.ledger(), prediction_id)
+    if found.raw is None:
+        why = f"it masks {', '.join(found.masked)}" if found.masked else "it did not come over the network"
+        raise NotFound(f"the body of {prediction_id} was not kept", where=f"endpoint {found.endpoint}", why=why)
+    return found.raw.body
+
+
+def _body(raw: Raw | None) -> dict[str, Any] | None:
+    return None if raw is None else {"target": raw.target, "content_type": raw.content_type, "bytes": len(raw.body)}
 
 
 def _find(platform: Platform, ledger: Ledger, prediction_id: str) -> Prediction:

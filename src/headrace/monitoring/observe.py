@@ -116,7 +116,8 @@ def _count_inputs(
     cells: defaultdict[tuple[str, str], list[Any]] = defaultdict(list)
     bins = training.bins
     for prediction in page:
-        columns = [(name, values) for name, values in prediction.columns.items() if name in bins]
+        hidden = prediction.masked
+        columns = [(n, values) for n, values in prediction.columns.items() if n in bins and n not in hidden]
         for row, named in enumerate(_windows(prediction, every)):
             windows[named].rows += 1
             for name, values in columns:

@@ -7,6 +7,8 @@ from headrace.models.version import ModelVersion
 from headrace.sdk import ambient
 from headrace.sdk.decorators import step
 from headrace.serving.endpoint import Batching, Endpoint, LogMode, Policy, Preference
+from headrace.serving.retention import Keep
+from headrace.serving.split import Split
 
 
 class Options(TypedDict, total=False):
@@ -22,6 +24,11 @@ class Options(TypedDict, total=False):
         max_wait_ms: How long a batch gathers after its first request arrived; 0 takes what waits.
         max_queue_rows: Rows that may wait for each model.
         policy: Whether newer versions are loaded beside those that serve (the default), or in their place.
+        split: Model (of the schedule) to its share of the requests, ``0.05`` or ``"5%"``, for which it is preferred.
+        split_key: What keeps a caller with the same model: an input column, or a header.
+        mask: Columns whose cells are kept in the log as keyed hashes only.
+        keep_days: How long the log is kept; 0 for ever.
+        keep_mb: About how much of it is kept; 0 for all.
         replace_signature: Let it take or give something else than what is deployed there now.
         why: For people who read the history.
     """
@@ -35,6 +42,11 @@ class Options(TypedDict, total=False):
     max_wait_ms: float
     max_queue_rows: int
     policy: Policy
+    split: Mapping[str, float | str]
+    split_key: str
+    mask: Sequence[str]
+    keep_days: float
+    keep_mb: float
     replace_signature: bool
     why: str
 
@@ -59,7 +71,8 @@ def deploy(
         deadline_ms: When the default answers at the latest, from a request's arrival.
         default: Output name to the value that answers when no model can.
         **options: ``reference``, ``shadows``, ``standby``, ``event_time``, ``log``, ``max_batch_rows``,
-            ``max_wait_ms``, ``max_queue_rows``, ``policy``, ``replace_signature``, ``why``.
+            ``max_wait_ms``, ``max_queue_rows``, ``policy``, ``split``, ``split_key``, ``mask``, ``keep_days``,
+            ``keep_mb``, ``replace_signature``, ``why``.
 
     Returns:
         The endpoint's name.
@@ -79,6 +92,9 @@ def deploy(
         log=options.get("log", "durable"),
         batching=Batching.from_json(options),
         policy=options.get("policy", "availability-preserving"),
+        keep=Keep.from_json(options),
+        mask=tuple(options.get("mask", ())),
+        split=Split.from_json(options),
     )
     gates = running.gates if running else ()
     replaces = options.get("replace_signature", False)

@@ -1,16 +1,14 @@
 """The arms of a split endpoint: the same loaded models, in another order of preference for each."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
+from headrace.serving.arrival import Arrival
 from headrace.serving.rendezvous import Live
 from headrace.serving.request import Input
 from headrace.serving.split import drawn
 
 _LONGEST = 256
-
-Header = Callable[[str], str]
-"""The value of a header of the request, by its lower-case name; empty when it has none."""
 
 
 def split_up(live: Live) -> None:
@@ -26,28 +24,28 @@ def split_up(live: Live) -> None:
     live.arms.append(replace(live, drawn=names[live.schedule[0][0]], open=0, arms=[], alone={}))
 
 
-def arm(live: Live, identifier: str, given: Input, header: Header) -> tuple[Live, str]:
+def arm(live: Live, identifier: str, given: Input, arrival: Arrival | None) -> tuple[Live, str]:
     """The arm that scores a request, and the key that drew it; ``live`` itself for a request that is no part of it.
 
     Args:
         live: With arms.
         identifier: Of the request.
         given: Its rows.
-        header: Its headers.
+        arrival: It, as it came.
     """
     endpoint = live.deployment.endpoint
     split = endpoint.split
-    key = _key(live, given, header) if split.key else ""
+    key = _key(live, given, arrival) if split.key else ""
     if split.key and not key:
         return live, ""
     which = drawn(tuple(split.shares.values()), key or identifier, endpoint.name)
     return live.arms[which], key[:_LONGEST]
 
 
-def _key(live: Live, given: Input, header: Header) -> str:
+def _key(live: Live, given: Input, arrival: Arrival | None) -> str:
     wanted, names = live.deployment.endpoint.split.key, live.decoder.names
     if wanted not in names:
-        return header(wanted.lower())
+        return arrival.header(wanted.lower()) if arrival else ""
     if isinstance(given.cells, Mapping):
         cell = given.cells[wanted]
         return str(cell.flat[0]) if cell.size else ""

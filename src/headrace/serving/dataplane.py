@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from headrace.errors import NotFound, Overloaded, Unavailable, UsageError
+from headrace.errors import NotFound, Overloaded, SettingsError, Unavailable, UsageError
 from headrace.refs import Ref, new_id
-from headrace.serving.arms import Header, arm
+from headrace.serving.arms import arm
+from headrace.serving.arrival import Arrival
 from headrace.serving.counters import EndpointCounters
 from headrace.serving.deployment import Deployment
 from headrace.serving.drain import Drain
@@ -32,8 +33,8 @@ def _nothing() -> None:
     """Nobody waits for the end."""
 
 
-def _no_header(_name: str) -> str:
-    return ""
+def _no_key() -> bytes:
+    raise SettingsError("columns of the log cannot be masked here", why="this server was given no key")
 
 
 class DataPlane:
@@ -43,9 +44,17 @@ class DataPlane:
         stream: Where requests are logged.
         loop: The event loop that serves.
         names: Endpoints that are to be served; those deployed later are added.
+        mask_key: The secret of endpoints that mask columns of their log; asked for when there is one.
     """
 
-    def __init__(self, stream: Stream, loop: asyncio.AbstractEventLoop, names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        loop: asyncio.AbstractEventLoop,
+        names: Sequence[str],
+        mask_key: Callable[[], bytes] = _no_key,
+    ) -> None:
+        self._mask_key = mask_key
         self._stream, self._loop = stream, loop
         self._live: dict[str, Live | None] = dict.fromkeys(names)
         self._refused: dict[str, str] = {}
@@ -126,14 +135,14 @@ class DataPlane:
         else:
             self._aliases.pop((model, alias), None)
 
-    def predict(self, live: Live, given: Input, reply: Reply, header: Header = _no_header) -> Rendezvous:
+    def predict(self, live: Live, given: Input, reply: Reply, arrival: Arrival | None = None) -> Rendezvous:
         """Score ``given`` and call ``reply`` exactly once, now or later, unless what is returned is cancelled.
 
         Args:
             live: What scores it.
             given: Its rows.
             reply: Called on the event loop.
-            header: Its headers, of which one may be the key of a split.
+            arrival: It, as it came: one of its headers may be the key of a split, and the log archives its bytes.
 
         Raises:
             Overloaded: Too many rows wait for every scheduled model; nothing is scored or logged.
@@ -142,8 +151,8 @@ class DataPlane:
             raise _overloaded(live)
         identifier, key = new_id(), ""
         if live.arms:
-            live, key = arm(live, identifier, given, header)
-        request = Rendezvous(live, identifier, given, reply, key)
+            live, key = arm(live, identifier, given, arrival)
+        request = Rendezvous(live, identifier, given, reply, arrival, key)
         request.start()
         return request
 
@@ -160,7 +169,7 @@ class DataPlane:
         """
         name = deployment.endpoint.name
         counters = self.counters.setdefault(name, EndpointCounters())
-        live = prepared(deployment, models, Place(self._loop, self._writer(deployment), counters))
+        live = prepared(deployment, models, Place(self._loop, self._writer(deployment), counters, self._mask_key))
         before = self._live.get(name)
         self._live[name] = live
         self._refused.pop(name, None)
@@ -245,8 +254,9 @@ class DataPlane:
         if endpoint.name not in self._writers:
             post = self._loop.call_soon_threadsafe
             self._writers[endpoint.name] = LogWriter(self._stream, topic(endpoint.name), post)
-        self._writers[endpoint.name].power_safe = endpoint.log == "power-safe"
-        return self._writers[endpoint.name]
+        writer = self._writers[endpoint.name]
+        writer.power_safe, writer.keep = endpoint.log == "power-safe", endpoint.keep
+        return writer
 
     def _tick(self) -> None:
         now = time.monotonic()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from headrace.errors import SettingsError
+from headrace.serving.retention import FOR_EVER, Keep
 from headrace.serving.split import WHOLE, Split
 
 LogMode = Literal["durable", "power-safe", "async", "off"]
@@ -87,6 +88,8 @@ class Endpoint:
         log: What a reply promises about the request log.
         batching: How requests wait for its models.
         policy: Whether newer versions are loaded beside those that serve, or in their place.
+        keep: How long, and how much, its log is kept.
+        mask: Columns whose cells are kept in the log as hashes only.
         split: For which share of the requests another model of the schedule is preferred.
     """
 
@@ -101,6 +104,8 @@ class Endpoint:
     log: LogMode = "durable"
     batching: Batching = Batching()
     policy: Policy = "availability-preserving"
+    keep: Keep = FOR_EVER
+    mask: tuple[str, ...] = ()
     split: Split = WHOLE
 
     @property
@@ -128,6 +133,8 @@ class Endpoint:
             "log": self.log,
             **self.batching.to_json(),
             "policy": self.policy,
+            **self.keep.to_json(),
+            "mask": list(self.mask),
             **self.split.to_json(),
         }
 
@@ -146,13 +153,25 @@ class Endpoint:
             log=data.get("log", "durable"),
             batching=Batching.from_json(data),
             policy=data.get("policy", "availability-preserving"),
+            keep=Keep.from_json(data),
+            mask=tuple(data.get("mask", ())),
             split=Split.from_json(data),
         )
 
 
 _KEYS = (
     *("schedule", "deadline_ms", "default", "reference", "shadows", "standby", "event_time", "log"),
-    *("max_batch_rows", "max_wait_ms", "max_queue_rows", "policy", "split", "split_key"),
+    *(
+        "max_batch_rows",
+        "max_wait_ms",
+        "max_queue_rows",
+        "policy",
+        "split",
+        "split_key",
+        "mask",
+        "keep_days",
+        "keep_mb",
+    ),
 )
 _CHOICES: Mapping[str, tuple[str, ...]] = {"log": get_args(LogMode), "policy": get_args(Policy)}
 

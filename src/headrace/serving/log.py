@@ -13,6 +13,7 @@ import numpy as np
 from headrace.errors import IntegrityError
 from headrace.models.tensors import to_cells
 from headrace.refs import id_time_ms
+from headrace.serving.arrival import Raw
 from headrace.serving.records import Prediction, Score
 from headrace.storage.stream import Record, Stream
 
@@ -27,6 +28,7 @@ class Answered(msgspec.Struct, array_like=True, tag="a", gc=False):
 
     Cells lie by row for a table, and by name for tensors. ``waiting`` names scorers whose scores were still to come.
     The score that became the answer has no outputs of its own. ``drawn`` is the version that a split preferred for it.
+    ``raw`` is the request as it came (``arrival.Raw``), unless columns are ``masked``.
     """
 
     names: tuple[str, ...]
@@ -41,6 +43,8 @@ class Answered(msgspec.Struct, array_like=True, tag="a", gc=False):
     deployment: int
     drawn: str = ""
     key: str = ""
+    raw: tuple[str, str, bytes] | None = None
+    masked: Sequence[str] = ()
 
 
 class Late(msgspec.Struct, array_like=True, tag="l", gc=False):
@@ -187,6 +191,8 @@ def _join(record: Record, endpoint: str, entry: Answered, late: Sequence[Late]) 
         deployment=entry.deployment,
         drawn=entry.drawn,
         key=entry.key,
+        raw=Raw(*entry.raw) if entry.raw else None,
+        masked=tuple(entry.masked),
     )
 
 

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from headrace.serving.report import in_words, report
+from headrace.serving.retention import FOR_EVER
 from headrace.serving.scorer import Post
-from headrace.storage.stream import Record, Stream
+from headrace.storage.stream import Bounds, Record, Stream
 
 _GROUP = 2000
 _GATHER_S = 0.001
@@ -18,6 +19,7 @@ _SMOOTHING = 0.1
 _BACKLOG = 100_000
 _CLOSE_S = 8.0
 _HANGS_S = 1.0
+_FORGET_EVERY_S = 0.1
 
 Written = Callable[[bool], None]
 """Called on the event loop when a record is durable (True) or could not be written in time (False)."""
@@ -39,6 +41,7 @@ class LogWriter:
         failed: Records that could not be written.
         trouble: Why the last ones could not; empty once some are written again.
         power_safe: May be changed; the next commit follows.
+        keep: What of the log is kept; may be changed.
     """
 
     def __init__(self, stream: Stream, topic: str, post: Post, *, power_safe: bool = False) -> None:
@@ -50,6 +53,8 @@ class LogWriter:
         self._wake = threading.Event()
         self.failed, self.trouble = 0, ""
         self._failed_before = 0
+        self.keep = FOR_EVER
+        self._forgot = time.monotonic() - _FORGET_EVERY_S
         self._thread = threading.Thread(target=self._run, name=f"log {topic}", daemon=True)
         self._thread.start()
 
@@ -93,10 +98,19 @@ class LogWriter:
                 before, last = last, time.monotonic()
                 per_s += _SMOOTHING * (size / (last - before) - per_s)
 
+    def _bounds(self) -> Bounds | None:
+        """What is kept, now and then: forgetting costs a commit more."""
+        now = time.monotonic()
+        if not self.keep or now - self._forgot < _FORGET_EVERY_S:
+            return None
+        self._forgot = now
+        return self.keep.bounds()
+
     def _commit(self, group: Sequence[_Entry]) -> None:
         self._held, self._begun = group, time.monotonic()
         try:
-            self._stream.append(self._topic, [entry[0] for entry in group], power_safe=self.power_safe)
+            records = [entry[0] for entry in group]
+            self._stream.append(self._topic, records, power_safe=self.power_safe, keep=self._bounds())
             done = True
         except Exception as error:  # noqa: BLE001 - whatever a disk does, this thread goes on, or nobody is answered
             done = False

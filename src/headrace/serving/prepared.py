@@ -1,7 +1,7 @@
 """A deployment and its models, made ready to score: decoders compiled, a scorer for each model, slots filled."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from headrace.models.signature import Signature
@@ -10,6 +10,7 @@ from headrace.serving.counters import EndpointCounters
 from headrace.serving.deployment import Deployment, contract
 from headrace.serving.lane import Terms
 from headrace.serving.log_writer import LogWriter
+from headrace.serving.masking import Mask
 from headrace.serving.outputs import check_default
 from headrace.serving.rendezvous import Live
 from headrace.serving.request import TableDecoder, projection
@@ -29,11 +30,13 @@ class Place:
         loop: The event loop.
         log: Where its requests go; None when it keeps no log.
         counters: Plain numbers about it.
+        mask_key: The secret with which columns of the log are masked.
     """
 
     loop: asyncio.AbstractEventLoop
     log: LogWriter | None
     counters: EndpointCounters
+    mask_key: Callable[[], bytes]
 
 
 def prepared(deployment: Deployment, models: Mapping[str, Model], place: Place) -> Live:
@@ -63,6 +66,7 @@ def prepared(deployment: Deployment, models: Mapping[str, Model], place: Place) 
         wait_for_log=endpoint.log in {"durable", "power-safe"},
         counters=place.counters,
         loop=place.loop,
+        mask=Mask(endpoint.mask, place.mask_key()) if endpoint.mask else None,
     )
     for reference in endpoint.standby:
         name = deployment.models[reference]
@@ -87,6 +91,7 @@ def _standby(live: Live, model: Model, place: Place) -> Live:
         wait_for_log=live.wait_for_log,
         counters=live.counters,
         loop=live.loop,
+        mask=live.mask,
     )
 
 

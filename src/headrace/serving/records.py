@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from headrace.serving.arrival import Raw
+
 DEFAULT = "default"
 """The winner's name when no model answered in time."""
 
@@ -51,6 +53,8 @@ class Prediction:
         deployment: ``seq`` of the ledger fact ``endpoint.deployed`` that was in force.
         drawn: The model version that a split preferred for it; empty when it was no part of one.
         key: What drew it; empty when it was drawn by itself.
+        raw: The request as it came; None where columns are masked.
+        masked: Columns whose cells are hashes.
     """
 
     id: str
@@ -66,3 +70,5 @@ class Prediction:
     deployment: int
     drawn: str = ""
     key: str = ""
+    raw: Raw | None = None
+    masked: tuple[str, ...] = ()

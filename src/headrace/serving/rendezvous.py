@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from headrace.models.signature import Signature
+from headrace.serving.arrival import Arrival, Raw
 from headrace.serving.counters import EndpointCounters
 from headrace.serving.deployment import Deployment
 from headrace.serving.log import Answered, Late, encode
 from headrace.serving.log_writer import LogWriter, Written
+from headrace.serving.masking import Mask
 from headrace.serving.outcome import CANCELLED, Outcome
 from headrace.serving.outputs import filled
 from headrace.serving.records import DEFAULT, GONE
@@ -25,6 +27,8 @@ from headrace.serving.scorer import Scorer
 from headrace.serving.tensors import Decoder
 
 _TICK_S = 0.001
+_NO_BYTES: Raw | None = None
+_NO_NAMES: tuple[str, ...] = ()
 
 
 class Answer(NamedTuple):
@@ -62,6 +66,7 @@ class Live:
         log: Where requests go; None when the endpoint keeps no log.
         wait_for_log: Whether a reply waits for its record to be durable.
         counters: Plain numbers about this endpoint; they outlive the deployment.
+        mask: Hides columns from the log; None when it archives requests as they came.
         clock: Monotonic seconds.
         open: Requests not answered yet.
         alone: A model by itself, for callers who ask for one version: those on standby from the beginning, the others
@@ -80,6 +85,7 @@ class Live:
     wait_for_log: bool
     counters: EndpointCounters
     loop: asyncio.AbstractEventLoop
+    mask: Mask | None = None
     clock: Callable[[], float] = time.monotonic
     open: int = 0
     alone: dict[str, "Live"] = field(default_factory=dict)
@@ -116,15 +122,25 @@ class Rendezvous:
         identifier: UUIDv7.
         given: What to score.
         reply: Called exactly once, on the event loop.
+        arrival: It, as it came.
         key: What drew it into an arm of a split.
     """
 
     __slots__ = (
-        "_answer", "_elapsed", "_key", "_live", "_outcomes", "_reply", "_timer", "_winner", "id", "input", "started",
+        "_answer", "_arrival", "_elapsed", "_key", "_live", "_outcomes", "_reply", "_timer", "_winner",
+        "id", "input", "started",
     )  # fmt: skip
 
-    def __init__(self, live: Live, identifier: str, given: Input, reply: Reply, key: str = "") -> None:
-        self.id, self.input, self._key = identifier, given, key
+    def __init__(
+        self,
+        live: Live,
+        identifier: str,
+        given: Input,
+        reply: Reply,
+        arrival: Arrival | None = None,
+        key: str = "",
+    ) -> None:
+        self.id, self.input, self._arrival, self._key = identifier, given, arrival, key
         self._live, self._reply = live, reply
         self._outcomes: list[Outcome | None] = [None] * len(live.scorers)
         self._timer: asyncio.TimerHandle | None = None
@@ -229,9 +245,15 @@ class Rendezvous:
         assert self._answer is not None
         self._count()
         scores, waiting = self._scores()
+        cells: Any = self.input.cells
+        key, raw, masked = self._key, _NO_BYTES, _NO_NAMES
+        if live.mask is not None:
+            cells, key, masked = self._masked(live.mask)
+        elif self._arrival is not None:
+            raw = self._arrival.raw
         entry = Answered(
             live.decoder.names,
-            self.input.cells,
+            cells,
             live.decoder.event_time,
             self._answer,
             self._winner,
@@ -241,9 +263,16 @@ class Rendezvous:
             waiting,
             live.deployment.seq,
             live.drawn,
-            self._key,
+            key,
+            raw,
+            masked,
         )
         live.log.add(self.id, encode(entry), time.time_ns() // 1_000_000, written)
+
+    def _masked(self, mask: Mask) -> tuple[Any, str, tuple[str, ...]]:
+        live = self._live
+        key = mask.text(self._key) if mask.covers(live.deployment.endpoint.split.key) else self._key
+        return mask.cells(live.decoder.names, self.input.cells), key, mask.names
 
     def _count(self) -> None:
         started = self.started

@@ -20,10 +20,24 @@ class Record(NamedTuple):
     offset: int = -1
 
 
+class Bounds(NamedTuple):
+    """What of a topic is kept.
+
+    Attributes:
+        before_ms: Records from before this Unix millisecond are forgotten; 0 keeps them whatever their age.
+        most_bytes: About so much of the newest is kept, keys included; 0 sets no bound.
+    """
+
+    before_ms: int = 0
+    most_bytes: int = 0
+
+
 class Stream(Protocol):
     """Port: topics of records; what ``append`` returned from survives the death of every process."""
 
-    def append(self, topic: str, records: Sequence[Record], *, power_safe: bool = False) -> int:
+    def append(
+        self, topic: str, records: Sequence[Record], *, power_safe: bool = False, keep: Bounds | None = None
+    ) -> int:
         """Write a batch in one commit; return the offset of its first record.
 
         An empty batch makes the topic ready to write and returns -1.
@@ -32,6 +46,8 @@ class Stream(Protocol):
             topic: A name as ``refs`` allows; made by its first append.
             records: All of them are written, or none.
             power_safe: Also wait until the batch survives a power cut (an fsync, some milliseconds).
+            keep: Forget what lies beyond, a bounded part with each call so that no writer waits for long. The newest
+                record is always kept, and offsets go on.
         """
 
     def read(self, topic: str, *, after: int = -1, limit: int = 1000) -> list[Record]:

@@ -8,9 +8,10 @@ import pytest
 from server_process import until
 
 from headrace.engines.sqlite.stream import SqliteStream
-from headrace.errors import Unavailable
+from headrace.errors import SettingsError, Unavailable
 from headrace.serving import log_writer
 from headrace.serving.log_writer import LogWriter
+from headrace.serving.retention import Keep
 
 
 def direct(call, *args):
@@ -24,11 +25,11 @@ class Counting:
         self.stream, self.groups, self.gate = stream, [], threading.Event()
         self.gate.set()
 
-    def append(self, topic, records, *, power_safe=False):
+    def append(self, topic, records, *, power_safe=False, keep=None):
         self.gate.wait(5)
         if records:
             self.groups.append((len(records), power_safe))
-        return self.stream.append(topic, records, power_safe=power_safe)
+        return self.stream.append(topic, records, power_safe=power_safe, keep=keep)
 
 
 @pytest.fixture
@@ -162,3 +163,26 @@ def test_a_hanging_disk_does_not_fill_the_memory(stream, monkeypatch):
     writer.close()
     assert told.count(True) + told.count(False) == 30
     assert writer.failed == told.count(False)
+
+
+def test_what_is_old_is_forgotten_while_records_come(stream):
+    writer = LogWriter(stream, "t", direct)
+    writer.keep = Keep(days=1)
+    now_ms = time.time_ns() // 1_000_000
+    for number in range(100):
+        writer.add(f"old {number}", b"x", now_ms - 2 * 24 * 3600 * 1000)
+    for number in range(100):
+        writer.add(f"new {number}", b"x", now_ms)
+    writer.close()
+    # What the first commits forgot is gone; the last of them looks again.
+    writer = LogWriter(stream, "t", direct)
+    writer.keep = Keep(days=1)
+    writer.add("last", b"x", now_ms)
+    writer.close()
+    assert [r.key for r in stream.read("t")] == [*(f"new {n}" for n in range(100)), "last"]
+
+
+@pytest.mark.parametrize("wrong", [-1, "30", True, float("nan"), float("inf")])
+def test_what_is_no_span_is_refused(wrong):
+    with pytest.raises(SettingsError, match="keep_days"):
+        Keep(days=wrong)

@@ -6,17 +6,18 @@ Reader cursors live in a database of their own, so that committing one never wai
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from headrace.errors import Unavailable
 from headrace.refs import checked_name
 from headrace.settings import Settings
-from headrace.storage.stream import Record
+from headrace.storage.stream import Bounds, Record
 
 _BUSY_S = 10.0
 _CLOSE_S = 0.5
 _CHUNK = 64
+_FORGOTTEN = 5000
 _LOG = """
 CREATE TABLE IF NOT EXISTS records (
     offset INTEGER PRIMARY KEY, key TEXT NOT NULL, at_ms INTEGER NOT NULL, value BLOB NOT NULL
@@ -47,9 +48,15 @@ class SqliteStream:
         self._lock = threading.Lock()
         self._open: dict[tuple[str, str], _Connection] = {}
 
-    def append(self, topic: str, records: Sequence[Record], *, power_safe: bool = False) -> int:
-        """Write a batch in one commit; see the port."""
+    def append(
+        self, topic: str, records: Sequence[Record], *, power_safe: bool = False, keep: Bounds | None = None
+    ) -> int:
+        """Write a batch in one commit; see the port. The pages of what is forgotten are used again."""
         connection = self._connection(topic, "writer")
+        if keep is not None:
+            # What cannot be forgotten must not keep what comes from being written.
+            with connection.use() as db, suppress(sqlite3.OperationalError):
+                _forget(db, keep)
         if not records:
             return -1
         with connection.use() as db:
@@ -148,6 +155,28 @@ class _Connection:
             raise Unavailable(
                 "the log cannot be read or written", where=str(self._path), why=str(error), fix="headrace doctor"
             ) from error
+
+
+def _forget(db: sqlite3.Connection, keep: Bounds) -> None:
+    """Some thousands of the oldest records that lie beyond, but never the newest, or offsets would begin anew."""
+    first, last = db.execute("SELECT min(offset), max(offset) FROM records").fetchone()
+    if first is None:
+        return
+    until = first
+    if keep.before_ms:
+        kept = "SELECT offset FROM records WHERE at_ms >= ? ORDER BY offset LIMIT 1"
+        until = (db.execute(kept, (keep.before_ms,)).fetchone() or (last,))[0]
+    if keep.most_bytes:
+        until = max(until, first + _beyond(db, last - first + 1, keep.most_bytes))
+    db.execute("DELETE FROM records WHERE offset < ?", (min(until, last, first + _FORGOTTEN),))
+
+
+def _beyond(db: sqlite3.Connection, count: int, most_bytes: int) -> int:
+    """How many of ``count`` records, of average size, are more than may be kept."""
+    names = ("page_count", "freelist_count", "page_size")
+    pages, free, size = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in names)
+    used = (pages - free) * size
+    return int(count * (1 - most_bytes / used)) if used > most_bytes else 0
 
 
 def _insert(db: sqlite3.Connection, first: int, records: Sequence[Record]) -> None:

@@ -4,12 +4,13 @@ import asyncio
 import traceback
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 from google.protobuf.message import DecodeError
 
 from headrace.errors import HeadraceError, NotFound, Overloaded, Unavailable, UsageError
+from headrace.serving.arrival import Raw
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.records import DEFAULT
 from headrace.serving.rendezvous import Answer, Live
@@ -27,7 +28,25 @@ _CODES: tuple[tuple[type[HeadraceError], Any], ...] = (
 )
 
 
-_context: ContextVar[Any] = ContextVar("context")
+class _Sent(NamedTuple):
+    """A call as it came; an ``Arrival``."""
+
+    context: Any
+    kind: Any
+    message: bytes
+
+    def header(self, name: str) -> str:
+        """A metadata key."""
+        found = (value for key, value in self.context.invocation_metadata() or () if key == name)
+        return str(next(found, ""))
+
+    @property
+    def raw(self) -> Raw:
+        """Kind of message and its bytes."""
+        return Raw(self.kind.DESCRIPTOR.full_name, "application/grpc", self.message)
+
+
+_sent: ContextVar[_Sent] = ContextVar("sent")
 
 
 async def score(plane: DataPlane, live: Live, given: Input) -> Answer:
@@ -43,7 +62,7 @@ async def score(plane: DataPlane, live: Live, given: Input) -> Answer:
         if not done.done():  # else the caller has gone
             done.set_result(answer)
 
-    request = plane.predict(live, given, reply, _header)
+    request = plane.predict(live, given, reply, _sent.get())
     try:
         answer = await done
     except asyncio.CancelledError:
@@ -52,19 +71,13 @@ async def score(plane: DataPlane, live: Live, given: Input) -> Answer:
     if answer.winner == DEFAULT and not answer.outputs:
         raise Unavailable(f"no model answered request {answer.id}", why="the endpoint has no default")
     if not answer.logged:
-        _context.get().set_trailing_metadata((("x-headrace-logged", "false"),))
+        _sent.get().context.set_trailing_metadata((("x-headrace-logged", "false"),))
     return answer
 
 
-def answering(context: Any) -> None:
-    """Say which call this task answers."""
-    _context.set(context)
-
-
-def _header(name: str) -> str:
-    """Metadata of the call that this task answers."""
-    found = (value for key, value in _context.get().invocation_metadata() or () if key == name)
-    return str(next(found, ""))
+def answering(context: Any, kind: Any, message: bytes) -> None:
+    """Say which message this task answers."""
+    _sent.set(_Sent(context, kind, message))
 
 
 def at_once(read: Callable[[Any], Any]) -> Call:
@@ -80,7 +93,7 @@ def unary(kind: Any, call: Call) -> Any:
     """A handler that reads its message itself: gRPC would write a trace to the log for each that is malformed."""
 
     async def behaviour(message: bytes, context: Any) -> Any:
-        answering(context)
+        answering(context, kind, message)
         try:
             return (await call(parsed(kind, message))).SerializeToString()
         except HeadraceError as error:

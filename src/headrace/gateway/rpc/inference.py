@@ -66,8 +66,8 @@ class InferenceService(grpc.GenericRpcHandler):  # type: ignore[misc]
         return self._handlers.get(handler_call_details.method)
 
     async def _stream(self, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[Any]:
-        answering(context)
         async for message in requests:
+            answering(context, INFERENCE.ModelInferRequest, message)
             try:
                 request = parsed(INFERENCE.ModelInferRequest, message)
                 yield INFERENCE.ModelStreamInferResponse(infer_response=await self._scored(request))
