@@ -11,6 +11,7 @@ import tensorflow as tf
 from headrace.conformance.runtime import RuntimeSuite
 from headrace.engines.tensorflow.runtime import open_runtime
 from headrace.engines.tensorflow.saved_model import declared
+from headrace.errors import SignatureError
 from headrace.models.signature import Signature, Tensor
 from headrace.settings import Settings
 
@@ -116,3 +117,91 @@ def test_a_network_of_keras_answers_as_it_was_trained(tmp_path):
     answer = served.score({taken.name: pixels})[given.name]
     served.close()
     np.testing.assert_allclose(answer, model(pixels, training=False).numpy(), atol=1e-6)
+
+
+def test_a_graph_of_tensorflow_1_is_served_without_what_trained_it(tmp_path):
+    """What it is served by lay beside an operation of its training, which is left out."""
+    v1, folder = tf.compat.v1, tmp_path / "model"
+    with tf.Graph().as_default() as graph, v1.Session() as session:
+        x = v1.placeholder(tf.float32, [None, 2], "x")
+        weights = v1.get_variable("weights", initializer=[[1.0], [2.0]], use_resource=False)
+        trained = v1.assign_add(weights, [[1.0], [1.0]])
+        with graph.colocate_with(trained.op):
+            total = tf.identity(x @ weights)
+        session.run(v1.global_variables_initializer())
+        session.run(trained)
+        v1.saved_model.simple_save(session, str(folder / "model.tensorflow"), {"x": x}, {"total": total})
+    signature = declared(folder)
+    assert signature.outputs == (Tensor("total", "float32", (-1, 1)),)
+    model = opened(tmp_path).load(folder, signature)
+    assert model.score({"x": np.array([[1, 1], [0, 2]], np.float32)})["total"].tolist() == [[5.0], [6.0]]
+    model.close()
+
+
+def test_a_model_is_asked_by_the_signature_that_is_named(tmp_path):
+    model = Sum()
+    double = tf.function(lambda x: {"double": x * 2}, input_signature=[ROWS])
+    folder = saved(model, tmp_path, {"total": model.serve, "double": double})
+    with pytest.raises(SignatureError, match="no signature 'serving_default'") as caught:
+        declared(folder)
+    assert caught.value.why == "it has double, total"
+    signature = declared(folder, "double")
+    assert (signature.name, signature.outputs) == ("double", (Tensor("double", "float32", (-1, 2)),))
+    model = opened(tmp_path).load(folder, signature)
+    assert model.score({"x": np.ones((1, 2), np.float32)})["double"].tolist() == [[2.0, 2.0]]
+    model.close()
+
+
+@pytest.mark.parametrize(
+    ("shape", "answer", "due"),
+    [
+        ([1, 2], lambda x: x * 2, ((-1, 2), (-1, 2))),
+        ([], lambda x: x * 2, ((-1,), (-1,))),
+        ([1, 2], lambda x: tf.reshape(x, [2]), ((1, 2), (2,))),
+        ([3, 2], lambda x: x * 2, ((-1, 2), (-1, 2))),
+    ],
+    ids=["one row", "a value", "one row only", "three rows"],
+)
+def test_a_model_of_so_many_rows_is_served_by_rows_where_it_takes_them(tmp_path, shape, answer, due):
+    made = tf.function(lambda x: {"y": answer(x)}, input_signature=[tf.TensorSpec(shape, tf.float32, "x")])
+    module = tf.Module()
+    module.serve = made
+    found = declared(saved(module, tmp_path))
+    assert (found.tensors[0].shape, found.outputs[0].shape) == due
+
+
+def test_a_model_that_answers_no_rows_is_refused(tmp_path):
+    module = tf.Module()
+    module.serve = tf.function(lambda x: {"y": tf.reduce_sum(x)}, input_signature=[ROWS])
+    with pytest.raises(SignatureError, match="takes no rows"):
+        declared(saved(module, tmp_path))
+
+
+def texts():
+    layers = tf.keras.layers
+    words = layers.TextVectorization(max_tokens=20, output_sequence_length=4)
+    words.adapt(["a good day", "a bad day"])
+    taken = tf.keras.Input((1,), dtype="string")
+    found = layers.Embedding(20, 6)(words(taken))
+    found = layers.LayerNormalization()(layers.MultiHeadAttention(2, 3)(found, found) + found)
+    return tf.keras.Model(taken, layers.Bidirectional(layers.GRU(3))(found)), [["a good day"], ["no day"]]
+
+
+def pictures():
+    layers = tf.keras.layers
+    parts = [layers.Rescaling(1 / 255), layers.Resizing(8, 8), layers.SeparableConv2D(4, 2)]
+    parts += [layers.Conv2DTranspose(3, 2), layers.UpSampling2D(), layers.GlobalMaxPooling2D(), layers.PReLU()]
+    pixels = np.random.default_rng(7).uniform(0, 255, (2, 16, 16, 3)).astype(np.float32)
+    return tf.keras.Sequential([tf.keras.Input((16, 16, 3)), *parts]), pixels.tolist()
+
+
+@pytest.mark.parametrize("make", [texts, pictures])
+def test_what_keras_prepares_inputs_with_is_served_too(tmp_path, make):
+    model, rows = make()
+    model.export(str(tmp_path / "model" / "model.tensorflow"), verbose=False)
+    signature = declared(tmp_path / "model")
+    (taken,), (given,) = signature.tensors, signature.outputs
+    served = opened(tmp_path).load(tmp_path / "model", signature)
+    answer = served.score({taken.name: np.array(rows, object if taken.dtype == "string" else taken.dtype)})[given.name]
+    served.close()
+    np.testing.assert_allclose(answer, model(tf.constant(rows), training=False).numpy(), atol=1e-5)

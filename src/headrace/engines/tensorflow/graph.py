@@ -87,11 +87,12 @@ def _tell(nodes: Sequence[Any], assets: Iterable[str]) -> None:
 
 
 def _bare(node: Any) -> Any:
-    """A node without where it ran and without shapes, which may be those of a batch of one row."""
+    """A node without where it ran and beside what, and without shapes, which may be those of a batch of one row."""
     copy = node.__class__()
     copy.CopyFrom(node)
     copy.device = ""
-    copy.attr.pop("_output_shapes", None)
+    for name in ("_class", "_output_shapes"):
+        copy.attr.pop(name, None)
     return copy
 
 

@@ -53,7 +53,7 @@ def load(folder: Path, signature: Signature) -> Score:
 def declared(folder: Path, name: str = "") -> Signature:
     """What the SavedModel takes and gives.
 
-    Models are served by rows. Where one says that it takes a single row or a value alone, it is tried with two.
+    Models are served by rows. Where one says that it takes so many, or a value alone, it is tried with two.
 
     Raises:
         IntegrityError: As ``load``.

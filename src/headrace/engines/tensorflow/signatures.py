@@ -55,8 +55,8 @@ def tensors(infos: Mapping[str, Any]) -> tuple[Tensor, ...]:
 
 
 def with_rows(declared: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Tensors whose first extent, one or not said, is rows."""
-    return tuple(Tensor(t.name, t.dtype, (-1, *t.shape[1:])) if t.shape[:1] in {(), (1,)} else t for t in declared)
+    """Tensors whose first extent, fixed or not said, is any number of rows."""
+    return tuple(Tensor(t.name, t.dtype, (-1, *t.shape[1:])) for t in declared)
 
 
 def _tensor(name: str, info: Any) -> Tensor:

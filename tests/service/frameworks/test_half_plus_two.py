@@ -1,0 +1,107 @@
+"""The models of TensorFlow Serving's own tests, through both of its protocols."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from asked import headrace, posted
+
+from headrace.client import Client
+
+pytestmark = pytest.mark.service
+
+MODELS = {
+    "half_plus_two": "saved_model_half_plus_two_2_versions",
+    "one_version": "saved_model_half_plus_two_cpu",
+    "tf2": "saved_model_half_plus_two_tf2_cpu",
+    "half_plus_three": "saved_model_half_plus_three",
+}
+STUBS = Path(__file__).parent / "calls" / "serving_stubs.py"
+SETTINGS = """
+[model.half_plus_two]
+versions = "all"
+"""
+
+
+@pytest.fixture(scope="module")
+def half_plus():
+    """Where the models are."""
+    if "HEADRACE_TEST_DATA" not in os.environ:
+        pytest.skip("HEADRACE_TEST_DATA names no folder with TensorFlow Serving's test models")
+    return Path(os.environ["HEADRACE_TEST_DATA"]) / "half_plus_two"
+
+
+@pytest.fixture(scope="module")
+def addresses(tmp_path_factory, half_plus):
+    """Addresses of gRPC and HTTP of a gateway that watches a folder of them, as TensorFlow Serving would."""
+    folder = tmp_path_factory.mktemp("served")
+    for name, kept in MODELS.items():
+        shutil.copytree(half_plus / kept, folder / "models" / name)
+    (folder / "models" / "models.toml").write_text(SETTINGS)
+    with gateway(folder, "--models", folder / "models", "--grpc-port", "0", ports=2) as found:
+        yield found
+
+
+@contextmanager
+def gateway(root, *options, ports):
+    """A gateway process; yields its addresses, in the order in which it names them."""
+    command = [sys.executable, "-m", "headrace.gateway", "--root", str(root), "--port", "0", *map(str, options)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            lines = "".join(process.stdout.readline() for _ in range(ports))
+            found = re.findall(r"127\.0\.0\.1:\d+", lines)
+            with Client(f"http://{found[-1]}") as client:
+                client.wait_ready(90)
+            yield found
+        finally:
+            process.terminate()
+            assert process.wait(15) == 0
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_values_and_rows_of_one_are_answered_as_they_are_asked(addresses, name):
+    added = 3.0 if name == "half_plus_three" else 2.0
+    url = f"http://{addresses[1]}/v1/models/{name}:predict"
+    due = [x / 2 + added for x in (1.0, 2.0, 5.0)]
+    assert posted(url, {"instances": [1.0, 2.0, 5.0]}) == {"predictions": due}
+    assert posted(url, {"inputs": {"x": [1.0, 2.0, 5.0]}}) == {"outputs": due}
+    assert posted(url, {"signature_name": "serving_default", "instances": [{"x": 2.0}]}) == {"predictions": [due[1]]}
+
+
+def test_declared_rows_of_one_are_taken_as_they_are(addresses):
+    url = f"http://{addresses[1]}/v1/models/half_plus_two/versions/123:predict"
+    assert posted(url, {"instances": [[1.0], [2.0], [5.0]]}) == {"predictions": [[2.5], [3.0], [4.5]]}
+
+
+def test_regress_and_classify(addresses):
+    url, examples = f"http://{addresses[1]}/v1/models/tf2", {"examples": [{"x": 1.0}, {"x": 5.0}]}
+    assert posted(f"{url}:regress", examples) == {"results": [2.5, 4.5]}
+    assert [[score for _, score in row] for row in posted(f"{url}:classify", examples)["results"]] == [[2.5], [4.5]]
+
+
+def test_the_stubs_of_tensorflow_serving(addresses):
+    quiet = {**os.environ, "GRPC_VERBOSITY": "ERROR", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = [sys.executable, str(STUBS), addresses[0]]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, env=quiet, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_one_is_imported_deployed_and_answers(tmp_path, monkeypatch, half_plus):
+    """By the command line alone, and by another of its signatures."""
+    monkeypatch.chdir(tmp_path)
+    Path("headrace.toml").write_text(
+        '[endpoint.half]\nschedule = [{model = "half@1", wait_ms = 3000}]\ndeadline_ms = 4000\n'
+    )
+    folder = half_plus / MODELS["one_version"] / "00000123"
+    example = '{"tensors": {"inputs": [[1.0], [2.0]]}, "outputs": {"outputs": [[3.5], [4.0]]}}'
+    asked = ["--name", "half", "--licence", "Apache-2.0", "--example", example, "--signature-name", "regress_x2_to_y3"]
+    assert "half@1 registered: tensorflow, 2 rows answered alike" in headrace("models", "import", str(folder), *asked)
+    headrace("serving", "deploy", "half")
+    with gateway(tmp_path, "--endpoint", "half", ports=1) as (http,):
+        asked = {"signature_name": "regress_x2_to_y3", "instances": [1.0, 5.0]}
+        assert posted(f"http://{http}/v1/models/half:predict", asked) == {"predictions": [3.5, 5.5]}
