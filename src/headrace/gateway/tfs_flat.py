@@ -34,12 +34,15 @@ def upright(given: Input, signature: Signature) -> TensorInput:
 
 
 def made_upright(
-    pairs: Sequence[tuple[InputTensor, Sent]], signature: Signature
+    pairs: Sequence[tuple[InputTensor, Sent]], decoder: Decoder
 ) -> tuple[Sequence[tuple[InputTensor, Sent]], bool]:
     """Tensors of values made rows of one, where the model takes these; and whether there was one."""
-    if all(len(item.shape) != 1 for item, _ in pairs):
+    ones = decoder.parsers.get("tfs_ones")
+    if ones is None:
+        ones = {tensor.name for tensor in decoder.signature.tensors if tensor.shape == _ROWS_OF_ONE}
+        decoder.parsers["tfs_ones"] = ones
+    if not ones:
         return pairs, False
-    ones = {tensor.name for tensor in signature.tensors if tensor.shape == _ROWS_OF_ONE}
     flat = [len(item.shape) == 1 and item.name in ones for item, _ in pairs]
     made = [
         (InputTensor(item.name, [*item.shape, 1], item.datatype), np.asarray(sent)[:, None])

@@ -68,7 +68,7 @@ class ServingServices(grpc.GenericRpcHandler):  # type: ignore[misc]
         if strange:
             raise SignatureError(f"there is no output {min(strange)}", why=f"there is {', '.join(known)}")
         sent = [read_tensor(name, tensor) for name, tensor in request.inputs.items()]
-        pairs, flat = made_upright(sent, live.signature)
+        pairs, flat = made_upright(sent, live.decoder)
         answer = await score(self._plane, live, parse_tensors(live.decoder, pairs))
         outputs = flattened(answer.outputs, live.signature) if flat else answer.outputs
         reply = SERVING.PredictResponse(model_spec=_spec(request, answer))
