@@ -21,6 +21,7 @@ from headrace.models.registry import fetch
 from headrace.serving.folder_source import FolderSource
 from headrace.serving.isolated import Limits
 from headrace.serving.keeper import Keeper
+from headrace.serving.scratch import Scratch
 from headrace.serving.versions import load_model
 from headrace.settings import Settings
 
@@ -197,7 +198,7 @@ def test_a_watched_folder_serves_none_of_them_while_the_version_before_goes_on(p
     onnx = OnnxRuntime(Limits(memory_bytes=1 << 30, call_s=1.0))
     runtimes = lambda format_: onnx if format_ == "onnx" else project.platform.runtime(format_)  # noqa: E731
     gate = Gated(tmp_path / "stream", ())
-    source = FolderSource(folder, runtime=runtimes, scratch=tmp_path / "scratch", moved=lambda *_: None)
+    source = FolderSource(folder, runtime=runtimes, scratch=Scratch(tmp_path / "scratch"), moved=lambda *_: None)
     keeper = Keeper(gate.plane, [source], post=gate.loop.call_soon_threadsafe)
     keeper.start()
     try:

@@ -83,7 +83,7 @@ async def serve(
     )
     sources: list[Source] = [source]
     scratch = Scratch(project_home(platform.settings) / "cache" / "models")
-    folder = None if models is None else _watched(platform, models, scratch.path, moved=moved, names=names)
+    folder = None if models is None else _watched(platform, models, scratch, moved=moved, names=names)
     sources += [] if folder is None else [folder]
     keeper = Keeper(plane, sources, post=loop.call_soon_threadsafe)
     crew = Crew(1, "rollouts", _report)
@@ -110,9 +110,9 @@ async def serve(
     scratch.close()
 
 
-def _watched(platform: Platform, models: Path, copies: Path, *, moved: Moved, names: Sequence[str]) -> FolderSource:
+def _watched(platform: Platform, models: Path, scratch: Scratch, *, moved: Moved, names: Sequence[str]) -> FolderSource:
     heard = partial(provenance.record, platform.ledger())
-    return FolderSource(models, runtime=platform.runtime, scratch=copies, moved=moved, names=names, heard=heard)
+    return FolderSource(models, runtime=platform.runtime, scratch=scratch, moved=moved, names=names, heard=heard)
 
 
 async def _listening(

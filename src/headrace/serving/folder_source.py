@@ -10,6 +10,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,10 +26,12 @@ from headrace.serving.endpoint import Preference
 from headrace.serving.folder_settings import FolderSettings, Written
 from headrace.serving.model_folder import State, blank_examples, contents, declared, said, states
 from headrace.serving.provenance import Heard
+from headrace.serving.scratch import Scratch
 from headrace.serving.succession import Heir, Offer, breaks
 from headrace.serving.versions import Model, proven, tried
 
 _TOUCHED = "its files changed since it was loaded - give what is new a number of its own; or unload it, then load it"
+_READING = 1  # another number once runtimes declare otherwise: what was kept before is not read any more
 _ABSENT = "its folder is not there, or not whole yet"
 
 
@@ -38,7 +41,7 @@ class FolderSource:
     Args:
         folder: What is watched.
         runtime: The runtime for a model format.
-        scratch: Where copies of what is loaded are kept meanwhile.
+        scratch: Where copies of what is loaded are kept meanwhile, and what versions declared for longer.
         moved: Told of every label that means another version, or none any more.
         names: Only these models; empty for all.
         heard: Told of what was loaded, before it answers anybody.
@@ -52,7 +55,7 @@ class FolderSource:
         folder: Path,
         *,
         runtime: Callable[[str], Runtime],
-        scratch: Path,
+        scratch: Scratch,
         moved: Moved,
         names: Sequence[str] = (),
         heard: Heard = lambda *_: None,
@@ -185,7 +188,7 @@ class FolderSource:
         if known is not None and known[0] == state:
             return known[1]
         try:
-            offer = Offer(said(self._folder / name / state.folder, state) or self._declared(name, state))
+            offer = Offer(said(self._folder / name / state.folder, state) or self._declared(name, number, state))
         except Exception:  # noqa: BLE001 - whatever is wrong with it, loading it will say
             offer = None
         self._offers[name, number] = (state, offer)
@@ -193,8 +196,8 @@ class FolderSource:
 
     def _wanted(self, name: str, number: int, state: State) -> Wanted:
         version = f"{name}@{number}"
-        key = f"{self._folder}/{version}/{hashlib.sha256(repr(state).encode()).hexdigest()}"
-        copy = self._scratch / hashlib.sha256(key.encode()).hexdigest()
+        key = self._key(name, number, state)
+        copy = self._scratch.path / key
 
         def load() -> Model:
             model = self._load(name, number, state, copy)
@@ -209,21 +212,29 @@ class FolderSource:
 
         return Wanted(version, key, load, discard)
 
-    def _declared(self, name: str, state: State) -> Signature:
+    def _key(self, name: str, number: int, state: State) -> str:
+        return hashlib.sha256(repr((str(self._folder.resolve()), name, number, state)).encode()).hexdigest()
+
+    def _declared(self, name: str, number: int, state: State) -> Signature:
+        """What a version declares; to read that takes a worker process, so it is kept over restarts."""
+        kept = f"{self._key(name, number, state)}-{_READING}.json"
+        with suppress(ValueError, KeyError, TypeError):  # nothing was kept, or something else lies there
+            return Signature.from_json(json.loads(self._scratch.kept(kept)))
         where = self._folder / name / state.folder
         found = contents(where)
-        with tempfile.TemporaryDirectory() as half:
+        with tempfile.TemporaryDirectory(dir=self._scratch.path) as half:
             write_files(found.files, Path(half))
-            return declared(self._runtime, found.format, Path(half), where)
+            signature = declared(self._runtime, found.format, Path(half), where)
+        self._scratch.keep(kept, json.dumps(signature.to_json()))
+        return signature
 
     def _load(self, name: str, number: int, state: State, copy: Path) -> Model:
         where = self._folder / name / state.folder
         found = contents(where)
         offer = self._offer(name, number, state)
-        signature = found.signature or (offer.signature if offer else self._declared(name, state))
+        signature = found.signature or (offer.signature if offer else self._declared(name, number, state))
         files = {EXAMPLES: json.dumps(blank_examples(signature)).encode(), **found.files}
-        self._scratch.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self._scratch) as half:
+        with tempfile.TemporaryDirectory(dir=self._scratch.path) as half:
             write_files(files, Path(half))
             shutil.rmtree(copy, ignore_errors=True)
             shutil.copytree(half, copy)

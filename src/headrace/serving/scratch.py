@@ -22,6 +22,7 @@ class Scratch:
     """
 
     def __init__(self, home: Path) -> None:
+        self._home = home
         home.mkdir(parents=True, exist_ok=True)
         turn = _opened(home)
         try:
@@ -34,6 +35,19 @@ class Scratch:
             fcntl.flock(self._held, fcntl.LOCK_EX)
         finally:
             os.close(turn)
+
+    def keep(self, name: str, text: str) -> None:
+        """Keep a small file for the processes that come later."""
+        half = self.path / name
+        half.write_text(text)
+        half.replace(self._home / name)
+
+    def kept(self, name: str) -> str:
+        """What was kept under a name; empty when nothing was."""
+        try:
+            return (self._home / name).read_text()
+        except OSError:
+            return ""
 
     def close(self) -> None:
         """Remove it with all that is in it."""

@@ -16,6 +16,7 @@ from headrace.gateway.rpc.server import RpcServer
 from headrace.gateway.rpc.tfs_messages import SERVING
 from headrace.serving.folder_source import FolderSource
 from headrace.serving.keeper import Keeper
+from headrace.serving.scratch import Scratch
 
 X = np.ones((1, 2, 3), np.float32)
 TOKEN = (("authorization", "Bearer secret"),)
@@ -41,7 +42,7 @@ def gate(folder, tmp_path):
     def moved(*move):
         post(found.plane.move, *move)
 
-    found.folder = FolderSource(folder, runtime=lambda _: onnx, scratch=tmp_path / "scratch", moved=moved)
+    found.folder = FolderSource(folder, runtime=lambda _: onnx, scratch=Scratch(tmp_path / "scratch"), moved=moved)
     found.keeper = Keeper(found.plane, [found.folder], post=post)
     found.keeper.start()
     until(lambda: len(found.plane.names) == 2 and found.client.ready())

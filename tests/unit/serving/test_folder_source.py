@@ -11,10 +11,12 @@ from wine_project import COLUMNS, ROW, WineProject, asking, until
 from headrace.errors import Unavailable
 from headrace.models.registry import fetch
 from headrace.models.signature import Column, Signature
+from headrace.serving import folder_source
 from headrace.serving.endpoint import Preference
 from headrace.serving.folder_source import FolderSource
 from headrace.serving.keeper import Keeper
 from headrace.serving.model_folder import contents
+from headrace.serving.scratch import Scratch
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ def gate(project, folder, tmp_path):
     def moved(*move):
         post(found.plane.move, *move)
 
-    source = FolderSource(folder, runtime=project.platform.runtime, scratch=tmp_path / "scratch", moved=moved)
+    source = FolderSource(folder, runtime=project.platform.runtime, scratch=Scratch(tmp_path / "scratch"), moved=moved)
     found.keeper = Keeper(found.plane, [source], post=post)
     found.keeper.start()
     yield found
@@ -68,7 +70,7 @@ def test_newer_versions_are_followed_and_removed_ones_unloaded(project, folder, 
     until(lambda: winner(gate) == "wine@1")
     shutil.rmtree(folder / "wine")
     until(lambda: gate.plane.names == () and gate.keeper.loaded == [])
-    assert list((tmp_path / "scratch").iterdir()) == []
+    assert [path.name for path in (tmp_path / "scratch").rglob("*") if path.is_file()] == [".lock", ".lock"]
 
 
 @pytest.mark.parametrize("broken", ["truncated", "flipped", "parity", "cold", "linked", "bare"])
@@ -344,3 +346,25 @@ def test_a_folder_that_goes_as_a_whole_unloads_nothing(project, folder, gate, ca
     assert set(winners) <= {"wine@1", "wine@2"}
     said.append(capfd.readouterr().err)
     assert "".join(said).count("is not there any more") == 1
+
+
+def test_what_a_version_declares_is_read_once_and_kept_over_restarts(project, folder, tmp_path, monkeypatch):
+    bare(folder, "double", onnx_double())
+    reads, read = [], folder_source.declared
+    monkeypatch.setattr(folder_source, "declared", lambda *given: reads.append(given) or read(*given))
+
+    def started():
+        scratch = Scratch(tmp_path / "scratch")
+        source = FolderSource(folder, runtime=project.platform.runtime, scratch=scratch, moved=lambda *_: None)
+        for _ in range(2):
+            source.poll()
+        assert source.aspired("double").wanted.keys() == {"double@1"}
+        scratch.close()
+        return len(reads)
+
+    assert [started(), started()] == [1, 1]
+    (kept,) = (tmp_path / "scratch").glob("*.json")
+    kept.write_text("half of someth")
+    assert [started(), started()] == [2, 2]
+    (folder / "double/1/model").write_bytes(onnx_double(shape=(None, 5)))
+    assert started() == 3

@@ -19,6 +19,7 @@ from headrace.serving.endpoint import Endpoint, Preference
 from headrace.serving.folder_source import FolderSource
 from headrace.serving.keeper import Keeper
 from headrace.serving.ledger_source import LedgerSource
+from headrace.serving.scratch import Scratch
 from headrace.storage.ledger import Fact
 
 
@@ -369,7 +370,7 @@ def test_a_source_that_waits_for_its_disk_holds_up_no_other(project, follow, tmp
     project.deploy(project.register(0.5))
     release, waits = threading.Event(), threading.Event()
     folder = FolderSource(
-        tmp_path, runtime=project.platform.runtime, scratch=tmp_path / "scratch", moved=lambda *_: None
+        tmp_path, runtime=project.platform.runtime, scratch=Scratch(tmp_path / "scratch"), moved=lambda *_: None
     )
 
     def poll(_again=""):
