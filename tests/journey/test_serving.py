@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -171,6 +172,20 @@ def test_the_command_line(project):
     assert "wine@1" in headrace(project, "serving", "explain", found["id"]).stdout
     headrace(project, "serving", "run", "--stop")
     assert json.loads(headrace(project, "serving", "ls", "--json").stdout)[0]["state"] == "not served"
+
+
+def test_ls_says_what_is_wrong(project):
+    state, client = start(project)
+    assert client.predict("wine", rows=[ROW]).logged
+    usual = resource.prlimit(state.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(state.pid, resource.RLIMIT_FSIZE, (4096, usual[1]))  # as if the disk were full
+    assert not client.predict("wine", rows=[ROW]).logged
+    assert "wine: its requests are not logged: the log cannot be" in headrace(project, "serving", "ls").stdout
+    resource.prlimit(state.pid, resource.RLIMIT_FSIZE, usual)
+    assert client.predict("wine", rows=[ROW]).logged
+    client.close()
+    (row,) = json.loads(headrace(project, "serving", "ls", "--json").stdout)
+    assert (row["state"], row["why"]) == ("serving", "")
 
 
 def test_deploy_reads_the_settings_file_and_running_gateways_follow(project):

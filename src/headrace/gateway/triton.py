@@ -49,8 +49,7 @@ def index(plane: DataPlane, *, ready: bool) -> list[dict[str, str]]:
         status = plane.status(name)
         known = [(str(number), _VERSIONS[note.state], note.why) for number, note in status.own.items()]
         if not any(why for _, _, why in known):  # what is wrong is no version's fault
-            whole = status.refused or (status.log and f"its requests are not logged: {status.log}")
-            known = [(version, state, whole) for version, state, _ in known or [("", _STATES[status.state], "")]]
+            known = [(version, state, status.wrong) for version, state, _ in known or [("", _STATES[status.state], "")]]
         for version, state, why in known:
             if state == "READY" or not ready:
                 rows.append({"name": name, "version": version, "state": state, "reason": why})

@@ -49,6 +49,11 @@ class Status:
     log: str = ""
 
     @property
+    def wrong(self) -> str:
+        """What is wrong with the endpoint as a whole; empty when nothing is."""
+        return self.refused or (self.log and f"its requests are not logged: {self.log}")
+
+    @property
     def own(self) -> Mapping[int, Note]:
         """Versions by number, of the model that callers address: the one that the schedule prefers."""
         refs = {Ref.parse(name): note for name, note in self.versions.items()}
