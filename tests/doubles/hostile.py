@@ -221,7 +221,7 @@ SAID = {
     "lying size": "Bad CRC-32",
     "xgboost, nested": "worker died while loading",
     "xgboost, huge count": "bad_alloc",
-    "lightgbm, huge count": "Wrong size of feature_names",
+    "lightgbm, huge count": "its trees are not of the sizes it says",
     "onnx, of another's operators": "evil:Run(-1) is not a registered function/op",
     "onnx, filling memory": "Failed to allocate memory",
 }

@@ -25,11 +25,12 @@ class NativeRuntime:
         loader: ``module:function``, which takes a folder and a signature and returns what scores; called in a worker
             first, then here. What it returns is called from several threads at once.
         limits: For the worker.
+        rehearse: What the worker calls instead, when it is to look closer.
     """
 
-    def __init__(self, format: str, loader: str, limits: Limits) -> None:  # noqa: A002 - the port calls it so
+    def __init__(self, format: str, loader: str, limits: Limits, rehearse: str = "") -> None:  # noqa: A002 - the port's
         self.format, self._loader = format, loader
-        self._rehearsal = IsolatedRuntime(format, loader, limits)
+        self._rehearsal = IsolatedRuntime(format, rehearse or loader, limits)
 
     def load(self, folder: Path, signature: Signature) -> "NativeModel":
         """Load the model in a worker, and when that lives, here.

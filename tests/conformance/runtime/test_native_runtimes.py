@@ -1,5 +1,8 @@
 """Boosters in their own formats, scored in this process."""
 
+import json
+import re
+
 import lightgbm
 import numpy as np
 import pytest
@@ -7,8 +10,10 @@ import xgboost
 
 from headrace.conformance.runtime import SUM, RuntimeSuite
 from headrace.engines.lightgbm.runtime import open_runtime as open_lightgbm
+from headrace.engines.lightgbm.trees import check_trees as lightgbm_trees
 from headrace.engines.xgboost.runtime import open_runtime as open_xgboost
-from headrace.errors import SignatureError
+from headrace.engines.xgboost.trees import check_trees as xgboost_trees
+from headrace.errors import IntegrityError, SignatureError
 from headrace.models.signature import Signature, Tensor
 from headrace.settings import Settings
 
@@ -96,3 +101,74 @@ def test_a_tensor_signature_takes_the_matrix_as_it_is(named):
     tensors = Signature("tensor", (Tensor("x", "float32", (-1, 2)),), (Tensor("y", "float32", (-1,)),))
     due = runtime.load(folder, SUM).score({"numbers": ROWS})["total"]
     np.testing.assert_array_equal(runtime.load(folder, tensors).score({"x": ROWS})["y"], due)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("right_children", 2, "child of two"),  # followed for ever by rows that get there, and by no others
+        ("right_children", 1_000_000, "child 1000000"),
+        ("left_children", 0, "child 0"),
+        ("split_indices", 90_000_000, "feature 90000000"),
+    ],
+)
+def test_a_tree_of_xgboost_that_ends_the_process_for_some_rows_is_refused_for_all(tmp_path, name, value, said):
+    model = json.loads(bytes(_xgboost().save_raw("json")))
+    model["learner"]["gradient_booster"]["model"]["trees"][0][name][2] = value
+    (tmp_path / "model.xgboost").write_text(json.dumps(model))
+    with pytest.raises(IntegrityError, match=f"a tree of the model is none - .*{said}"):
+        open_xgboost(Settings(root=tmp_path), "xgboost").load(tmp_path, SUM)
+
+
+def _altered(text, name, at, value):
+    """LightGBM's text with one number of its first tree altered, and the tree's size with it."""
+    first = text.index("Tree=0")
+    begin, end = text.index(f"{name}=", first), text.index("\n", text.index(f"{name}=", first))
+    numbers = text[begin + len(name) + 1 : end].split()
+    numbers[at] = value
+    line = f"{name}={' '.join(numbers)}"
+    longer = len(line) - (end - begin)
+    sizes = re.sub(r"(?<=tree_sizes=)\d+", lambda size: str(int(size[0]) + longer), text[:begin])
+    return sizes + line + text[end:]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("right_child", "0", "child 0 is not within"),  # followed for ever by rows that get there, and by no others
+        ("right_child", "100000", "child 100000"),
+        ("right_child", "-90000000", "leaf 89999999"),
+        ("split_feature", "90000000", "feature 90000000"),
+        ("left_child", "9" * 30, "cannot be read"),
+        ("num_leaves", "99", "99 leaves"),
+        ("num_cat", "2", "cat_boundaries"),
+    ],
+)
+def test_a_tree_of_lightgbm_that_ends_the_process_for_some_rows_is_refused_for_all(tmp_path, lit, name, value, said):
+    text = _altered(lit[0].decode(), name, 0, value)
+    (tmp_path / "model.lightgbm").write_text(text)
+    with pytest.raises(IntegrityError, match=said):
+        open_lightgbm(Settings(root=tmp_path), "lightgbm").load(tmp_path, SUM)
+
+
+def test_a_lightgbm_text_that_can_be_read_in_two_ways_is_refused(tmp_path, lit):
+    for change in (("tree_sizes=", "tree_sizes=1"), ("shrinkage=", "left_child=7\nshrinkage=")):
+        (tmp_path / "model.lightgbm").write_text(lit[0].decode().replace(*change, 1))
+        with pytest.raises(IntegrityError, match="read in two ways"):
+            open_lightgbm(Settings(root=tmp_path), "lightgbm").load(tmp_path, SUM)
+
+
+def test_boosters_of_every_kind_are_found_to_be_of_trees():
+    chance = np.random.default_rng(5)
+    rows = np.column_stack([chance.normal(size=(300, 2)), chance.integers(0, 30, 300)])
+    truth = rows[:, 0] + (rows[:, 2] % 7 == 3)
+    usual = {"verbose": -1, "num_threads": 1, "max_cat_to_onehot": 1, "min_data_per_group": 1, "cat_smooth": 1}
+    for more in ({}, {"linear_tree": True}, {"boosting": "dart"}, {"min_data_in_leaf": 400}):
+        data = lightgbm.Dataset(rows, truth, categorical_feature=[2])
+        lightgbm_trees(lightgbm.train({**usual, "min_data_in_leaf": 3, **more}, data, 5).model_to_string())
+    both = np.column_stack([truth, -truth])
+    several = {"multi_strategy": "multi_output_tree", "tree_method": "hist"}
+    for more, due in (({}, truth), ({"booster": "dart"}, truth), ({"booster": "gblinear"}, truth), (several, both)):
+        xgboost_trees(xgboost.train({"nthread": 1, **more}, xgboost.DMatrix(rows, due), 3))
+    named = xgboost.DMatrix(rows, truth, feature_types=["q", "q", "c"], enable_categorical=True)
+    xgboost_trees(xgboost.train({"nthread": 1, "tree_method": "hist", "max_cat_to_onehot": 1}, named, 3))

@@ -6,6 +6,7 @@ from pathlib import Path
 import lightgbm
 import numpy as np
 
+from headrace.engines.lightgbm.trees import check_trees
 from headrace.errors import IntegrityError
 from headrace.models.matrices import Columns, Matrix
 from headrace.models.signature import Signature
@@ -21,7 +22,16 @@ _END = "\nend of trees\n"
 
 def open_runtime(settings: Settings, name: str) -> NativeRuntime:  # noqa: ARG001 - every factory takes both
     """Factory ``runtime.lightgbm``."""
-    return NativeRuntime("lightgbm", f"{__name__}:load", Limits(memory_bytes=settings.model_memory_mb << 20))
+    limits = Limits(memory_bytes=settings.model_memory_mb << 20)
+    return NativeRuntime("lightgbm", f"{__name__}:load", limits, f"{__name__}:rehearse")
+
+
+def rehearse(folder: Path, signature: Signature) -> Score:
+    """As ``load``, once every tree is found to be one."""
+    path = folder / MAIN_FILE
+    if path.is_file():
+        check_trees(path.read_text("utf-8", errors="replace"))
+    return load(folder, signature)
 
 
 def load(folder: Path, signature: Signature) -> Score:

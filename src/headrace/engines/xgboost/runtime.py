@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import xgboost
 
+from headrace.engines.xgboost.trees import check_trees
 from headrace.errors import IntegrityError
 from headrace.models.matrices import Columns, Matrix
 from headrace.models.signature import Signature
@@ -18,7 +19,14 @@ MAIN_FILE = "model.xgboost"
 
 def open_runtime(settings: Settings, name: str) -> NativeRuntime:  # noqa: ARG001 - every factory takes both
     """Factory ``runtime.xgboost``."""
-    return NativeRuntime("xgboost", f"{__name__}:load", Limits(memory_bytes=settings.model_memory_mb << 20))
+    limits = Limits(memory_bytes=settings.model_memory_mb << 20)
+    return NativeRuntime("xgboost", f"{__name__}:load", limits, f"{__name__}:rehearse")
+
+
+def rehearse(folder: Path, signature: Signature) -> Score:
+    """As ``load``, once every tree is found to be one."""
+    check_trees(_booster(folder))
+    return load(folder, signature)
 
 
 def load(folder: Path, signature: Signature) -> Score:
@@ -28,6 +36,18 @@ def load(folder: Path, signature: Signature) -> Score:
         IntegrityError: The file is missing or no such model.
         SignatureError: Its columns or outputs are not the signature's.
     """
+    booster = _booster(folder)
+    columns = Columns(signature, booster.num_features(), booster.feature_names or ())
+
+    def predict(matrix: Matrix) -> Matrix:
+        # Names were checked above, once; NaN is what the model knows as missing.
+        return np.asarray(booster.inplace_predict(matrix, validate_features=False))
+
+    columns.check(predict)
+    return lambda batch: columns.score(batch, predict)
+
+
+def _booster(folder: Path) -> xgboost.Booster:
     path = folder / MAIN_FILE
     content = path.read_bytes() if path.is_file() else b""
     if not content:  # the library would end the process
@@ -36,15 +56,8 @@ def load(folder: Path, signature: Signature) -> Score:
     try:
         booster.load_model(bytearray(content))
         booster.set_param({"nthread": 1})
-        width, names = booster.num_features(), booster.feature_names or ()
+        booster.num_features()
     except xgboost.core.XGBoostError as error:
         why = str(error).strip().splitlines()[0][:300]
         raise IntegrityError("the model cannot be loaded", where=str(path), why=why) from error
-    columns = Columns(signature, width, names)
-
-    def predict(matrix: Matrix) -> Matrix:
-        # Names were checked above, once; NaN is what the model knows as missing.
-        return np.asarray(booster.inplace_predict(matrix, validate_features=False))
-
-    columns.check(predict)
-    return lambda batch: columns.score(batch, predict)
+    return booster
