@@ -228,5 +228,5 @@ def test_half_plus_two_is_served_from_a_watched_folder(tmp_path, half):
     with serving(tmp_path, "--models", str(tmp_path / "models")) as server:
         address = f"http://127.0.0.1:{server.port}"
         until(lambda: ready(f"{address}/v2/models/half"))
-        said = posted(f"{address}/v1/models/half:predict", {"instances": [[1.0], [2.0], [5.0]]})
-        assert said["predictions"] == [[2.5], [3.0], [4.5]]
+        said = posted(f"{address}/v1/models/half:predict", {"instances": [1.0, 2.0, 5.0]})
+        assert said["predictions"] == [2.5, 3.0, 4.5]
