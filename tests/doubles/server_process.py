@@ -38,6 +38,7 @@ class ServerProcess:
         port: Of HTTP.
         rpc: Address of gRPC; empty without.
         control: URL of the control port; empty without.
+        control_rpc: Address of the same over gRPC; empty without.
     """
 
     def __init__(self, root, *options, before=(), ready_s=BOUND_S):
@@ -46,7 +47,7 @@ class ServerProcess:
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed when the server has ended
         self.process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=self._log)
         self.pid = self.process.pid
-        self.port, self.rpc, self.control = 0, "", ""
+        self.port, self.rpc, self.control, self.control_rpc = 0, "", "", ""
         while not self.port:
             line = self.process.stdout.readline()
             assert line, self.said()
@@ -57,6 +58,8 @@ class ServerProcess:
                 self.rpc = address[0]
             elif line.startswith("control listens on"):
                 self.control = f"http://{address[0]}"
+            elif line.startswith("control listens for gRPC"):
+                self.control_rpc = address[0]
         self.client = Client(f"http://127.0.0.1:{self.port}")
         self.client.wait_ready(ready_s)
 

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 
 from headrace.errors import HeadraceError, Unavailable, UsageError
-from headrace.gateway.faults import named, retry_after, status_of
+from headrace.gateway.faults import named, retry_after, said, status_of
 from headrace.gateway.http import Request, Response, Send
 from headrace.models.tensors import to_cells
 from headrace.refs import Ref
@@ -86,7 +86,7 @@ def refuse_foreign_type(request: Request) -> None:
 
 def error_body(error: HeadraceError) -> Response:
     """The reply of TensorFlow Serving and of the Open Inference Protocol to an error."""
-    return Response(status_of(error), encode({"error": str(error)}), headers=retry_after(error))
+    return Response(status_of(error), encode({"error": said(error)}), headers=retry_after(error))
 
 
 def version_number(text: str) -> int:

@@ -21,6 +21,8 @@ from headrace.errors import (
 from headrace.serving.tensors import Decoder
 
 DEPTH_LIMIT = 64
+SAID_BYTES = 2048
+"""No more is said of an error: it repeats names that were sent, and gRPC clients take 8 KiB, escaped."""
 _SEARCHED_BYTES = 1024 * 1024
 _STATUS: tuple[tuple[type[HeadraceError], int], ...] = (
     (NotFound, 404),
@@ -36,6 +38,18 @@ _NOT_FINITE = re.compile(rb"NaN|Infinity")
 def status_of(error: HeadraceError) -> int:
     """HTTP status of an error: 4xx where the caller can mend it."""
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+
+
+def said(error: HeadraceError) -> str:
+    """The words of an error for its caller, ``SAID_BYTES`` of UTF-8 at most: what is too long is cut in its middle."""
+    text = str(error)
+    if len(text) * 4 <= SAID_BYTES:
+        return text
+    data = text.encode(errors="replace")
+    if len(data) <= SAID_BYTES:
+        return text
+    part = SAID_BYTES // 2 - 2
+    return f"{data[:part].decode(errors='ignore')}...{data[-part:].decode(errors='ignore')}"
 
 
 def retry_after(error: HeadraceError) -> bytes:

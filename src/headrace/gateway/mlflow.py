@@ -16,12 +16,12 @@ from msgspec import UNSET, Meta, UnsetType
 from headrace import __version__
 from headrace.errors import HeadraceError, SignatureError, Unavailable, UsageError
 from headrace.gateway.answers import Replies, by_rows, encode, parse, respond, single
-from headrace.gateway.faults import retry_after, status_of
+from headrace.gateway.faults import retry_after, said, status_of
 from headrace.gateway.http import TEXT, Request, Response, Send
 from headrace.gateway.tables import CSV, PARQUET, of_csv, of_parquet
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.rendezvous import Answer, Live
-from headrace.serving.request import ROWS_LIMIT, Input
+from headrace.serving.request import ROWS_LIMIT, Input, plain_words
 from headrace.serving.tensors import Decoder
 
 Cell = float | int | str | bool | None
@@ -114,7 +114,15 @@ def _parse(decoder: Decoder, body: bytes) -> Input:
     parser = decoder.parsers.get("mlflow")
     if parser is None:
         parser = decoder.parsers["mlflow"] = _compiled(decoder)
-    given = parser.decode(body)
+    try:
+        given = parser.decode(body)
+    except msgspec.ValidationError as error:
+        cell, _, place = str(error).partition(" - at `$.dataframe_split.")
+        if not place:
+            raise
+        raise SignatureError(
+            "a cell is refused", where=f"dataframe_split.{place[:-1]}", why=plain_words(cell)
+        ) from None
     if isinstance(given, list):
         return decoder.of_rows(given)
     forms = [form for form in _FORMS if getattr(given, form) is not UNSET]
@@ -167,7 +175,7 @@ def _error(error: HeadraceError) -> Response:
     else:
         status = status_of(error)
         code = _CODES.get(status, "INTERNAL_ERROR")
-    return Response(status, encode({"error_code": code, "message": str(error)}), headers=retry_after(error))
+    return Response(status, encode({"error_code": code, "message": said(error)}), headers=retry_after(error))
 
 
 _REPLIES = Replies(_render, _error)

@@ -60,7 +60,7 @@ def of_examples(decoder: Decoder, examples: Sequence[Mapping[str, Any]], context
         if again:
             raise SignatureError(f"feature {min(again)!r} is in the context and in example {number}")
         features = {**context, **example}
-        records.append({name: _feature(value, ranks.get(name, 1)) for name, value in features.items()})
+        records.append({name: _feature(name, value, ranks.get(name, 1)) for name, value in features.items()})
     return decoder.of_records(records)
 
 
@@ -108,22 +108,29 @@ def values_of(answer: Answer) -> list[Any]:
     return found
 
 
-def _feature(value: Any, rank: int) -> Any:
+def _feature(name: str, value: Any, rank: int) -> Any:
     """A feature as the decoder takes it: a list of one is its value where one is due, and the other way round."""
     if isinstance(value, Mapping):
-        return text_of(dict(value))
+        return _text(name, value)
     if isinstance(value, list):
-        cells = [text_of(v) if isinstance(v, dict) else v for v in value]
+        cells = [_text(name, v) if isinstance(v, dict) else v for v in value]
         return cells[0] if rank == 1 and len(cells) == 1 else cells
     return [value] if rank > 1 else value
+
+
+def _text(name: str, value: Mapping[str, Any]) -> str:
+    try:
+        return text_of(dict(value))
+    except SignatureError as error:
+        raise SignatureError(f"feature {name!r} is refused", why=str(error)) from None
 
 
 def _said(error: msgspec.ValidationError) -> UsageError:
     text = str(error)
     if "$.signature_name" in text:
         return UsageError("'signature_name' key must be a string value.")
-    if "$.examples[" in text:
+    if "$.examples[" in text and "`object`" in text:
         return UsageError("Example must be JSON object", why=text)
-    if "$.examples" in text:
+    if "`$.examples`" in text:
         return UsageError("Expecting 'examples' value to be an list/array", why=text)
     return UsageError("this is no classify or regress request", why=text)

@@ -29,6 +29,9 @@ NUMPY: Mapping[Dtype, Any] = {
 }
 """Wire type to the NumPy type that models take; text is an array of ``str`` objects."""
 
+MOST_EXTENTS = 32
+"""A tensor of more is refused before its size is computed: NumPy has no larger one."""
+
 TOLERANCE = 1e-5
 """How far a served answer may be from the trained model's, per unit of the largest answer."""
 
@@ -127,6 +130,12 @@ def all_finite(array: NDArray[Any]) -> bool:
     Looking for a zero byte takes a third of the time of NumPy's ``all`` on the small arrays that requests are.
     """
     return array.dtype.kind != "f" or 0 not in np.isfinite(array).tobytes()
+
+
+def check_extents(name: str, count: int) -> None:
+    """Raise ``SignatureError`` for a tensor of so many extents that multiplying them would take long."""
+    if count > MOST_EXTENTS:
+        raise SignatureError(f"tensor {name!r} has {count} extents", why="no model takes it")
 
 
 def check_shape(shape: Sequence[int], tensor: Tensor) -> None:

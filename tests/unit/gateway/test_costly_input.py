@@ -9,6 +9,9 @@ from served import ROW, WINE
 
 from headrace.errors import SignatureError
 from headrace.gateway.encodings import UnreadableBody, unpacked
+from headrace.gateway.faults import SAID_BYTES, said
+from headrace.gateway.rpc.messages import INFERENCE
+from headrace.gateway.rpc.tensors import parse_request
 from headrace.gateway.rpc.tfs_messages import SERVING
 from headrace.gateway.rpc.tfs_tensors import read_tensor
 from headrace.gateway.tfs_examples import of_examples, parse_examples
@@ -51,6 +54,30 @@ def test_a_tensor_of_a_million_extents_is_refused():
     with pytest.raises(SignatureError, match="100000 extents"):
         read_tensor("x", tensor)
     assert time.process_time() - begun < CPU_S
+
+
+def test_one_long_text_does_not_stand_for_many():
+    tensor = SERVING.TensorProto(dtype=7, string_val=[b"x" * 1_000_000])
+    tensor.tensor_shape.dim.add(size=100)
+    with pytest.raises(SignatureError, match="has 1 values"):
+        read_tensor("x", tensor)
+    tensor.string_val[0] = b"x"
+    assert read_tensor("x", tensor)[1].tolist() == ["x"] * 100
+
+
+def test_the_extents_of_a_tensor_are_counted_before_they_are_multiplied():
+    request = INFERENCE.ModelInferRequest()
+    request.inputs.add(name="alcohol", datatype="FP64", shape=[2**62] * 100_000)
+    begun = time.process_time()
+    with pytest.raises(SignatureError, match="100000 extents"):
+        parse_request(TableDecoder(WINE), request)
+    assert time.process_time() - begun < CPU_S
+
+
+def test_a_long_error_keeps_its_begin_and_its_end():
+    text = said(SignatureError("tensor '%s' is no input" % ("\U0001f347" * 9999), why="it takes x"))
+    assert len(text.encode()) <= SAID_BYTES
+    assert (text[:8], text[-24:]) == ("tensor '", "' is no input - it takes x"[-24:])
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from headrace.errors import HeadraceError, NotFound, Overloaded, Unavailable, UsageError
+from headrace.gateway.faults import said
 from headrace.serving.arrival import Raw
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.records import DEFAULT
@@ -97,7 +98,7 @@ def unary(kind: Any, call: Call) -> Any:
         try:
             return (await call(parsed(kind, message))).SerializeToString()
         except HeadraceError as error:
-            await context.abort(_code(error), str(error), _pushback(error))
+            await context.abort(_code(error), said(error), _pushback(error))
         except Exception:  # noqa: BLE001 - a fault of ours: the caller learns that, not our stack
             report(traceback.format_exc())
             await context.abort(grpc.StatusCode.INTERNAL, "internal error")

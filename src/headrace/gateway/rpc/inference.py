@@ -10,6 +10,7 @@ from headrace import __version__
 from headrace.errors import HeadraceError, Unavailable, UsageError
 from headrace.gateway.answers import version_number, versions_of
 from headrace.gateway.control import check_parameters
+from headrace.gateway.faults import said
 from headrace.gateway.oip_reply import wanted_outputs
 from headrace.gateway.oip_request import DATATYPES
 from headrace.gateway.rpc.calls import Call, answering, at_once, parsed, score, unary
@@ -72,7 +73,7 @@ class InferenceService(grpc.GenericRpcHandler):  # type: ignore[misc]
                 request = parsed(INFERENCE.ModelInferRequest, message)
                 yield INFERENCE.ModelStreamInferResponse(infer_response=await self._scored(request))
             except HeadraceError as error:
-                yield INFERENCE.ModelStreamInferResponse(error_message=str(error))
+                yield INFERENCE.ModelStreamInferResponse(error_message=said(error))
 
     async def _scored(self, request: Any) -> Any:
         live = self._find(request.model_name, request.model_version)
@@ -130,12 +131,12 @@ class InferenceService(grpc.GenericRpcHandler):  # type: ignore[misc]
         return reply
 
     def _model_config(self, request: Any) -> Any:
-        said = configuration(self._find(request.name, request.version))
+        found = configuration(self._find(request.name, request.version))
         reply = INFERENCE.ModelConfigResponse()
         config = reply.config
-        config.name, config.platform, config.backend = said["name"], said["platform"], said["backend"]
+        config.name, config.platform, config.backend = found["name"], found["platform"], found["backend"]
         for part in ("input", "output"):
-            for field in said[part]:
+            for field in found[part]:
                 kind = _TYPES.index(field["data_type"].removeprefix("TYPE_"))
                 getattr(config, part).add(name=field["name"], data_type=kind, dims=field["dims"])
         return reply

@@ -11,7 +11,7 @@ from headrace.gateway.oip_reply import shape_of, to_bytes
 from headrace.gateway.oip_request import DATATYPES, Infer, InputTensor, OutputWanted, Sent, parse_tensors
 from headrace.gateway.rpc.messages import INFERENCE
 from headrace.models.signature import Dtype, Signature
-from headrace.models.tensors import NUMPY
+from headrace.models.tensors import NUMPY, check_extents
 from headrace.serving.rendezvous import Answer
 from headrace.serving.request import Input
 from headrace.serving.tensors import Decoder
@@ -40,6 +40,7 @@ def parse_request(decoder: Decoder, request: Any) -> tuple[Infer, Input]:
         raise SignatureError(f"{len(raw)} raw contents for {len(request.inputs)} inputs", why="all are raw, or none")
     pairs: list[tuple[InputTensor, Sent]] = []
     for i, tensor in enumerate(request.inputs):
+        check_extents(tensor.name, len(tensor.shape))
         item = InputTensor(tensor.name, list(tensor.shape), tensor.datatype)
         pairs.append((item, memoryview(raw[i]) if raw else _typed(item, tensor.contents)))
     wanted = [OutputWanted(o.name, dict.fromkeys(o.parameters)) for o in request.outputs]

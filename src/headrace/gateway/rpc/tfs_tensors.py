@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.errors import SignatureError
+from headrace.gateway.http import BODY_LIMIT
 from headrace.gateway.oip_reply import shape_of
 from headrace.gateway.oip_request import DATATYPES, InputTensor, Sent, from_bytes
 from headrace.gateway.rpc.tfs_messages import SERVING
 from headrace.models.signature import Dtype
-from headrace.models.tensors import NUMPY
+from headrace.models.tensors import NUMPY, check_extents
 
 # TensorFlow's number of a type, and the field that holds its values.
 _TYPES: Mapping[Dtype, tuple[int, str]] = {
@@ -32,7 +33,6 @@ _TYPES: Mapping[Dtype, tuple[int, str]] = {
 }
 _DTYPES = {number: dtype for dtype, (number, _) in _TYPES.items()}
 _FILL_LIMIT = 1_000_000
-_MOST_EXTENTS = 32
 
 
 def type_number(dtype: Dtype) -> int:
@@ -49,8 +49,7 @@ def read_tensor(name: str, tensor: Any) -> tuple[InputTensor, Sent]:
     dtype = _DTYPES.get(tensor.dtype)
     if dtype is None:
         raise SignatureError(f"tensor {name!r} has type {tensor.dtype}", why="no model takes it")
-    if len(tensor.tensor_shape.dim) > _MOST_EXTENTS:
-        raise SignatureError(f"tensor {name!r} has {len(tensor.tensor_shape.dim)} extents", why="no model takes it")
+    check_extents(name, len(tensor.tensor_shape.dim))
     shape = [dim.size for dim in tensor.tensor_shape.dim]
     item = InputTensor(name, shape, DATATYPES[dtype])
     if tensor.tensor_content:
@@ -58,7 +57,7 @@ def read_tensor(name: str, tensor: Any) -> tuple[InputTensor, Sent]:
         return item, from_bytes(raw, name=name, datatype=item.datatype, shape=shape)
     cells = list(getattr(tensor, _TYPES[dtype][1]))
     size = math.prod(shape)
-    if min(shape, default=0) < 0 or (len(cells) != size and not (len(cells) == 1 and size <= _FILL_LIMIT)):
+    if min(shape, default=0) < 0 or (len(cells) != size and not _fills(cells, size)):
         raise SignatureError(f"tensor {name!r} has {len(cells)} values", why=f"its shape says {shape}")
     return item, np.broadcast_to(_array(name, cells, dtype), (size,)).reshape(shape)
 
@@ -75,6 +74,13 @@ def write_tensor(values: Any, dtype: Dtype) -> Any:
         cells = [cell.encode() if isinstance(cell, str) else cell for cell in cells]
     getattr(tensor, field).extend(cells)
     return tensor
+
+
+def _fills(cells: list[Any], size: int) -> bool:
+    """Whether a single value may stand for them all: not where little that is sent would become much."""
+    if len(cells) != 1 or size > _FILL_LIMIT:
+        return False
+    return not isinstance(cells[0], bytes) or len(cells[0]) * size <= BODY_LIMIT
 
 
 def _array(name: str, cells: list[Any], dtype: Dtype) -> NDArray[Any]:
