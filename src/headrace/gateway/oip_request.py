@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from headrace.errors import SignatureError, UsageError
 from headrace.models.signature import Dtype, Tensor
-from headrace.models.tensors import NUMPY, check_shape, from_cells
+from headrace.models.tensors import NUMPY, check_shape, from_cells, makeable
 from headrace.serving.request import Input
 from headrace.serving.tensors import Decoder, TensorDecoder, flat_type, row_type
 
@@ -121,7 +121,7 @@ def from_bytes(data: memoryview, *, name: str, datatype: str, shape: Sequence[in
         return _texts(data, name, shape)
     kind = np.dtype(NUMPY[_dtype(name, datatype)]).newbyteorder("<")
     due = math.prod(shape) * kind.itemsize
-    if min(shape, default=0) < 0 or due != len(data):
+    if due != len(data) or not makeable(shape):
         raise SignatureError(f"tensor {name!r} has {len(data)} bytes", why=f"{datatype} {list(shape)} is {due} bytes")
     if datatype == "BOOL":
         return np.frombuffer(data, np.uint8).reshape(shape).astype(np.bool_)
@@ -131,7 +131,7 @@ def from_bytes(data: memoryview, *, name: str, datatype: str, shape: Sequence[in
 def _texts(data: memoryview, name: str, shape: Sequence[int]) -> NDArray[Any]:
     count, cells, at = math.prod(shape), [], 0
     fault = SignatureError(f"tensor {name!r} has not the {count} elements of its shape", why="or their lengths lie")
-    if count < 0 or count * _LENGTH.size > len(data):
+    if not makeable(shape) or count * _LENGTH.size > len(data):
         raise fault
     for _ in range(count):
         if at + _LENGTH.size > len(data):
@@ -181,8 +181,8 @@ def _arrays(decoder: TensorDecoder, sent: Sequence[tuple[InputTensor, Sent]]) ->
 def _of_json(item: InputTensor, tensor: Tensor) -> NDArray[Any]:
     size, text = math.prod(item.shape), bytes(item.data)
     # Each value takes a byte and a comma at least: a shape that promises more than was sent is a lie.
-    if 2 * size - 1 > len(text):
-        raise SignatureError(f"tensor {tensor.name!r} has too few values", why=f"its shape says {size}")
+    if 2 * size - 1 > len(text) or not makeable(item.shape):
+        raise SignatureError(f"tensor {tensor.name!r} has too few values", why=f"its shape says {item.shape}")
     nested = text.lstrip()[1:].lstrip()[:1] == b"["
     kind = list[row_type(tensor)] if nested else flat_type(tensor, size)  # type: ignore[misc]
     try:
@@ -273,9 +273,12 @@ def _raw_request(decoder: Decoder, body: bytes) -> tuple[Infer, Input]:
     (tensor,) = decoder.tensors.values()
     shape = [1, *tensor.shape[1:]]
     if tensor.dtype == "string":
+        shape = [1 if n < 0 else n for n in shape]
+        if math.prod(shape) != 1:
+            raise SignatureError(f"tensor {tensor.name!r} has 1 value", why=f"{shape} is due")
         array: NDArray[Any] = np.empty(1, np.object_)
         array[0] = _text(body, tensor.name)
-        return asked, decoder.of_arrays({tensor.name: array.reshape([1 if n < 0 else n for n in shape])})
+        return asked, decoder.of_arrays({tensor.name: array.reshape(shape)})
     if shape.count(-1) == 1:  # the one extent that varies follows from the size
         one = -math.prod(shape) * np.dtype(NUMPY[tensor.dtype]).itemsize
         shape[shape.index(-1)] = len(body) // max(one, 1)

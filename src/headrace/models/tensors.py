@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,6 +30,7 @@ NUMPY: Mapping[Dtype, Any] = {
 }
 """Wire type to the NumPy type that models take; text is an array of ``str`` objects."""
 
+_MOST_VALUES = 2**48
 MOST_EXTENTS = 32
 """A tensor of more is refused before its size is computed: NumPy has no larger one."""
 
@@ -136,6 +138,11 @@ def check_extents(name: str, count: int) -> None:
     """Raise ``SignatureError`` for a tensor of so many extents that multiplying them would take long."""
     if count > MOST_EXTENTS:
         raise SignatureError(f"tensor {name!r} has {count} extents", why="no model takes it")
+
+
+def makeable(shape: Sequence[int]) -> bool:
+    """Whether there can be an array of this shape: NumPy counts what stands beside an extent of 0 as well."""
+    return min(shape, default=0) >= 0 and math.prod(max(n, 1) for n in shape) < _MOST_VALUES
 
 
 def check_shape(shape: Sequence[int], tensor: Tensor) -> None:

@@ -1,5 +1,6 @@
 """Tensors of gRPC requests and replies: typed contents, or raw ones, never both."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from headrace.gateway.oip_reply import shape_of, to_bytes
 from headrace.gateway.oip_request import DATATYPES, Infer, InputTensor, OutputWanted, Sent, parse_tensors
 from headrace.gateway.rpc.messages import INFERENCE
 from headrace.models.signature import Dtype, Signature
-from headrace.models.tensors import NUMPY, check_extents
+from headrace.models.tensors import NUMPY, check_extents, makeable
 from headrace.serving.rendezvous import Answer
 from headrace.serving.request import Input
 from headrace.serving.tensors import Decoder
@@ -73,10 +74,7 @@ def _typed(item: InputTensor, contents: Any) -> NDArray[Any]:
         known = ", ".join(_CONTENTS)
         raise SignatureError(f"tensor {item.name!r} has datatype {item.datatype!r}", why=f"one of {known} is due")
     cells: list[Any] = list(getattr(contents, field))
-    size = 1
-    for extent in item.shape:
-        size *= extent
-    if len(cells) != size or min(item.shape, default=0) < 0:
+    if len(cells) != math.prod(item.shape) or not makeable(item.shape):
         raise SignatureError(f"tensor {item.name!r} has {len(cells)} values", why=f"its shape says {item.shape}")
     try:
         if item.datatype == "BYTES":

@@ -13,7 +13,7 @@ from headrace.gateway.oip_reply import shape_of
 from headrace.gateway.oip_request import DATATYPES, InputTensor, Sent, from_bytes
 from headrace.gateway.rpc.tfs_messages import SERVING
 from headrace.models.signature import Dtype
-from headrace.models.tensors import NUMPY, check_extents
+from headrace.models.tensors import NUMPY, check_extents, makeable
 
 # TensorFlow's number of a type, and the field that holds its values.
 _TYPES: Mapping[Dtype, tuple[int, str]] = {
@@ -57,7 +57,7 @@ def read_tensor(name: str, tensor: Any) -> tuple[InputTensor, Sent]:
         return item, from_bytes(raw, name=name, datatype=item.datatype, shape=shape)
     cells = list(getattr(tensor, _TYPES[dtype][1]))
     size = math.prod(shape)
-    if min(shape, default=0) < 0 or (len(cells) != size and not _fills(cells, size)):
+    if not makeable(shape) or (len(cells) != size and not _fills(cells, size)):
         raise SignatureError(f"tensor {name!r} has {len(cells)} values", why=f"its shape says {shape}")
     return item, np.broadcast_to(_array(name, cells, dtype), (size,)).reshape(shape)
 
