@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 # How long the writer thread may wait for the interpreter while the event loop computes.
 _SWITCH_S = 0.0002
+_FILES = 65_536
 _COLLECT_EVERY = 20_000
 _STOP_S = 8.5
 """From being told to end until the last record is written; what takes longer is given up."""
@@ -156,6 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load_settings(given.root.resolve(), flags)
         checked_host(settings.host)
         checked_names(settings.metrics_names)
+        _open_more_files()
         sys.setswitchinterval(_SWITCH_S)
         gc.freeze()  # what start-up made stays: the collector need not look at it between requests
         gc.set_threshold(_COLLECT_EVERY, 50, 100)
@@ -173,6 +176,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _report(error: Exception) -> None:
     report(f"a canary could not be taken further or ended: {error}")
+
+
+def _open_more_files() -> None:
+    """Each connection is an open file, and the usual limit is for programs that have few."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, _FILES)), hard))
 
 
 def _control(platform: Platform, keeper: Keeper, folder: FolderSource | None) -> Control:

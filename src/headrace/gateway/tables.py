@@ -13,6 +13,7 @@ from headrace.serving.tensors import Decoder
 
 CSV = "text/csv"
 PARQUET = "application/vnd.apache.parquet"
+_WIDEST = 16
 _TRUTHS = {"true": True, "false": False, "1": True, "0": False}
 
 
@@ -60,7 +61,7 @@ def of_parquet(decoder: Decoder, body: bytes) -> Input:
             raise SignatureError(f"column {min(strange)!r} is not an input of this model")
         _check_rows(file.metadata.num_rows)
         # Text stays a dictionary while it is measured: few bytes of a file may name a long text many times.
-        texts = [name for name in names if pa.types.is_string(file.schema_arrow.field(name).type)]
+        texts = _readable(file)
         table = pq.ParquetFile(pa.BufferReader(body), read_dictionary=texts).read(use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise UsageError("the body is no Parquet file", why=str(error)[:200]) from None
@@ -80,6 +81,22 @@ def _check_rows(count: int) -> None:
         raise UsageError(f"the request has {count} rows", why=f"at most {ROWS_LIMIT} are scored at once")
 
 
+def _readable(file: Any) -> list[str]:
+    """Columns of text; raise for a file that says it unpacks to too much, or whose cells may hold much in few bytes."""
+    meta, texts = file.metadata, []
+    groups = [meta.row_group(i) for i in range(meta.num_row_groups)]
+    if sum(group.column(i).total_uncompressed_size for group in groups for i in range(group.num_columns)) > BODY_LIMIT:
+        raise UsageError("the Parquet file is too large", why=f"at most {BODY_LIMIT} bytes are read, once unpacked")
+    for column in (meta.schema.column(i) for i in range(meta.num_columns)):
+        if column.max_repetition_level or column.path != column.name or column.length > _WIDEST:
+            raise SignatureError(
+                f"column {column.path.partition('.')[0]!r} is refused", why="one plain value a row is due"
+            )
+        if column.physical_type == "BYTE_ARRAY":
+            texts.append(column.name)
+    return texts
+
+
 def _check_size(table: Any) -> None:
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -87,11 +104,15 @@ def _check_size(table: Any) -> None:
     for column in table.columns:
         for chunk in column.chunks:
             values = chunk.dictionary if isinstance(chunk, pa.DictionaryArray) else chunk
-            if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+            if not _lengthy(pa.types, values.type):
                 continue
             longest = pc.max(pc.binary_length(values)).as_py() or 0
             if longest * len(chunk) > BODY_LIMIT:
                 raise UsageError("a column of text is too long", why=f"at most {BODY_LIMIT} bytes are read")
+
+
+def _lengthy(types: Any, kind: Any) -> bool:
+    return any(getattr(types, f"is_{name}")(kind) for name in ("string", "large_string", "binary", "large_binary"))
 
 
 def _cells(field: Column | None, cells: Sequence[str], name: str) -> Sequence[Any]:

@@ -1,0 +1,161 @@
+"""Bodies that multiply, and shapes that lie, against a real server: refused, and its memory does not follow them."""
+
+import gzip
+import http.client
+import io
+import json
+import zlib
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from server_process import serving
+from wine_project import ROW
+
+from headrace.gateway.rpc.messages import INFERENCE
+from headrace.gateway.rpc.tfs_messages import SERVING
+
+MORE_KIB = 32 * 1024
+MIB = 1024**2
+JSON, PARQUET = "application/json", "application/vnd.apache.parquet"
+PREDICT = "/v1/models/wine:predict"
+
+
+@pytest.fixture(scope="module")
+def attacked(project):
+    """A server of its own, that has answered once in each way, so that what it needs anyhow is there."""
+    with serving(project.root, "--endpoint", "wine", "--endpoint", "double", "--grpc-port", "0") as found:
+        assert post(found, PREDICT, json.dumps({"instances": [ROW] * 2000}).encode())[0] == 200
+        assert post(found, "/invocations", parquet({name: [value] for name, value in ROW.items()}), PARQUET)[0] == 200
+        assert post(found, PREDICT, gzip.compress(json.dumps({"instances": [ROW]}).encode()), encoding="gzip")[0] == 200
+        yield found
+
+
+def post(server, path, body, kind=JSON, encoding="", **headers):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    headers |= {"content-type": kind} | ({"content-encoding": encoding} if encoding else {})
+    try:
+        connection.request("POST", path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+        reply = connection.getresponse()
+        return reply.status, reply.read()
+    finally:
+        connection.close()
+
+
+def parquet(columns):
+    sink = io.BytesIO()
+    pq.write_table(pa.table(columns), sink)
+    return sink.getvalue()
+
+
+def deflated(size=256 * MIB):
+    """Zeros as a bare deflate stream, a thousandth of their size."""
+    packer, piece = zlib.compressobj(1, zlib.DEFLATED, -15), bytes(MIB)
+    return b"".join(packer.compress(piece) for _ in range(size // MIB)) + packer.flush()
+
+
+def repeated(cell, count):
+    """A column of few bytes: one cell, named many times."""
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int32)), pa.array([cell]))
+
+
+class Peak:
+    """How far the memory of a process rises within the block, in KiB."""
+
+    def __init__(self, pid):
+        self._folder, self.rise_kib = Path(f"/proc/{pid}"), 0
+
+    def __enter__(self):
+        (self._folder / "clear_refs").write_text("5")  # the peak begins anew
+        self._before = self._kib("VmRSS")
+        return self
+
+    def __exit__(self, *_):
+        self.rise_kib = self._kib("VmHWM") - self._before
+
+    def _kib(self, name):
+        lines = (self._folder / "status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+
+def bombs():
+    wine = {"alcohol": [9.5] * 50_000, "density": [0.9] * 50_000}
+    bare = deflated()
+    gzipped = gzip.compress(b"", mtime=0)[:10] + bare + bytes(8)  # its checksum is wrong, but comes too late
+    yield "gzip", (PREDICT, gzipped, JSON, "gzip"), 413
+    yield "deflate", (PREDICT, b"\x78\x01" + bare, JSON, "deflate"), 413
+    yield "bare deflate", (PREDICT, bare, JSON, "deflate"), 413
+    yield "gzip in gzip", (PREDICT, gzip.compress(gzipped), JSON, "gzip"), 400
+    yield "many members", (PREDICT, gzip.compress(bytes(MIB)) * 1000, JSON, "gzip"), 413
+    yield "two encodings", (PREDICT, gzip.compress(gzipped), JSON, "gzip, gzip"), 415
+    yield "CSV", ("/invocations", gzipped, "text/csv", "gzip"), 413
+    yield "long texts", ("/invocations", parquet({**wine, "ph": repeated("x" * 100_000, 50_000)}), PARQUET), 400
+    yield "long bytes", ("/invocations", parquet({**wine, "ph": repeated(b"x" * 100_000, 50_000)}), PARQUET), 400
+    lists = pa.array([[0.0] * 3_000_000])
+    yield "long lists", ("/invocations", parquet({"alcohol": [1.0], "density": [1.0], "ph": lists}), PARQUET), 422
+    yield "18 MB", (PREDICT, b" " * 18_000_000), 413
+
+
+BOMBS = {name: (asked, due) for name, asked, due in bombs()}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_bomb_is_refused(attacked, figure, name):
+    asked, due = BOMBS[name]
+    with Peak(attacked.pid) as peak:
+        try:
+            status, text = post(attacked, *asked)
+        except (BrokenPipeError, ConnectionResetError):
+            assert due == 413  # it was answered, and cut, while it was sent
+            status, text = due, b"exceeds"
+    figure("serving.bomb_rise_mib", peak.rise_kib / 1024)
+    assert status == due, text
+    assert due != 413 or b"exceeds" in text
+    assert peak.rise_kib <= MORE_KIB
+
+
+def lies():
+    """Method and message of calls whose shapes promise far more than they carry."""
+    infer, predict = "/inference.GRPCInferenceService/ModelInfer", "/tensorflow.serving.PredictionService/Predict"
+    for shape in ([2**31, 2, 3], [2**62, 2, 3], [-1, 2, 3], [2**32, 2**32, 3], [0, 2, 3], [2**62] * 1000):
+        raw = INFERENCE.ModelInferRequest(model_name="double", raw_input_contents=[b"\0" * 24])
+        raw.inputs.add(name="x", datatype="FP32", shape=shape)
+        typed = INFERENCE.ModelInferRequest(model_name="double")
+        typed.inputs.add(name="x", datatype="FP32", shape=shape).contents.fp32_contents.extend([0.0] * 6)
+        packed, listed = SERVING.PredictRequest(), SERVING.PredictRequest()
+        for request in (packed, listed):
+            request.model_spec.name, request.inputs["x"].dtype = "double", 1
+            for size in shape:
+                request.inputs["x"].tensor_shape.dim.add(size=size)
+        packed.inputs["x"].tensor_content = b"\0" * 24
+        listed.inputs["x"].float_val.append(0.0)
+        yield from ((infer, raw), (infer, typed), (predict, packed), (predict, listed))
+
+
+def test_shapes_that_lie_over_grpc(attacked):
+    with grpc.insecure_channel(attacked.rpc) as channel, Peak(attacked.pid) as peak:
+        for method, message in lies():
+            with pytest.raises(grpc.RpcError) as refused:
+                channel.unary_unary(method)(message.SerializeToString(), timeout=10)
+            assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert peak.rise_kib <= MORE_KIB
+
+
+@pytest.mark.parametrize("shape", [[2**31, 2, 3], [2**62, 2, 3], [-1, 2, 3], [2**80, 2, 3], [0, 2**62, 2**62]])
+def test_shapes_that_lie_over_http(attacked, shape):
+    tensor = {"name": "x", "shape": shape, "datatype": "FP32"}
+    raw = json.dumps({"inputs": [{**tensor, "parameters": {"binary_data_size": 24}}]}).encode()
+    listed = json.dumps({"inputs": [{**tensor, "data": [0] * 6}]}).encode()
+    with Peak(attacked.pid) as peak:
+        length = {"inference_header_content_length": str(len(raw))}
+        assert post(attacked, "/v2/models/double/infer", raw + b"\0" * 24, **length)[0] == 400
+        assert post(attacked, "/v2/models/double/infer", listed)[0] == 400
+    assert peak.rise_kib <= MORE_KIB
+
+
+def test_it_still_answers(attacked, project):
+    assert attacked.client.predict("wine", rows=[ROW]).values[0] == pytest.approx(project.answer(1.0))
+    assert "Traceback" not in attacked.said()
