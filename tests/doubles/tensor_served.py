@@ -72,10 +72,19 @@ def tensors_gated(folder, served, **more):
 
 def onnx_double(dtype="float32", shape=(None, 2, 3)):
     """Bytes of an ONNX graph: ``y`` is twice ``x``."""
+    return _onnx(helper.make_node("Add", ["x", "x"], ["y"]), dtype, shape)
+
+
+def onnx_negative(dtype="float32", shape=(None, 2, 3)):
+    """Bytes of an ONNX graph: ``y`` is minus ``x``, which is finite where ``x`` is."""
+    return _onnx(helper.make_node("Neg", ["x"], ["y"]), dtype, shape)
+
+
+def _onnx(node, dtype, shape):
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(NUMPY[dtype])) if dtype != "string" else TensorProto.STRING
     graph = helper.make_graph(
-        [helper.make_node("Add", ["x", "x"], ["y"])],
-        "double",
+        [node],
+        "one",
         [helper.make_tensor_value_info("x", kind, shape)],
         [helper.make_tensor_value_info("y", kind, shape)],
     )

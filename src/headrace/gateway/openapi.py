@@ -5,13 +5,16 @@ from typing import Any
 from urllib.parse import quote
 
 from headrace import __version__
+from headrace.errors import UsageError
 from headrace.gateway.oip_request import DATATYPES
+from headrace.gateway.tfs_examples import check_outputs
 from headrace.models.signature import Column, Signature, Tensor
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.rendezvous import Live
 
 Json = dict[str, Any]
 
+_PLAIN = frozenset({404})  # of routes that tell their health in plain text
 _INTEGER_BITS = (8, 16, 32, 64)
 
 
@@ -32,6 +35,13 @@ _KINDS: Mapping[str, Json] = {
 }
 _ERROR = {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
 _OBJECT = {"type": "object"}
+_OBJECTS = {"type": "array", "items": _OBJECT}
+_WORDS = {"type": "string"}
+_MLFLOW_ERROR = {
+    "type": "object",
+    "properties": {"error_code": _WORDS, "message": _WORDS},
+    "required": ["error_code", "message"],
+}
 
 
 def document(plane: DataPlane) -> Json:
@@ -43,9 +53,7 @@ def document(plane: DataPlane) -> Json:
         live = plane.live(name)
         paths |= _endpoint_paths(quote(name, safe=""), live)
         if position == 0:
-            paths["/invocations"] = {
-                "post": _post("Score, as MLflow asks", _invocation(live), refused=(400, 415, 422, 503))
-            }
+            paths["/invocations"] = {"post": _invocations(live)}
     return {
         "openapi": "3.1.0",
         "info": {"title": "headrace", "version": __version__, "description": "Endpoints served by this gateway."},
@@ -59,7 +67,7 @@ def _server_paths() -> Json:
         "/v2/health/live": {"get": _get("Whether the server lives")},
         "/v2/health/ready": {"get": _get("Whether every endpoint can score", also=(503,))},
         "/v2/models/stats": {"get": _get("Counts and times of all versions")},
-        "/v2/repository/index": {"post": _post("Endpoints and versions with their state", _index())},
+        "/v2/repository/index": {"post": _post("Endpoints and versions with their state", _index(), answer=_OBJECTS)},
         "/ping": {"get": _get("Whether every endpoint can score", "text/plain", also=(404,))},
         "/health": {"get": _get("Whether every endpoint can score", "text/plain", also=(404,))},
         "/version": {"get": _get("The version of headrace", "text/plain")},
@@ -74,10 +82,11 @@ def _endpoint_paths(name: str, live: Live) -> Json:
     predict = {"oneOf": [_only(instances=rows), _only(inputs=columns)]}
     examples = _only(examples=_many(_by_name(live.signature)))
     v1, v2 = f"/v1/models/{name}", f"/v2/models/{name}"
+    said = {"classify": "Classes with their scores, by example", "regress": "One value an example"}
+    methods = {method: summary for method, summary in said.items() if _gives(method, live.signature)}
     return {
         f"{v1}:predict": {"post": _post("Score rows or columns", predict)},
-        f"{v1}:classify": {"post": _post("Classes with their scores, by example", examples)},
-        f"{v1}:regress": {"post": _post("One value an example", examples)},
+        **{f"{v1}:{method}": {"post": _post(summary, examples)} for method, summary in methods.items()},
         v1: {"get": _get("Versions with their state")},
         f"{v1}/metadata": {"get": _get("Inputs and outputs")},
         f"{v2}/infer": {"post": _post("Score tensors", _infer(live.signature))},
@@ -86,6 +95,24 @@ def _endpoint_paths(name: str, live: Live) -> Json:
         f"{v2}/stats": {"get": _get("Counts and times by version")},
         f"{v2}/config": {"get": _get("What it takes and gives, in Triton's words")},
     }
+
+
+def _gives(method: str, signature: Signature) -> bool:
+    try:
+        check_outputs(method, signature)
+    except UsageError:
+        return False
+    return True
+
+
+def _invocations(live: Live) -> Json:
+    """MLflow says what is wrong in its own words, and in plain text which content types it takes."""
+    said = _post("Score, as MLflow asks", _invocation(live), refused=(422, 429, 503), error=_MLFLOW_ERROR)
+    said["responses"]["400"] = _refused({"anyOf": [_MLFLOW_ERROR, _ERROR]})
+    said["responses"]["413"] = _refused(_ERROR)
+    said["responses"]["415"] = _refused(_ERROR)
+    said["responses"]["415"]["content"]["text/plain"] = {"schema": _WORDS}
+    return said
 
 
 def _rows(live: Live) -> Json:
@@ -170,13 +197,25 @@ def _get(summary: str, kind: str = "application/json", *, also: Sequence[int] = 
     return {"summary": summary, "responses": _responses(kind, also)}
 
 
-def _post(summary: str, schema: Json, *, refused: Sequence[int] = (400, 429, 503)) -> Json:
+def _post(
+    summary: str,
+    schema: Json,
+    *,
+    refused: Sequence[int] = (400, 413, 415, 429, 503),
+    answer: Json = _OBJECT,
+    error: Json = _ERROR,
+) -> Json:
     body = {"required": True, "content": {"application/json": {"schema": schema}}}
-    return {"summary": summary, "requestBody": body, "responses": _responses("application/json", (*refused, 413))}
+    responses = _responses("application/json", refused, answer=answer, error=error)
+    return {"summary": summary, "requestBody": body, "responses": responses}
 
 
-def _responses(kind: str, others: Sequence[int]) -> Json:
-    schema = {"type": "string"} if kind == "text/plain" else _OBJECT
+def _responses(kind: str, others: Sequence[int], *, answer: Json = _OBJECT, error: Json = _ERROR) -> Json:
+    schema = _WORDS if kind == "text/plain" else answer
     found: Json = {"200": {"description": "The answer", "content": {kind: {"schema": schema}}}}
-    refused = {"description": "Why not", "content": {"application/json": {"schema": _ERROR}}}
-    return found | {str(status): refused for status in others}
+    found["403"] = _refused(_ERROR)  # from a web page, or to another host
+    return found | {str(status): _refused(error, kind if status in _PLAIN else "application/json") for status in others}
+
+
+def _refused(schema: Json, kind: str = "application/json") -> Json:
+    return {"description": "Why not", "content": {kind: {"schema": _WORDS if kind == "text/plain" else schema}}}

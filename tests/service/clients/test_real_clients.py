@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tensor_served import onnx_double
+from tensor_served import onnx_double, onnx_negative
 from wine_project import WineProject, until
 
 from headrace.client import Client
@@ -95,6 +95,32 @@ def test_kserve_over_http_and_grpc(addresses, clients):
 
 def test_mlflow(addresses):
     run(sys.executable, "mlflow_client", addresses[0])
+
+
+@pytest.mark.timeout(300)
+def test_schemathesis(tmp_path, clients):
+    project = deployed(tmp_path)
+    artifact = Artifact("onnx", {"model.onnx": onnx_negative()}, ("x",), ("y",))
+    negative = register(
+        project.platform.stores(), artifact, Registration("negative", {"x": X}, "CC0-1.0", answers={"y": -X})
+    )
+    deploy(project.platform.ledger(), Endpoint("negative", (Preference(str(negative), 1.0),), 2.0), who="test")
+    project.close()
+    checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+    command = [
+        str(clients.parent / "schemathesis"),
+        "run",
+        "--checks",
+        checks,
+        "--generation-deterministic",
+        "--no-color",
+    ]
+    command += ["--max-examples", "500" if os.environ.get("HEADRACE_SOAK") else "25"]
+    with running(project, (), "--endpoint", "wine", "--endpoint", "negative") as (address,):
+        command += [f"http://{address}/openapi.json"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=280, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stdout[-6000:]
+    assert int(re.search(r"(\d+) generated", done.stdout)[1]) > 500
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
