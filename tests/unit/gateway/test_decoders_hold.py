@@ -6,7 +6,7 @@ from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from served import ROW, WINE
 from tensor_served import PAIR, PIXELS, echo
@@ -24,6 +24,7 @@ from headrace.gateway.tfs_examples import parse_examples
 from headrace.serving.request import TableDecoder
 from headrace.serving.tensors import TensorDecoder
 
+BUSY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 WORDS = TensorDecoder(echo("string"))
 WIDE = TensorDecoder(echo("float32", (-1, -1, -1)))
 DECODERS = [TableDecoder(WINE), TensorDecoder(PIXELS), TensorDecoder(PAIR), WORDS, WIDE]
@@ -59,6 +60,7 @@ def first(parsed):
     return next(part for part in parsed if hasattr(part, "batch")) if isinstance(parsed, tuple) else parsed
 
 
+@BUSY
 @given(
     decoders, st.dictionaries(forms, VALUES, max_size=2), st.sampled_from([tfs._parse, mlflow._parse, parse_examples])
 )
@@ -78,6 +80,7 @@ tensors = st.builds(
 )
 
 
+@BUSY
 @given(decoders, st.lists(tensors, max_size=3), st.binary(max_size=40), st.booleans())
 @example(WORDS, [{"name": "x", "shape": [0, 2], "datatype": "BYTES", "data": []}], b"", True)
 @example(WIDE, [{"name": "x", "shape": [0, 2**62, 2**62], "datatype": "FP32", "data": []}], b"", True)
@@ -91,6 +94,7 @@ def test_tensors_with_raw_ones(decoder, sent, tail, told):
     held(decoder, lambda: first(parse_infer(decoder, head + tail, len(head) if told else None)))
 
 
+@BUSY
 @given(decoders, st.binary(max_size=64))
 @example(WORDS, b"text")
 @example(WIDE, b"\0" * 8)
@@ -101,8 +105,8 @@ def test_a_body_that_is_the_tensor(decoder, body):
 rpc_tensors = st.tuples(st.sampled_from(NAMES), st.lists(EXTENTS, max_size=4), DATATYPE)
 
 
+@BUSY
 @given(decoders, st.lists(rpc_tensors, max_size=3), st.lists(st.binary(max_size=48), max_size=3), st.data())
-@settings(deadline=None)
 def test_protobuf_tensors(decoder, sent, raw, data):
     request = INFERENCE.ModelInferRequest(raw_input_contents=raw)
     for name, shape, datatype in sent:
@@ -125,8 +129,8 @@ def test_no_values_in_a_shape_that_no_array_has():
         held(WIDE, lambda tensor=tensor: parse_tensors(WIDE, [read_tensor("x", tensor)]))
 
 
+@BUSY
 @given(decoders, st.lists(st.tuples(st.sampled_from(NAMES), st.lists(EXTENTS, max_size=4)), max_size=3), st.data())
-@settings(deadline=None)
 def test_tensorflow_tensors(decoder, sent, data):
     made = []
     for name, shape in sent:
@@ -144,6 +148,7 @@ def test_tensorflow_tensors(decoder, sent, data):
 TABLE = ",".join(ROW) + "\n12.5,riesling,2019,3.5,true\n"
 
 
+@BUSY
 @given(st.text('0129.e-+_,"\n\rinfat ²٣\0', max_size=30), st.integers(0, len(TABLE)))
 def test_csv(text, at):
     body = (TABLE[:at] + text + TABLE[at:]).encode()
@@ -160,8 +165,8 @@ def parquet(tmp_path_factory):
     return path.read_bytes()
 
 
+@BUSY
 @given(st.data())
-@settings(deadline=None)
 def test_parquet(parquet, data):
     """That reading ends, in bounded time, without taking the process down."""
     spoilt = bytearray(parquet)
