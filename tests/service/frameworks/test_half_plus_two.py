@@ -1,17 +1,14 @@
 """The models of TensorFlow Serving's own tests, through both of its protocols."""
 
 import os
-import re
 import shutil
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from asked import headrace, posted
-
-from headrace.client import Client
+from server_process import serving
 
 pytestmark = pytest.mark.service
 
@@ -37,56 +34,40 @@ def half_plus():
 
 
 @pytest.fixture(scope="module")
-def addresses(tmp_path_factory, half_plus):
-    """Addresses of gRPC and HTTP of a gateway that watches a folder of them, as TensorFlow Serving would."""
+def server(tmp_path_factory, half_plus):
+    """A gateway that watches a folder of them, as TensorFlow Serving would."""
     folder = tmp_path_factory.mktemp("served")
     for name, kept in MODELS.items():
         shutil.copytree(half_plus / kept, folder / "models" / name)
     (folder / "models" / "models.toml").write_text(SETTINGS)
-    with gateway(folder, "--models", folder / "models", "--grpc-port", "0", ports=2) as found:
+    with serving(folder, "--models", str(folder / "models"), "--grpc-port", "0", ready_s=90) as found:
         yield found
 
 
-@contextmanager
-def gateway(root, *options, ports):
-    """A gateway process; yields its addresses, in the order in which it names them."""
-    command = [sys.executable, "-m", "headrace.gateway", "--root", str(root), "--port", "0", *map(str, options)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            lines = "".join(process.stdout.readline() for _ in range(ports))
-            found = re.findall(r"127\.0\.0\.1:\d+", lines)
-            with Client(f"http://{found[-1]}") as client:
-                client.wait_ready(90)
-            yield found
-        finally:
-            process.terminate()
-            assert process.wait(15) == 0
-
-
 @pytest.mark.parametrize("name", MODELS)
-def test_values_and_rows_of_one_are_answered_as_they_are_asked(addresses, name):
+def test_values_and_rows_of_one_are_answered_as_they_are_asked(server, name):
     added = 3.0 if name == "half_plus_three" else 2.0
-    url = f"http://{addresses[1]}/v1/models/{name}:predict"
+    url = f"http://127.0.0.1:{server.port}/v1/models/{name}:predict"
     due = [x / 2 + added for x in (1.0, 2.0, 5.0)]
     assert posted(url, {"instances": [1.0, 2.0, 5.0]}) == {"predictions": due}
     assert posted(url, {"inputs": {"x": [1.0, 2.0, 5.0]}}) == {"outputs": due}
     assert posted(url, {"signature_name": "serving_default", "instances": [{"x": 2.0}]}) == {"predictions": [due[1]]}
 
 
-def test_declared_rows_of_one_are_taken_as_they_are(addresses):
-    url = f"http://{addresses[1]}/v1/models/half_plus_two/versions/123:predict"
+def test_declared_rows_of_one_are_taken_as_they_are(server):
+    url = f"http://127.0.0.1:{server.port}/v1/models/half_plus_two/versions/123:predict"
     assert posted(url, {"instances": [[1.0], [2.0], [5.0]]}) == {"predictions": [[2.5], [3.0], [4.5]]}
 
 
-def test_regress_and_classify(addresses):
-    url, examples = f"http://{addresses[1]}/v1/models/tf2", {"examples": [{"x": 1.0}, {"x": 5.0}]}
+def test_regress_and_classify(server):
+    url, examples = f"http://127.0.0.1:{server.port}/v1/models/tf2", {"examples": [{"x": 1.0}, {"x": 5.0}]}
     assert posted(f"{url}:regress", examples) == {"results": [2.5, 4.5]}
     assert [[score for _, score in row] for row in posted(f"{url}:classify", examples)["results"]] == [[2.5], [4.5]]
 
 
-def test_the_stubs_of_tensorflow_serving(addresses):
+def test_the_stubs_of_tensorflow_serving(server):
     quiet = {**os.environ, "GRPC_VERBOSITY": "ERROR", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    command = [sys.executable, str(STUBS), addresses[0]]
+    command = [sys.executable, str(STUBS), server.rpc]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, env=quiet, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
 
@@ -102,6 +83,6 @@ def test_one_is_imported_deployed_and_answers(tmp_path, monkeypatch, half_plus):
     asked = ["--name", "half", "--licence", "Apache-2.0", "--example", example, "--signature-name", "regress_x2_to_y3"]
     assert "half@1 registered: tensorflow, 2 rows answered alike" in headrace("models", "import", str(folder), *asked)
     headrace("serving", "deploy", "half")
-    with gateway(tmp_path, "--endpoint", "half", ports=1) as (http,):
+    with serving(tmp_path, "--endpoint", "half", ready_s=90) as server:
         asked = {"signature_name": "regress_x2_to_y3", "instances": [1.0, 5.0]}
-        assert posted(f"http://{http}/v1/models/half:predict", asked) == {"predictions": [3.5, 5.5]}
+        assert posted(f"http://127.0.0.1:{server.port}/v1/models/half:predict", asked) == {"predictions": [3.5, 5.5]}
