@@ -58,7 +58,7 @@ class WineProject:
         self.platform.close()
 
 
-def until(holds, within_s=10.0):
+def until(holds, within_s=30.0):
     """Wait until ``holds()``; fail when it takes too long."""
     end = time.monotonic() + within_s
     while not holds():

@@ -153,12 +153,12 @@ def test_a_version_whose_worker_dies_in_its_warm_up_displaces_nothing(project, f
     bad = register(stores, serve_function(served_functions.crash, outputs=("quality",)), asked)
     with asking(gate.client) as winners:
         project.deploy(bad)
-        until(lambda: "killed by signal 11" in gate.plane.status("wine").refused, 30)
+        until(lambda: "killed by signal 11" in gate.plane.status("wine").refused)
         begun = len(winners)
         until(lambda: len(winners) > begun)
         assert gate.plane.status("wine").versions["wine@2"].state == "failed"
         project.deploy(project.register(2.5))
-        until(lambda: gate.plane.status("wine").models.keys() == {"wine@3"}, 30)
+        until(lambda: gate.plane.status("wine").models.keys() == {"wine@3"})
     assert set(winners) <= {"wine@1", "wine@3"}
     until(lambda: gate.keeper.loaded == ["wine@3"])
 
