@@ -1,9 +1,11 @@
 """Traffic as operators change it: by the command line, on a gateway that runs, back again, and explained."""
 
 import json
+import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 
 import pytest
 from wine_project import ROW, WineProject
@@ -178,3 +180,35 @@ def test_masked_columns_are_hashed_with_a_key_of_the_project(project):
     key = project.root / ".headrace" / "mask.key"
     assert key.stat().st_mode & 0o077 == 0
     assert "hashes of it only" in headrace(project, "replay", "wine", "--model", "wine@1", code=2).stderr
+
+
+def test_what_was_live_when(project):
+    first = project.deploy(project.register(0.5))
+    second = project.deploy(project.register(0.7))
+    ledger = project.platform.ledger()
+    assert [d.seq for d in history(ledger, "wine")] == [first.seq, second.seq]
+    then = datetime.fromtimestamp((first.at + second.at) / 2, UTC).isoformat()
+    (row,) = changed(project, "ls", "wine", "--as-of", then)
+    assert (row["deployment"], row["schedule"]) == (first.seq, "wine@1 20 ms")
+    (row,) = changed(project, "ls", "--as-of", "0s")
+    assert row["deployment"] == second.seq
+    assert "nothing was deployed then" in headrace(project, "ls", "--as-of", "7d").stderr
+
+
+def test_the_scoreboard_until_it_is_interrupted(project):
+    project.deploy(project.register(0.5))
+    state = project.platform.services().start(gateway_spec(project.root, ["wine"]))
+    client = Client(state.address)
+    client.wait_ready()
+    client.raw("wine", BODY)
+    client.close()
+    command = [sys.executable, "-m", "headrace", "serving", "ls", "wine", "--watch"]
+    with subprocess.Popen(command, cwd=project.root, stdout=subprocess.PIPE, text=True) as watching:
+        seen = ""
+        while "wine@1" not in seen:
+            seen += watching.stdout.readline()
+        watching.send_signal(signal.SIGINT)
+        watching.communicate(timeout=20)
+    assert watching.returncode == 0
+    assert "wine: 1 requests" in seen
+    assert "--watch" in headrace(project, "ls", "--watch", code=2).stderr

@@ -26,16 +26,34 @@ def command() -> None:
 
 
 @command.command("ls")
+@click.argument("endpoint", required=False)
+@click.option("--as-of", help="What was deployed then: 2h ago, or an instant.")
+@click.option("--watch", is_flag=True, help="Show the models of ENDPOINT side by side, anew each second, until Ctrl-C.")
 @options
-def list_(out: Output) -> None:
-    """Every endpoint and version: state, memory and traffic; those that are deployed and not served too."""
+def list_(out: Output, endpoint: str | None, *, as_of: str | None, watch: bool) -> None:
+    """Every endpoint (or ENDPOINT) and version: state, memory and traffic; what is deployed and not served too."""
+    from headrace.cli.scoreboard import deployed_then
+    from headrace.cli.scoreboard import watch as watch_scoreboard
     from headrace.cli.served import lines, rows
     from headrace.serving.deployment import history
 
     platform = _platform()
+    deployments = history(platform.ledger(), endpoint)
+    if as_of is not None:
+        deployed_then(out, deployments, as_of)
+        return
+    if watch:
+        if endpoint is None:
+            raise UsageError("say which endpoint is to be watched", fix="headrace serving ls NAME --watch")
+        client = _client(platform)
+        assert client is not None
+        watch_scoreboard(out, client, endpoint)
+        return
     client = _client(platform, must=False)
     overview = None if client is None else client.overview()
-    found = rows(history(platform.ledger()), overview)
+    found = [row for row in rows(deployments, overview) if endpoint in {None, row["endpoint"]}]
+    if endpoint is not None and not found:
+        raise NotFound(f"no endpoint named {endpoint!r}", fix="headrace serving ls")
     out.result(found, lines(found))
     if not found:
         out.say("nothing is deployed yet - headrace serving deploy NAME, or hr.deploy in a pipeline")

@@ -34,6 +34,9 @@ class Version:
         scores: Requests that it scored.
         failed: Requests that it did not.
         answered: Requests whose answer was its score.
+        late: Scores that came after the reply.
+        dropped: Requests that it has not seen: too many waited, too late, the caller gone, the breaker open.
+        agreed: Share of its scores, of a sample, that say what another model answered; None before the first.
         waiting: Requests that wait for it now.
         p50_s: Half of its scores came so long after their request, or earlier: a bound of the metrics' buckets. None
             of no scores, and beyond the highest bound.
@@ -48,6 +51,9 @@ class Version:
     scores: int
     failed: int
     answered: int
+    late: int
+    dropped: int
+    agreed: float | None
     waiting: int
     p50_s: float | None
     p99_s: float | None

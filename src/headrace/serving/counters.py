@@ -75,6 +75,8 @@ class ScorerCounters:
         failed_s: From arrival until that was known, together.
         dropped: Those among them that the model has not seen, by reason.
         won: Requests that it answered.
+        compared: Scores that were held against the answer of another model; a sample.
+        agreed: Those among them that say the same.
         seconds: From arrival to score.
         fine: The same in finer buckets, while somebody compares it with another; None otherwise.
         calls: What its calls cost.
@@ -86,6 +88,8 @@ class ScorerCounters:
     failed_s: float = 0.0
     dropped: dict[str, int] = field(default_factory=lambda: dict.fromkeys(DROPPED.values(), 0))
     won: int = 0
+    compared: int = 0
+    agreed: int = 0
     seconds: Histogram = field(default_factory=Histogram)
     fine: Histogram | None = None
     calls: Calls = field(default_factory=Calls)

@@ -10,6 +10,9 @@ from headrace.errors import SignatureError
 from headrace.models.signature import Signature, Tensor
 from headrace.models.tensors import NUMPY, all_finite, to_cells
 
+ALIKE = 0.01
+"""Answers that are no farther apart count as the same."""
+
 Check = Callable[[Mapping[str, Any], int], dict[str, Any]]
 """Takes a model's raw outputs and the number of rows; gives outputs as replied, or raises ``ValueError``."""
 
@@ -65,6 +68,18 @@ def filled(signature: Signature, default: Mapping[str, float], count: int) -> Ma
         else [value] * count
         for name, value in default.items()
     }
+
+
+def alike(own: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two models' outputs say the same: numbers within ``ALIKE``, texts equal; what one lacks is passed."""
+    for name in own.keys() & other.keys():
+        one, two = np.asarray(own[name]), np.asarray(other[name])
+        if one.shape != two.shape:
+            return False
+        numbers = one.dtype.kind in "fiub" and two.dtype.kind in "fiub"
+        if not (np.abs(one.astype(float) - two.astype(float)) <= ALIKE if numbers else one == two).all():
+            return False
+    return True
 
 
 def plain(value: Any) -> Any:

@@ -20,13 +20,14 @@ from headrace.serving.log import Answered, Late, encode
 from headrace.serving.log_writer import LogWriter, Written
 from headrace.serving.masking import Mask
 from headrace.serving.outcome import CANCELLED, Outcome
-from headrace.serving.outputs import filled
+from headrace.serving.outputs import alike, filled
 from headrace.serving.records import DEFAULT, GONE
 from headrace.serving.request import Input
 from headrace.serving.scorer import Scorer
 from headrace.serving.tensors import Decoder
 
 _TICK_S = 0.001
+_COMPARED_EVERY = 16
 _NO_BYTES: Raw | None = None
 _NO_NAMES: tuple[str, ...] = ()
 
@@ -279,6 +280,16 @@ class Rendezvous:
         for scorer, outcome in zip(self._live.scorers, self._outcomes, strict=True):
             if outcome is not None:
                 scorer.counters.took(outcome, outcome.at - started)
+        if len(self._outcomes) > 1 and not self._live.counters.requests % _COMPARED_EVERY:
+            self._compare()
+
+    def _compare(self) -> None:
+        """Hold the other scores against the answer."""
+        assert self._answer is not None
+        for scorer, outcome in zip(self._live.scorers, self._outcomes, strict=True):
+            if outcome is not None and not outcome.error and scorer.name != self._winner and self._answer:
+                scorer.counters.compared += 1
+                scorer.counters.agreed += alike(outcome.outputs, self._answer)
 
     def _scores(self) -> tuple[list[tuple[str, Mapping[str, Any] | None, float, str]], list[str]]:
         scores, waiting = [], []

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from served import ROW, WINE, constant, endpoint, gated, linear, model, until
 
+from headrace.cli.scoreboard import scoreboard
 from headrace.conformance.runtime import SUM
 from headrace.models.version import ModelVersion
 from headrace.placement.memory import pss_bytes
@@ -95,3 +96,20 @@ def test_it_is_only_read(tmp_path):
     with gated(tmp_path, endpoint(("wine@3", 2.0)), {"wine@3": model("wine@3", linear)}) as gate:
         assert gate.client.request("POST", "/overview").status == 404
         assert gate.client.request("GET", "/overview/more").status == 404
+
+
+def test_models_are_held_against_the_winner(tmp_path):
+    deployed = endpoint(("wine@3", 0.02), ("plain@1", 0.02), shadows=("same@1",))
+    functions = {"wine@3": constant(2.0), "plain@1": constant(3.0), "same@1": constant(2.005)}
+    models = {name: model(name, function, fast=True) for name, function in functions.items()}
+    with gated(tmp_path, deployed, models) as gate:
+        for _ in range(33):
+            gate.client.predict("wine", rows=[ROW])
+        served, metrics = only(gate.client.overview()), gate.client.metrics()
+    assert {one.name: one.agreed for one in served.versions} == {"wine@3": None, "plain@1": 0.0, "same@1": 1.0}
+    # Of one request in sixteen, the first among them.
+    assert metrics['headrace_compared_scores_total{endpoint="wine",model="same@1"}'] == 3
+    lines = list(scoreboard(served))
+    assert lines[0].startswith("wine: 33 requests")
+    assert lines[2].split()[:5] == ["MODEL", "WON", "LATE", "FAILED", "DROPPED"]
+    assert "100.0%" in next(line for line in lines if line.startswith("wine@3"))

@@ -22,6 +22,12 @@ _SCORER: tuple[tuple[str, str, Callable[[ScorerCounters], int | float]], ...] = 
     ("headrace_late_scores_total", "Scores that came after the reply.", lambda one: one.late),
     ("headrace_failed_scores_total", "Scores that failed: error, not finite, dropped.", lambda one: one.failed),
     ("headrace_wins_total", "Requests that this model version answered.", lambda one: one.won),
+    (
+        "headrace_compared_scores_total",
+        "Scores held against another's answer: a sample.",
+        lambda one: one.compared,
+    ),
+    ("headrace_agreed_scores_total", "Those among them no farther than 0.01 apart.", lambda one: one.agreed),
     ("headrace_model_calls_total", "Calls of the model that gave scores.", lambda one: one.calls.whole.calls),
     ("headrace_model_rows_total", "Rows in these calls.", lambda one: one.calls.rows),
     ("headrace_queue_seconds_total", "How long requests waited for these calls.", lambda one: one.calls.queued_s),
