@@ -71,13 +71,23 @@ class Settings:
         return self.root / self.home
 
     def rows(self) -> Iterator[tuple[str, Any, str]]:
-        """Name, value and origin of every setting, in order of declaration."""
+        """Name, value as it may be shown, and origin of every setting, in order of declaration."""
         for name in NAMES:
-            yield name, getattr(self, name), self.origins.get(name, "default")
+            yield name, shown(getattr(self, name)), self.origins.get(name, "default")
 
 
 _WRITTEN = {"endpoints": "endpoint", "contracts": "contract", "promotion": "promotion"}
 NAMES = tuple(f.name for f in fields(Settings) if f.name not in {"root", "origins", *_WRITTEN})
+
+
+def shown(value: Any) -> Any:
+    """A value as it may be printed: who logs in to a URI, and with what, is left out."""
+    if not isinstance(value, str) or "://" not in value:
+        return value
+    scheme, _, rest = value.partition("://")
+    rest, asks, _ = rest.partition("?")
+    _, at, host = rest.rpartition("@")
+    return f"{scheme}://{'***@' if at else ''}{host}{'?***' if asks else ''}"
 
 
 def find_root(start: Path) -> Path:
@@ -184,11 +194,11 @@ def _typed(name: str, value: Any, origin: str) -> Any:
             return int(value)
         except (TypeError, ValueError):
             fix = f"for example {name} = {getattr(Settings, name)}"
-            what = f"setting {name!r} is {value!r}"
+            what = f"setting {name!r} is {shown(value)!r}"
             raise SettingsError(what, where=origin, why="a whole number is due", fix=fix) from None
     if not isinstance(value, str):
         raise SettingsError(
-            f"setting {name!r} is {value!r}",
+            f"setting {name!r} is {shown(value)!r}",
             where=origin,
             why="text is due",
             fix=f'for example {name} = "{getattr(Settings, name)}"',
