@@ -186,6 +186,7 @@ def commits_withheld(project):
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", range(20 if SOAK else 1))
 def test_kill_9_of_the_front_door_loses_nothing_acknowledged(tmp_path, unharmed, case):
     """The commit before the reply, and the supervisor.
@@ -217,7 +218,7 @@ def test_kill_9_of_the_front_door_loses_nothing_acknowledged(tmp_path, unharmed,
     unharmed(f"front door killed, {case}", [load], logged(project))
 
 
-@pytest.mark.timeout(10 * FLIPS + 60)
+@pytest.mark.slow
 def test_kill_9_across_flips_serves_old_or_new_never_none(tmp_path, unharmed):
     """A restart goes by the whole ledger: without what came before the newest deployment, one that fails serves none.
 
