@@ -302,6 +302,9 @@ def test_a_stepped_clock_moves_no_deadline_and_no_canary(stepped, unharmed):
     unharmed("clock stepped", [load, other], log + logged(project, "grows"))
     assert sum(prediction.winner != "default" for prediction in log) >= SHARE * load.sent
     first = {"plain": plain[0]} | {name: replies[0] for name, replies in spans.items()}
+    order = [prediction.id for prediction in log]
+    places = [order.index(reply.id) for reply in first.values()]
+    assert places == sorted(places)  # in order of answering, whatever the time says
     for reply in first.values():
         assert explained(project, reply.id)["winner"] == reply.winner
     times = {name: id_time_ms(reply.id) / 1000 for name, reply in first.items()}
