@@ -82,7 +82,7 @@ def _row(deployment: "Deployment") -> dict[str, Any]:
         "deployment": deployment.seq,
         "since": since,
         "schedule": ", ".join(f"{models[p.model]} {p.wait_s * 1000:g} ms" for p in endpoint.schedule),
-        "split": ", ".join(f"{models[model]} {part:.0%}" for model, part in endpoint.split.shares.items()),
+        "split": ", ".join(f"{models[model]} {part * 100:g}%" for model, part in endpoint.split.shares.items()),
         "by": deployment.who,
         "why": deployment.why,
     }

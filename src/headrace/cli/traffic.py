@@ -33,6 +33,9 @@ def split(out: Output, endpoint: str, shares: tuple[str, ...], *, key: str, end:
     wrong = next((text for text, pair in zip(shares, pairs, strict=True) if not pair[1]), "")
     if wrong:
         raise UsageError(f"{wrong!r} is no share", fix=f"{wrong}=5%")
+    twice = next((model for at, (model, _, _) in enumerate(pairs) if any(model == p[0] for p in pairs[:at])), "")
+    if twice:
+        raise UsageError(f"{twice} is given two shares", fix=f"headrace serving split {endpoint} {twice}=5%")
     to = Split({model: share(model, part) for model, _, part in pairs}, key)
     _say_schedule(out, split_endpoint(_project().ledger(), endpoint, to, Said(why=why)))
 

@@ -11,7 +11,7 @@ from headrace.models.aliases import Move
 from headrace.models.registry import find
 from headrace.refs import Ref
 from headrace.serving.canary import MEASURED, Canary
-from headrace.serving.deployment import Deployment, amend, history
+from headrace.serving.deployment import Deployment, amend, current, history
 from headrace.serving.rules import rules
 from headrace.serving.split import Split, share
 from headrace.storage.ledger import Ledger
@@ -135,6 +135,9 @@ def _finish(ledger: Ledger, deployment: Deployment, version: str) -> Deployment:
     first = deployment.endpoint.schedule[0].model
     why, found = f"canary of {version} went through", find(ledger, version)
     preferred, alias = version, alias_of(first)
+    standing = current(ledger, deployment.endpoint.name)
+    if standing is not None and standing.seq != deployment.seq:  # ended meanwhile: its alias stays where it is
+        return standing
     if alias and Ref.parse(first).name == found.name:
         promote(ledger, found, Move(alias, 0, GATEWAY, why, deployment.gates))
         preferred = first

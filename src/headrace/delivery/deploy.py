@@ -40,7 +40,8 @@ def deploy(
         NotFound: A model reference means nothing.
         SignatureError: The models do not take the same columns, or not what callers of the endpoint send now.
         UsageError: The schedule is empty, waits beyond the deadline, or an output of a table has no default; batches
-            gather beyond the deadline; or a standby is no version of the model that the schedule prefers.
+            gather beyond the deadline; a standby is no version of the model that the schedule prefers; two shares of
+            a split mean one version; or a masked column is none.
     """
     checked_name(endpoint.name, of="endpoint")
     said = replace_signature
@@ -49,6 +50,7 @@ def deploy(
         versions = {reference: find(ledger, reference) for reference in endpoint.models}
         models = {reference: str(version) for reference, version in versions.items()}
         check(ledger, endpoint, versions, None if said else standing)
+        _check_mask(endpoint, versions)
         same = standing is not None and standing.endpoint == endpoint and standing.models == models
         if standing is not None and same and (standing.replace_signature or not said):
             return standing
@@ -75,6 +77,7 @@ def check(
         UsageError: See ``deploy``.
     """
     _check_schedule(endpoint)
+    _check_split(endpoint, versions)
     due = contract({str(versions[reference]): versions[reference].signature for reference in endpoint.scoring})
     _check_standby(endpoint, versions)
     check_default(due, endpoint.default)
@@ -141,6 +144,15 @@ def _check_schedule(endpoint: Endpoint) -> None:
             why=f"the default answers after {endpoint.deadline_s * 1000:g} ms",
             fix="give each model more than 0 ms and at most deadline_ms",
         )
+    if endpoint.batching.max_wait_s >= endpoint.deadline_s:
+        raise UsageError(
+            f"batches of endpoint {endpoint.name} gather for {endpoint.batching.max_wait_s * 1000:g} ms",
+            why=f"the default answers after {endpoint.deadline_s * 1000:g} ms",
+            fix="give max_wait_ms a fraction of deadline_ms",
+        )
+
+
+def _check_split(endpoint: Endpoint, versions: Mapping[str, ModelVersion]) -> None:
     strange = endpoint.split.shares.keys() - {p.model for p in endpoint.schedule}
     if strange:
         raise UsageError(
@@ -148,9 +160,27 @@ def _check_schedule(endpoint: Endpoint) -> None:
             why="its schedule does not say how long it is waited for",
             fix=f"list it in the schedule too, last: {{ model = {min(strange)!r}, wait_ms = ... }}",
         )
-    if endpoint.batching.max_wait_s >= endpoint.deadline_s:
-        raise UsageError(
-            f"batches of endpoint {endpoint.name} gather for {endpoint.batching.max_wait_s * 1000:g} ms",
-            why=f"the default answers after {endpoint.deadline_s * 1000:g} ms",
-            fix="give max_wait_ms a fraction of deadline_ms",
-        )
+    meant: dict[str, str] = {}
+    for reference in endpoint.split.shares:
+        other = meant.setdefault(str(versions[reference]), reference)
+        if other != reference:
+            raise UsageError(
+                f"endpoint {endpoint.name} gives {versions[reference]} two shares",
+                why=f"{other} and {reference} both mean it",
+                fix=f"give {other} both together",
+            )
+
+
+def _check_mask(endpoint: Endpoint, versions: Mapping[str, ModelVersion]) -> None:
+    """A masked name that no model takes hides nothing. One with a hyphen is taken for a header."""
+    known = [column.name for version in versions.values() for column in version.signature.inputs]
+    known += [name for name in (endpoint.event_time, endpoint.split.key) if name]
+    lower = {name.lower() for name in known}
+    for name in endpoint.mask:
+        if name.lower() not in lower and "-" not in name:
+            raise UsageError(
+                f"endpoint {endpoint.name} cannot mask {name!r}",
+                where="mask",
+                why=f"none of its models takes a column of that name; they take {', '.join(dict.fromkeys(known))}",
+                fix="name the column as the model does, or the header that is the split's key",
+            )

@@ -48,11 +48,20 @@ def split(ledger: Ledger, name: str, to: Split, said: Said = NOBODY) -> Deployme
 
     Raises:
         NotFound: No such endpoint or version.
-        UsageError: The endpoint has not loaded a version.
+        UsageError: The endpoint has not loaded a version, or is asked to give one two shares.
     """
 
     def change(standing: Deployment) -> Deployment:
-        shares = {_loaded(ledger, standing, model): part for model, part in to.shares.items()}
+        shares: dict[str, float] = {}
+        for model, part in to.shares.items():
+            own = _loaded(ledger, standing, model)
+            if own in shares:
+                raise UsageError(
+                    f"{standing.models[own]} is given two shares",
+                    where=f"endpoint {name}",
+                    fix=f"headrace serving split {name} {own}={(shares[own] + part) * 100:g}%",
+                )
+            shares[own] = part
         return afresh(standing, shared(standing.endpoint, Split(shares, to.key) if shares else WHOLE), standing.models)
 
     return amended(ledger, name, said, change)
@@ -89,6 +98,7 @@ def prefer(
     Raises:
         NotFound: No such endpoint or version.
         UsageError: The endpoint has not loaded it.
+        SignatureError: It would break callers, or cannot share the endpoint with what else it has loaded.
         GateFailed: The project requires of it what was not shown.
     """
     version = find(ledger, reference)
@@ -97,7 +107,10 @@ def prefer(
     first = standing.endpoint.schedule[0].model
     alias = alias_of(first)
     gates: tuple[str, ...] = ()
-    if alias and Ref.parse(first).name == version.name:
+    aliased = bool(alias) and Ref.parse(first).name == version.name
+    # Before the alias moves: what is refused must not be what the next deployment means.
+    _checked(ledger, standing, in_front(standing, first if aliased else str(version), str(version)))
+    if aliased:
         moved = promote(ledger, version, Move(alias, 0, said.who, said.why), requirements)
         gates, preferred = tuple(moved.body["gates"]), first
     else:
@@ -160,14 +173,19 @@ def amended(ledger: Ledger, name: str, said: Said, change: Callable[[Deployment]
         same = (asked.endpoint, asked.models, asked.canary) == (standing.endpoint, standing.models, standing.canary)
         if same:
             return standing
-        models = {reference: asked.models[reference] for reference in asked.endpoint.models}
-        versions = {reference: find(ledger, version) for reference, version in models.items()}
-        check(ledger, asked.endpoint, versions, None if asked.restores else standing)
-        return replace(asked, models=models, who=said.who or current_user(), why=said.why)
+        return replace(_checked(ledger, standing, asked), who=said.who or current_user(), why=said.why)
 
     made = amend(ledger, name, checked)
     assert made is not None
     return made
+
+
+def _checked(ledger: Ledger, standing: Deployment, asked: Deployment) -> Deployment:
+    """``asked`` with the versions of its endpoint alone, if it may follow ``standing``."""
+    models = {reference: asked.models[reference] for reference in asked.endpoint.models}
+    versions = {reference: find(ledger, version) for reference, version in models.items()}
+    check(ledger, asked.endpoint, versions, None if asked.restores else standing)
+    return replace(asked, models=models)
 
 
 def in_front(standing: Deployment, preferred: str, version: str) -> Deployment:

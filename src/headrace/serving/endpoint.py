@@ -184,6 +184,7 @@ def read_endpoint(name: str, table: Mapping[str, Any]) -> Endpoint:
     """
     where = f"[endpoint.{name}]"
     check_keys(table, _KEYS, where)
+    _check_kinds(table, where)
     try:
         endpoint = Endpoint.from_json({**table, "name": name})
     except SettingsError as error:
@@ -197,6 +198,19 @@ def read_endpoint(name: str, table: Mapping[str, Any]) -> Endpoint:
         if given not in allowed:
             raise SettingsError(f"{key} is {given!r}", where=where, fix=f"one of {', '.join(allowed)}")
     return endpoint
+
+
+def _check_kinds(table: Mapping[str, Any], where: str) -> None:
+    """A text is a sequence of letters too: each would be masked, and no column."""
+    mask, shares, key = table.get("mask", []), table.get("split", {}), table.get("split_key", "")
+    if not isinstance(mask, list | tuple) or not all(isinstance(name, str) for name in mask):
+        raise SettingsError(f"mask is {mask!r}", where=where, why="a list of names is due", fix='mask = ["name"]')
+    if not isinstance(shares, Mapping):
+        fix = 'split = { "name@challenger" = "5%" }'
+        raise SettingsError(f"split is {shares!r}", where=where, why="a share for each model is due", fix=fix)
+    if not isinstance(key, str):
+        fix = 'split_key = "x-customer"'
+        raise SettingsError(f"split_key is {key!r}", where=where, why="a column or a header is due", fix=fix)
 
 
 def check_keys(table: Mapping[str, Any], known: Collection[str], where: str) -> None:

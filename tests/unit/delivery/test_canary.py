@@ -79,6 +79,14 @@ def test_gateways_that_come_too_late_change_nothing(ledger):
     assert further(ledger, once) == by_hand
 
 
+def test_a_gateway_that_finishes_too_late_moves_no_alias(ledger):
+    made = begin(ledger, "good", "good@2", PLAN, NOBODY)
+    last = further(ledger, further(ledger, made))
+    by_hand = split(ledger, "good", WHOLE)
+    assert further(ledger, last) == by_hand
+    assert aliases(ledger, "good")["champion"] == 1
+
+
 def test_a_shadow_becomes_the_candidate(ledger):
     shadowed = Endpoint("good", (Preference("good@1", 0.02),), 0.05, {"good": 0.5}, shadows=("good@challenger",))
     deploy(ledger, shadowed)

@@ -8,6 +8,7 @@ from headrace.models.aliases import Move, aliases
 from headrace.models.signature import Column, Signature
 from headrace.models.version import ModelVersion
 from headrace.serving.endpoint import Batching, Endpoint, Preference
+from headrace.serving.split import Split
 from headrace.storage.ledger import Fact
 
 
@@ -84,3 +85,24 @@ def test_callers_that_send_an_event_time_may_go_on_to(ledger):
     with pytest.raises(SignatureError, match="callers may send 'at' as the event time, it takes none"):
         deploy(ledger, endpoint(("good@2", 0.02)))
     assert deploy(ledger, endpoint(("good@2", 0.02)), replace_signature=True).models == {"good@2": "good@2"}
+
+
+@pytest.mark.parametrize("name", ["c", "goodd"])
+def test_a_masked_column_that_no_model_takes_is_refused(ledger, name):
+    with pytest.raises(UsageError, match=f"cannot mask '{name}'.*they take a, b"):
+        deploy(ledger, endpoint(("good@1", 0.02), mask=("a", name)))
+
+
+def test_what_may_be_masked(ledger):
+    mask = ("A", "at", "customer", "x-tenant")  # a split by a header may follow the deployment
+    key = Split({"good@2": 0.5}, "customer")
+    asked = endpoint(("good@1", 0.02), ("good@2", 0.02), event_time="at", split=key, mask=mask)
+    assert deploy(ledger, asked).endpoint.mask == mask
+
+
+def test_two_shares_of_one_version_are_refused(ledger):
+    promote(ledger, "good@2", Move("challenger", 0))
+    shares = Split({"good@2": 0.1, "good@challenger": 0.2})
+    lines = (("good@1", 0.02), ("good@2", 0.02), ("good@challenger", 0.02))
+    with pytest.raises(UsageError, match="gives good@2 two shares"):
+        deploy(ledger, endpoint(*lines, split=shares))

@@ -7,7 +7,7 @@ from headrace.delivery.promotion import promote
 from headrace.delivery.requirements import Requirements
 from headrace.delivery.traffic import Said, prefer, rollback, split
 from headrace.engines.sqlite.ledger import SqliteLedger
-from headrace.errors import GateFailed, NotFound, SettingsError, UsageError
+from headrace.errors import GateFailed, NotFound, SettingsError, SignatureError, UsageError
 from headrace.models.aliases import Move, aliases
 from headrace.models.signature import Column, Signature
 from headrace.models.version import ModelVersion
@@ -158,3 +158,20 @@ def test_changes_at_once_follow_one_another(ledger):
     assert len(deployments) == count + 1
     # Each knew the one before it: a version that joined the schedule is never lost.
     assert set(preferred(deployments[-1])) == {"good@1", "good@2", "good@3"}
+
+
+def test_two_names_of_one_version_get_no_two_shares(ledger):
+    deploy(ledger, endpoint(shadows=("good@challenger",)))
+    with pytest.raises(UsageError, match="good@2 is given two shares"):
+        split(ledger, "good", Split({"good@2": 0.1, "good@challenger": 0.2}))
+
+
+def test_an_alias_stays_where_it_is_when_the_promotion_is_refused(ledger):
+    wide = ModelVersion("good", 5, "good5", signature("ab", "c"), "onnx")
+    ledger.append([Fact("model.version", "good", wide.to_json(), unique=str(wide))])
+    promote(ledger, "good@5", Move("champion", 0))
+    before = deploy(ledger, endpoint(shadows=("good@1",)))
+    with pytest.raises(SignatureError, match="would break its callers"):
+        prefer(ledger, "good", "good@1")
+    assert aliases(ledger, "good")["champion"] == 5
+    assert current(ledger, "good") == before

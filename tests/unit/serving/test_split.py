@@ -122,3 +122,18 @@ def test_the_settings_say_a_split():
     assert Endpoint.from_json(read.to_json()) == read
     with pytest.raises(HeadraceError, match=r"\[endpoint.late\]"):
         read_endpoint("late", {**table, "split": {"late@2": "half"}})
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"mask": "customer"}, "a list of names"),
+        ({"mask": [1]}, "a list of names"),
+        ({"split": "5%"}, "a share for each model"),
+        ({"split_key": 5}, "a column or a header"),
+    ],
+)
+def test_settings_of_another_kind_are_refused(given, says):
+    table = {"deadline_ms": 50, "schedule": [{"model": "late@1", "wait_ms": 20}]}
+    with pytest.raises(SettingsError, match=says):
+        read_endpoint("late", {**table, **given})
