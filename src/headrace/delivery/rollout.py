@@ -24,6 +24,8 @@ _TAIL = 500
 """Of fewer requests the 99th percentile is a matter of luck: a few of the machine's hiccups."""
 
 Numbers = Mapping[str, float]
+Refused = Callable[[str], tuple[Deployment, str] | None]
+"""The newest deployment of an endpoint, if it is the step of a canary that cannot be served, and why."""
 Do = Callable[[Callable[[], None]], None]
 """Does something that may take a while, elsewhere than on the event loop."""
 
@@ -95,16 +97,26 @@ class Rollouts:
         plane: What serves.
         ledger: Where deployments are.
         do: Writes to the ledger elsewhere than on the event loop.
+        refused: What of the ledger is not served.
         clock: Monotonic seconds.
     """
 
-    def __init__(self, plane: DataPlane, ledger: Ledger, do: Do, clock: Callable[[], float] = time.monotonic) -> None:
-        self._plane, self._ledger, self._do, self._clock = plane, ledger, do, clock
+    def __init__(
+        self,
+        plane: DataPlane,
+        ledger: Ledger,
+        do: Do,
+        refused: Refused,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._plane, self._ledger, self._do, self._refused, self._clock = plane, ledger, do, refused, clock
         self._watches: dict[str, _Watch] = {}
+        self._told: dict[str, tuple[int, float]] = {}
 
     def look(self) -> None:
-        """End each canary of which a rule holds, at once; take further each that has stood its step."""
+        """End each canary of which a rule holds, at once, or that cannot be served; take further each that stood."""
         for name in self._plane.names:
+            self._end_refused(name)
             try:
                 live = self._plane.live(name)
             except HeadraceError:
@@ -116,10 +128,27 @@ class Rollouts:
             reason = watch.broken()
             if reason:
                 # Before the ledger says so: what is wrong must not go on because a disk is full.
-                live.arms.clear()
+                live.draw_no_more()
                 self._change(watch, partial(abort, self._ledger, watch.deployment, reason))
             elif watch.over(self._clock()):
                 self._change(watch, partial(further, self._ledger, watch.deployment))
+
+    def _end_refused(self, name: str) -> None:
+        """What is not loaded is not measured: without this it would be under way for ever."""
+        found = self._refused(name)
+        if found is None:
+            self._told.pop(name, None)
+            return
+        (deployment, why), now = found, self._clock()
+        told, again_at = self._told.get(name, (0, 0.0))
+        if told != deployment.seq or now >= again_at:
+            self._told[name] = deployment.seq, now + _AGAIN_S
+            reason = f"it cannot be served: {why}"
+
+            def end() -> None:
+                abort(self._ledger, deployment, reason)
+
+            self._do(end)
 
     def _follow(self, name: str, live: Live) -> None:
         deployment, known = live.deployment, self._watches.get(name)

@@ -131,6 +131,12 @@ class Failures:
             found = self._found.get(key)
             return found.why if found else ""
 
+    def final(self, key: Hashable) -> bool:
+        """Whether it failed and is tried no more, unless somebody asks for that."""
+        with self._lock:
+            found = self._found.get(key)
+            return found is not None and found.again_at == float("inf")
+
     def due(self) -> list[Hashable]:
         """What is to be tried again now."""
         now = time.monotonic()

@@ -98,6 +98,16 @@ class LedgerSource:
             culprit = newest.body["models"][newest.body["schedule"][0]["model"]] if why else ""
         return Refusals(f"deployment {newest.seq}: {why}" if why else "", {culprit: why} if culprit else {})
 
+    def refused_canary(self, name: str) -> tuple[Deployment, str] | None:
+        """The newest deployment, if it is a step of a canary that was refused for good, and why."""
+        newest = next(reversed(self._of(name)), None)
+        if newest is None or "canary" not in newest.body or not self._failures.final(newest.seq):
+            return None
+        try:
+            return Deployment.from_fact(newest), self._failures.why(newest.seq)
+        except Exception:  # noqa: BLE001 - whatever the ledger holds, what serves goes on
+            return None
+
     def _of(self, name: str) -> list[Fact]:
         with self._lock:
             return self._facts.get(name, [])

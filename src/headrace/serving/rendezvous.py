@@ -74,6 +74,7 @@ class Live:
             from when they are first asked for.
         arms: Of a split endpoint: the same models in another order for each share, the last for the rest.
         drawn: Of such an arm: the model version that its requests prefer.
+        ended: Arms that draw nobody any more; requests may still be under way there.
     """
 
     deployment: Deployment
@@ -92,11 +93,16 @@ class Live:
     alone: dict[str, "Live"] = field(default_factory=dict)
     arms: list["Live"] = field(default_factory=list)
     drawn: str = ""
+    ended: Sequence["Live"] = ()
+
+    def draw_no_more(self) -> None:
+        """Have every further request go by the schedule; those that were drawn end as they began."""
+        self.ended, self.arms = (*self.ended, *self.arms), []
 
     @property
     def busy(self) -> bool:
         """Whether a request waits for its answer."""
-        return self.open > 0 or any(live.open for live in (*self.alone.values(), *self.arms))
+        return self.open > 0 or any(live.open for live in (*self.alone.values(), *self.arms, *self.ended))
 
     def overloaded(self, rows: int) -> bool:
         """Whether no scheduled model takes so many rows more, at least one of them because too many wait for it."""

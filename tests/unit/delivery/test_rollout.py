@@ -10,8 +10,10 @@ from headrace.delivery.deploy import deploy
 from headrace.delivery.rollout import Rollouts
 from headrace.delivery.traffic import NOBODY
 from headrace.engines.sqlite.ledger import SqliteLedger
+from headrace.errors import SettingsError
 from headrace.models.version import ModelVersion
 from headrace.serving.deployment import current
+from headrace.serving.ledger_source import LedgerSource
 from headrace.storage.ledger import Fact
 
 RULES = ("error_rate > 1%",)
@@ -35,7 +37,9 @@ class Stage:
         self.gate, self.ledger = gate, ledger
         self.now = 1000.0
         self.written = []
-        self.rollouts = Rollouts(gate.plane, ledger, self.written.append, lambda: self.now)
+        self.source = LedgerSource(ledger=ledger, files=None, runtime=None, moved=lambda *_: None)
+        refused = self.source.refused_canary
+        self.rollouts = Rollouts(gate.plane, ledger, self.written.append, refused, lambda: self.now)
 
     def look(self):
         async def look():
@@ -167,3 +171,38 @@ def test_a_ledger_that_cannot_be_written_is_tried_again(staged):
     stage.look()
     assert len(stage.written) == 1
     assert set(stage.ask(5)) == {"wine@1"}  # the candidate stays out meanwhile
+
+
+def test_requests_under_way_in_an_arm_are_not_lost_sight_of_when_the_canary_ends(staged):
+    stage = staged(raises)
+    stage.ask(30)
+    live = stage.gate.plane.live("wine")
+    live.arms[0].open += 1
+    drawn = live.arms[0]
+    stage.look()
+    assert live.arms == []
+    assert live.busy  # its models are not unloaded yet
+    drawn.open -= 1
+    assert not live.busy
+
+
+@pytest.mark.parametrize(("error", "ends"), [(SettingsError("a bad file"), True), (OSError("no disk"), False)])
+def test_a_candidate_that_was_refused_for_good_ends_its_canary(staged, error, ends):
+    stage = staged(constant(2.0))
+    begun = current(stage.ledger, "wine")
+    stage.source.poll()
+    stage.source.failed(stage.source.aspired("wine"), "wine@2", error)
+    stage.look()
+    stage.look()
+    assert len(stage.written) == int(ends)  # once; what may be the machine's fault is tried again
+    stage.write()
+    standing = current(stage.ledger, "wine")
+    if not ends:
+        assert standing == begun
+        return
+    assert standing.why == "canary of wine@2 ended at 50 %: it cannot be served: a bad file"
+    assert (standing.canary, standing.endpoint) == (None, endpoint(("wine@1", 0.02)))
+    stage.source.poll()
+    stage.now += 6
+    stage.look()
+    assert stage.written == []

@@ -159,13 +159,16 @@ class _Connection:
 
 def _forget(db: sqlite3.Connection, keep: Bounds) -> None:
     """Some thousands of the oldest records that lie beyond, but never the newest, or offsets would begin anew."""
-    first, last = db.execute("SELECT min(offset), max(offset) FROM records").fetchone()
+    # Two queries: SQLite reads the whole table for both in one.
+    first, last = (db.execute(f"SELECT {end}(offset) FROM records").fetchone()[0] for end in ("min", "max"))  # noqa: S608 - ours
     if first is None:
         return
     until = first
     if keep.before_ms:
-        kept = "SELECT offset FROM records WHERE at_ms >= ? ORDER BY offset LIMIT 1"
-        until = (db.execute(kept, (keep.before_ms,)).fetchone() or (last,))[0]
+        # No further than is forgotten at once: to look through all that is too old would hold up the writer.
+        end = min(last, first + _FORGOTTEN)
+        kept = "SELECT offset FROM records WHERE offset < ? AND at_ms >= ? ORDER BY offset LIMIT 1"
+        until = (db.execute(kept, (end, keep.before_ms)).fetchone() or (end,))[0]
     if keep.most_bytes:
         until = max(until, first + _beyond(db, last - first + 1, keep.most_bytes))
     db.execute("DELETE FROM records WHERE offset < ?", (min(until, last, first + _FORGOTTEN),))
