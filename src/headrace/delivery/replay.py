@@ -39,7 +39,6 @@ _WORST = 5
 _LABELLED = 2_000_000
 _CHANCES = ("auc", "log_loss", "brier")
 
-Page = Sequence[tuple[int, Prediction]]
 Labels = Callable[[str], Mapping[int, float]]
 
 

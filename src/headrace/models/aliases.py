@@ -8,7 +8,7 @@ from typing import Any
 
 from headrace.errors import Conflict, IntegrityError
 from headrace.refs import checked_name
-from headrace.storage.ledger import Fact, Ledger, latest
+from headrace.storage.ledger import Fact, Ledger
 
 KIND = "alias.moved"
 ATTEMPTS = 8
@@ -77,11 +77,6 @@ def verify(ledger: Ledger, name: str) -> int:
             )
         previous = fact.body["hash"]
     return len(chain)
-
-
-def newest_move(ledger: Ledger, name: str) -> Fact | None:
-    """The last move of any alias of ``name``."""
-    return latest(ledger, KIND, name)
 
 
 def _hash(body: Mapping[str, Any]) -> str:
