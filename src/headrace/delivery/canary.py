@@ -72,7 +72,9 @@ def begin(
             )
         if standing.models[endpoint.schedule[0].model] == str(version):
             raise UsageError(f"{version} is what endpoint {name} prefers already")
-        own = next((ref for ref, meant in standing.models.items() if meant == str(version)), reference)
+        # An alias that moved on still means here what it meant: the candidate goes beside that, not in its place.
+        name_of_its_own = str(version) if reference in standing.models else reference
+        own = next((ref for ref, meant in standing.models.items() if meant == str(version)), name_of_its_own)
         canary = Canary(own, steps, plan.every_s, plan.abort_if, plan.least, before=standing.seq)
         now = shared(endpoint, Split({own: steps[0]}, plan.key))
         return replace(afresh(standing, now, {**standing.models, own: str(version)}), canary=canary, gates=gates)

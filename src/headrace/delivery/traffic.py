@@ -128,8 +128,8 @@ def rollback(ledger: Ledger, name: str, to: int = 0, said: Said = NOBODY) -> Dep
     Args:
         ledger: Where deployments and aliases are.
         name: Of the endpoint.
-        to: ``seq`` of the deployment; by default the one before what serves now. After a rollback that is the one
-            before what it brought back.
+        to: ``seq`` of the deployment; by default the one before what serves now, steps of a canary left out. After a
+            rollback that is the one before what it brought back.
         said: Who and why.
 
     Raises:
@@ -227,7 +227,9 @@ def _earlier(ledger: Ledger, name: str, standing: Deployment, to: int) -> Deploy
     else:
         now = (standing.endpoint, standing.models)
         before = standing.restores or standing.seq
-        earlier = [d for d in deployments if d.seq < before and (d.endpoint, d.models) != now]
+        # A step of a canary is nothing to go back to: without the canary it would stand for ever.
+        whole = [d for d in deployments if d.seq < before and d.canary is None]
+        earlier = [d for d in whole if (d.endpoint, d.models) != now]
         found = earlier[-1] if earlier else None
         why, fix = "nothing else was deployed there before", "headrace serving deploy " + name
     if found is None:

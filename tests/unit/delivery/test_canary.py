@@ -87,6 +87,24 @@ def test_a_gateway_that_finishes_too_late_moves_no_alias(ledger):
     assert aliases(ledger, "good")["champion"] == 1
 
 
+@pytest.mark.parametrize("steps", [0, 1, 2, 3])
+def test_a_rollback_goes_back_to_before_the_canary(ledger, steps):
+    before = current(ledger, "good")
+    made = begin(ledger, "good", "good@2", PLAN, NOBODY)
+    for _ in range(steps):
+        made = further(ledger, made)
+    back = rollback(ledger, "good")
+    assert (back.endpoint, back.models, back.restores) == (before.endpoint, before.models, before.seq)
+    assert aliases(ledger, "good")["champion"] == 1
+
+
+def test_an_alias_that_moved_on_is_no_way_round_the_canary(ledger):
+    promote(ledger, "good@2", Move("champion", 0))
+    made = begin(ledger, "good", "good@champion", PLAN, NOBODY)
+    assert preferred(made) == ["good@1", "good@2"]
+    assert made.endpoint.split.shares == {"good@2": 0.05}
+
+
 def test_a_shadow_becomes_the_candidate(ledger):
     shadowed = Endpoint("good", (Preference("good@1", 0.02),), 0.05, {"good": 0.5}, shadows=("good@challenger",))
     deploy(ledger, shadowed)
