@@ -19,8 +19,8 @@ from headrace.storage.stream import Record, Stream
 
 _PAGE = 1000
 _ARRAY = 1  # MessagePack's extension that an array is
-# Several threads and a stepping clock: how far records may be from the order of their times.
-_SLACK_MS = 10_000
+# How far a clock may have been stepped back for what came after it to be found in a span of time.
+_STEP_MS = 2 * 3600 * 1000
 
 
 class Answered(msgspec.Struct, array_like=True, tag="a", gc=False):
@@ -120,11 +120,11 @@ class RequestLog:
             since_ms: Unix milliseconds of the first.
             until_ms: Of the last; None for all that is there.
         """
-        after = self._before(since_ms - _SLACK_MS)
+        after = self._before(since_ms)
         while page := self.predictions(after, _PAGE, late=False):
             after = page[-1][0]
             yield [p for p in page if since_ms <= p[1].at_ms and (until_ms is None or p[1].at_ms <= until_ms)]
-            if until_ms is not None and page[-1][1].at_ms > until_ms + _SLACK_MS:
+            if until_ms is not None and page[-1][1].at_ms > until_ms + _STEP_MS:
                 return
 
     def find(self, identifier: str) -> Prediction | None:
@@ -133,7 +133,7 @@ class RequestLog:
         return next((prediction for _, prediction in self._page(records, late=True)), None)
 
     def _before(self, moment_ms: int) -> int:
-        """The offset before the first record of ``moment_ms`` or later; records lie in order of time, nearly."""
+        """The offset before the first record of ``moment_ms`` or later; their times never fall."""
 
         def later(offset: int) -> bool:
             found = self._stream.read(self._topic, after=offset, limit=1)
@@ -180,7 +180,7 @@ def _join(record: Record, endpoint: str, entry: Answered, late: Sequence[Late]) 
     return Prediction(
         id=record.key,
         endpoint=endpoint,
-        at_ms=record.at_ms or id_time_ms(record.key),
+        at_ms=id_time_ms(record.key),
         columns=columns,
         event_time=moments,
         outputs=entry.outputs,

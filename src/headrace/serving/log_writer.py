@@ -10,7 +10,7 @@ from typing import Any
 from headrace.serving.report import in_words, report
 from headrace.serving.retention import FOR_EVER
 from headrace.serving.scorer import Post
-from headrace.storage.stream import Bounds, Record, Stream
+from headrace.storage.stream import Bounds, Record, Stream, newest
 
 _GROUP = 2000
 _GATHER_S = 0.001
@@ -54,6 +54,7 @@ class LogWriter:
         self.failed, self.trouble = 0, ""
         self._failed_before = 0
         self.keep = FOR_EVER
+        self._latest_ms = 0
         self._forgot = time.monotonic() - _FORGET_EVERY_S
         self._thread = threading.Thread(target=self._run, name=f"log {topic}", daemon=True)
         self._thread.start()
@@ -85,6 +86,8 @@ class LogWriter:
     def _run(self) -> None:
         with contextlib.suppress(Exception):  # the first record will say what is wrong
             self._stream.append(self._topic, [])
+            last_record = newest(self._stream, self._topic)
+            self._latest_ms = last_record.at_ms if last_record else 0
         per_s, last = 0.0, time.monotonic()
         while not self._closing or self._pending:
             self._wake.wait()
@@ -98,6 +101,13 @@ class LogWriter:
                 before, last = last, time.monotonic()
                 per_s += _SMOOTHING * (size / (last - before) - per_s)
 
+    def _in_order(self, record: Record) -> Record:
+        """Times never fall, or a clock that was stepped back would hide records from who looks for a span of time."""
+        if record.at_ms < self._latest_ms:
+            return record._replace(at_ms=self._latest_ms)
+        self._latest_ms = record.at_ms
+        return record
+
     def _bounds(self) -> Bounds | None:
         """What is kept, now and then: forgetting costs a commit more."""
         now = time.monotonic()
@@ -109,7 +119,7 @@ class LogWriter:
     def _commit(self, group: Sequence[_Entry]) -> None:
         self._held, self._begun = group, time.monotonic()
         try:
-            records = [entry[0] for entry in group]
+            records = [self._in_order(entry[0]) for entry in group]
             self._stream.append(self._topic, records, power_safe=self.power_safe, keep=self._bounds())
             done = True
         except Exception as error:  # noqa: BLE001 - whatever a disk does, this thread goes on, or nobody is answered

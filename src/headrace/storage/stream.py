@@ -58,3 +58,16 @@ class Stream(Protocol):
 
     def commit(self, topic: str, cursor: str, offset: int | None = None) -> int:
         """Remember how far ``cursor`` has read (``offset`` given), or tell (``None``); -1 when it never read."""
+
+
+def newest(stream: Stream, topic: str) -> Record | None:
+    """The last record of a topic, found by bisection; None when it has none."""
+    low, step = -1, 1024
+    while stream.read(topic, after=low + step, limit=1):
+        low, step = low + step, step * 2
+    high = low + step
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if stream.read(topic, after=middle, limit=1) else (low, middle)
+    found = stream.read(topic, after=low, limit=1)
+    return found[0] if found else None

@@ -17,7 +17,9 @@ VERTEX = ("env", "AIP_PREDICT_ROUTE=/predict", "AIP_HEALTH_ROUTE=/alive")
 @pytest.fixture(scope="session")
 def project(tmp_path_factory):
     """The endpoint ``wine`` of three named columns, and ``double`` of one tensor of ``[-1, 2, 3]``."""
-    opened = WineProject(tmp_path_factory.mktemp("project"))
+    root = tmp_path_factory.mktemp("wire") / "project"  # nobody else writes beside it
+    root.mkdir()
+    opened = WineProject(root)
     opened.deploy(opened.register(1.0), deadline_s=2.0)
     artifact = Artifact("onnx", {"model.onnx": onnx_double()}, ("x",), ("y",))
     asked = Registration("double", {"x": PIXELS}, "CC0-1.0", answers={"y": PIXELS * 2})

@@ -26,10 +26,10 @@ ip link set lo up 2>/dev/null || true
 python="$1"; shift
 "$python" -m headrace init shop
 cd shop
+trap '"$python" -m headrace serving run --stop' EXIT
 "$python" -m headrace run returns
 "$python" -m headrace serving run --detach --port 0 --grpc-port 0
 "$python" -m headrace serving predict returns --file ../row.json
-"$python" -m headrace serving run --stop
 """
 
 

@@ -36,7 +36,8 @@ def asked(platform, cells, answers, *, names=("alcohol", "grape"), at_ms=1_000, 
         waiting=[],
         deployment=1,
     )
-    identifier = new_id()
+    digits = f"{at_ms:012x}{new_id().replace('-', '')[12:]}"
+    identifier = f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
     platform.stream().append(topic("wine"), [Record(identifier, encode(entry), at_ms)])
     return identifier
 

@@ -6,6 +6,7 @@ from headrace.engines.sqlite.stream import SqliteStream
 from headrace.errors import IntegrityError
 from headrace.refs import id_time_ms, new_id
 from headrace.serving.log import Answered, Late, RequestLog, encode, topic
+from headrace.serving.log_writer import LogWriter
 from headrace.serving.records import Prediction, Score
 from headrace.storage.stream import Record
 
@@ -31,6 +32,12 @@ def answered(**changes):
         deployment=17,
     )
     return msgspec.structs.replace(entry, **changes)
+
+
+def id_at(at_ms):
+    """As ``new_id`` makes them, at another time."""
+    digits = f"{at_ms:012x}{new_id().replace('-', '')[12:]}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def write(stream, *entries):
@@ -107,7 +114,7 @@ def test_a_span_of_time_is_read_without_what_is_before(stream):
     """Bisection: of 5,000 records few are looked at to find where a span begins."""
     begin = 1_700_000_000_000
     entry = msgspec.msgpack.encode(answered())
-    keys = [new_id() for _ in range(5000)]
+    keys = [id_at(begin + i * 1000) for i in range(5000)]
     stream.append(topic("wine"), [Record(key, entry, begin + i * 1000) for i, key in enumerate(keys)])
     log = RequestLog(stream, "wine")
     found = [p.id for page in log.between(begin + 4_000_000, begin + 4_500_000) for _, p in page]
@@ -148,3 +155,32 @@ def test_a_record_of_another_kind_is_said_to_be_one(stream):
     stream.append(topic("wine"), [Record(new_id(), strange, 0)])
     with pytest.raises(IntegrityError, match="extension 9"):
         RequestLog(stream, "wine").predictions()
+
+
+def test_a_span_of_time_is_found_whatever_the_clock_did(stream):
+    """An hour ahead, back, and back another: records lie in order of writing, their times never fall."""
+    hour = 3_600_000
+    now = 1_700_000_000_000
+    writer = LogWriter(stream, topic("wine"), lambda call, *args: call(*args))
+    due = {}
+    for step in (0, hour, 0, -hour, 0):
+        for number in range(700):
+            at_ms = now + step + number
+            key = id_at(at_ms)
+            due.setdefault(step, set()).add(key)
+            writer.add(key, encode(answered()), at_ms)
+    writer.close()
+    times = [record.at_ms for record in stream.read(topic("wine"), limit=9999)]
+    assert times == sorted(times)
+    log = RequestLog(stream, "wine")
+
+    def between(since, until):
+        return {p.id for page in log.between(now + since, now + until) for _, p in page}
+
+    for step in (0, hour, -hour):
+        assert between(step - 1000, step + 1000) == due[step]
+    again = LogWriter(stream, topic("wine"), lambda call, *args: call(*args))
+    key = new_id()
+    again.add(key, encode(answered()), 5)  # a gateway that starts with its clock far behind
+    again.close()
+    assert stream.find(topic("wine"), key)[0].at_ms == now + hour + 699
