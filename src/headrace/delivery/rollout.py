@@ -13,6 +13,7 @@ from headrace.serving.counters import FINE_S, EndpointCounters, Histogram, Score
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.deployment import Deployment
 from headrace.serving.rendezvous import Live
+from headrace.serving.report import in_words, report
 from headrace.serving.rules import rules
 from headrace.storage.ledger import Ledger
 
@@ -112,26 +113,38 @@ class Rollouts:
         self._plane, self._ledger, self._do, self._refused, self._clock = plane, ledger, do, refused, clock
         self._watches: dict[str, _Watch] = {}
         self._told: dict[str, tuple[int, float]] = {}
+        self._wrong: dict[str, str] = {}
 
     def look(self) -> None:
         """End each canary of which a rule holds, at once, or that cannot be served; take further each that stood."""
         for name in self._plane.names:
-            self._end_refused(name)
             try:
-                live = self._plane.live(name)
-            except HeadraceError:
-                continue
-            self._follow(name, live)
-            watch = self._watches.get(name)
-            if watch is None or watch.busy or self._clock() < watch.again_at:
-                continue
-            reason = watch.broken()
-            if reason:
-                # Before the ledger says so: what is wrong must not go on because a disk is full.
-                live.draw_no_more()
-                self._change(watch, partial(abort, self._ledger, watch.deployment, reason))
-            elif watch.over(self._clock()):
-                self._change(watch, partial(further, self._ledger, watch.deployment))
+                self._look_after(name)
+            except Exception as error:  # noqa: BLE001 - whatever the ledger holds, what serves goes on
+                self._say_once(name, in_words(error))
+
+    def _look_after(self, name: str) -> None:
+        self._end_refused(name)
+        try:
+            live = self._plane.live(name)
+        except HeadraceError:  # not loaded now
+            return
+        self._follow(name, live)
+        watch = self._watches.get(name)
+        if watch is None or watch.busy or self._clock() < watch.again_at:
+            return
+        reason = watch.broken()
+        if reason:
+            # Before the ledger says so: what is wrong must not go on because a disk is full.
+            live.draw_no_more()
+            self._change(watch, partial(abort, self._ledger, watch.deployment, reason))
+        elif watch.over(self._clock()):
+            self._change(watch, partial(further, self._ledger, watch.deployment))
+
+    def _say_once(self, name: str, why: str) -> None:
+        if self._wrong.get(name) != why:
+            self._wrong[name] = why
+            report(f"the canary of endpoint {name} cannot be followed: {why}")
 
     def _end_refused(self, name: str) -> None:
         """What is not loaded is not measured: without this it would be under way for ever."""

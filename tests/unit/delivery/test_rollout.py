@@ -1,6 +1,7 @@
 """Canaries in a gateway in a thread, with models that misbehave and a clock of their own."""
 
 import time
+from dataclasses import replace
 
 import pytest
 from served import ROW, WINE, constant, endpoint, gated, model
@@ -12,7 +13,7 @@ from headrace.delivery.traffic import NOBODY
 from headrace.engines.sqlite.ledger import SqliteLedger
 from headrace.errors import SettingsError
 from headrace.models.version import ModelVersion
-from headrace.serving.deployment import current
+from headrace.serving.deployment import amend, current
 from headrace.serving.ledger_source import LedgerSource
 from headrace.storage.ledger import Fact
 
@@ -206,3 +207,15 @@ def test_a_candidate_that_was_refused_for_good_ends_its_canary(staged, error, en
     stage.now += 6
     stage.look()
     assert stage.written == []
+
+
+def test_a_canary_that_cannot_be_followed_takes_no_gateway_down(staged, capfd):
+    stage = staged(constant(2.0))
+    amend(stage.ledger, "wine", lambda d: replace(d, canary=replace(d.canary, abort_if=("of_tomorrow > 1",))))
+    stage.serve()
+    stage.look()
+    stage.ask(30)
+    stage.look()
+    stage.look()
+    assert stage.written == []
+    assert capfd.readouterr().err.count("the canary of endpoint wine cannot be followed") == 1
