@@ -40,7 +40,9 @@ def server(tmp_path_factory, half_plus):
     for name, kept in MODELS.items():
         shutil.copytree(half_plus / kept, folder / "models" / name)
     (folder / "models" / "models.toml").write_text(SETTINGS)
-    with serving(folder, "--models", str(folder / "models"), "--grpc-port", "0", ready_s=90) as found:
+    ports = ("--grpc-port", "0", "--control-grpc-port", "0")
+    with serving(folder, "--models", str(folder / "models"), *ports, ready_s=90) as found:
+        found.token = (folder / ".headrace/control.token").read_text().strip()
         yield found
 
 
@@ -67,7 +69,7 @@ def test_regress_and_classify(server):
 
 def test_the_stubs_of_tensorflow_serving(server):
     quiet = {**os.environ, "GRPC_VERBOSITY": "ERROR", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    command = [sys.executable, str(STUBS), server.rpc]
+    command = [sys.executable, str(STUBS), server.rpc, server.control_rpc, server.token]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, env=quiet, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
 

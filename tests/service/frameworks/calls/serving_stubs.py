@@ -1,4 +1,7 @@
-"""TensorFlow Serving's own Python stubs, unmodified: against models of its own tests."""
+"""TensorFlow Serving's own Python stubs, unmodified: against models of its own tests.
+
+Arguments: address of gRPC, address of gRPC's control port, and its token.
+"""
 
 import sys
 
@@ -10,11 +13,13 @@ from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
+    model_management_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
     regression_pb2,
 )
+from tensorflow_serving.config import file_system_storage_path_source_pb2 as source_pb2
 
 channel = grpc.insecure_channel(sys.argv[1])
 prediction = prediction_service_pb2_grpc.PredictionServiceStub(channel)
@@ -75,3 +80,36 @@ assert [(row.version, states.Name(row.state)) for row in reply.model_version_sta
 
 for request in (spec(predict_pb2.PredictRequest(), "nobody"), spec(predict_pb2.PredictRequest(), "tf2", version=9)):
     assert prediction.Predict.future(request, 10).exception().code() == grpc.StatusCode.NOT_FOUND
+
+control = model_service_pb2_grpc.ModelServiceStub(grpc.insecure_channel(sys.argv[2]))
+TOKEN = (("authorization", f"Bearer {sys.argv[3]}"),)
+
+
+def reload(policy, labels, metadata=TOKEN):
+    """Load these versions of one model, and of the others the newest."""
+    request = model_management_pb2.ReloadConfigRequest()
+    for name in ("half_plus_two", "one_version", "tf2", "half_plus_three"):
+        request.config.model_config_list.config.add(name=name, model_platform="tensorflow")
+    first = request.config.model_config_list.config[0]
+    first.model_version_policy.CopyFrom(policy)
+    first.version_labels.update(labels)
+    return control.HandleReloadConfigRequest.future(request, 60, metadata=metadata)
+
+
+def loaded():
+    reply = models.GetModelStatus(spec(get_model_status_pb2.GetModelStatusRequest(), "half_plus_two"), 10)
+    return {row.version for row in reply.model_version_status if row.state == states.AVAILABLE}
+
+
+Policy = source_pb2.FileSystemStoragePathSourceConfig.ServableVersionPolicy
+only, every = Policy(specific=Policy.Specific(versions=[123])), Policy(all=Policy.All())
+assert reload(only, {}, metadata=()).exception().code() == grpc.StatusCode.UNAUTHENTICATED
+assert loaded() == {123, 124}
+assert reload(only, {"stable": 123}).result().status.error_code == 0
+assert loaded() == {123}
+request = spec(predict_pb2.PredictRequest(), "half_plus_two")
+request.model_spec.version_label = "stable"
+request.inputs["x"].CopyFrom(tf.make_tensor_proto([1.0], dtype=tf.float32))
+assert tf.make_ndarray(prediction.Predict(request, 10).outputs["y"]).tolist() == [2.5]
+assert reload(every, {}).result().status.error_code == 0
+assert loaded() == {123, 124}
