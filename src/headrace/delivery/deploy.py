@@ -174,7 +174,14 @@ def _check_split(endpoint: Endpoint, versions: Mapping[str, ModelVersion]) -> No
 def _check_mask(endpoint: Endpoint, versions: Mapping[str, ModelVersion]) -> None:
     """A masked name that no model takes hides nothing. One with a hyphen is taken for a header."""
     known = [column.name for version in versions.values() for column in version.signature.inputs]
-    known += [name for name in (endpoint.event_time, endpoint.split.key) if name]
+    if endpoint.event_time in endpoint.mask and endpoint.event_time not in known:
+        raise UsageError(
+            f"endpoint {endpoint.name} cannot mask {endpoint.event_time!r}",
+            where="mask",
+            why="it is the event time, and monitoring tells windows by it",
+            fix="leave it out of mask, or set no event_time",
+        )
+    known += [endpoint.split.key] if endpoint.split.key else []
     lower = {name.lower() for name in known}
     for name in endpoint.mask:
         if name.lower() not in lower and "-" not in name:

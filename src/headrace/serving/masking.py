@@ -26,6 +26,12 @@ class Mask:
         """Whether ``name`` is masked; headers have no case."""
         return name in self.names or name.lower() in self._lower
 
+    def told(self, names: Sequence[str]) -> tuple[str, ...]:
+        """What is masked of a request with these columns, in their own spelling; readers look for them by it."""
+        hidden = [name for name in names if self.covers(name)]
+        lower = {name.lower() for name in hidden}
+        return (*hidden, *(name for name in self.names if name.lower() not in lower))
+
     def text(self, cell: Any) -> str:
         """A cell's hash, of its text; empty stays empty."""
         said = str(cell)

@@ -279,7 +279,7 @@ class Rendezvous:
     def _masked(self, mask: Mask) -> tuple[Any, str, tuple[str, ...]]:
         live = self._live
         key = mask.text(self._key) if mask.covers(live.deployment.endpoint.split.key) else self._key
-        return mask.cells(live.decoder.names, self.input.cells), key, mask.names
+        return mask.cells(live.decoder.names, self.input.cells), key, mask.told(live.decoder.names)
 
     def _count(self) -> None:
         started = self.started

@@ -93,10 +93,15 @@ def test_a_masked_column_that_no_model_takes_is_refused(ledger, name):
         deploy(ledger, endpoint(("good@1", 0.02), mask=("a", name)))
 
 
+def test_a_masked_event_time_is_refused(ledger):
+    with pytest.raises(UsageError, match=r"cannot mask 'at'.*windows"):
+        deploy(ledger, endpoint(("good@1", 0.02), event_time="at", mask=("at",)))
+
+
 def test_what_may_be_masked(ledger):
-    mask = ("A", "at", "customer", "x-tenant")  # a split by a header may follow the deployment
+    mask = ("A", "customer", "x-tenant")  # a split by a header may follow the deployment
     key = Split({"good@2": 0.5}, "customer")
-    asked = endpoint(("good@1", 0.02), ("good@2", 0.02), event_time="at", split=key, mask=mask)
+    asked = endpoint(("good@1", 0.02), ("good@2", 0.02), split=key, mask=mask)
     assert deploy(ledger, asked).endpoint.mask == mask
 
 

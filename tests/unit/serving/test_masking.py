@@ -52,3 +52,10 @@ def test_masked_columns_are_in_the_log_as_hashes_only(tmp_path):
     assert found[0].masked == (TEXT, "X-Customer")
     assert found[0].raw is None
     assert {n: v for n, v in found[0].columns.items() if n != TEXT} == {n: (v,) for n, v in ROW.items() if n != TEXT}
+
+
+def test_the_log_names_masked_columns_as_the_model_spells_them(tmp_path):
+    with gated(tmp_path, endpoint(("a@1", 0.02), mask=(TEXT.upper(), "x-customer")), MODELS) as gate:
+        found = gate.log.find(gate.client.raw("wine", BODY).header("x-headrace-id"))
+    assert found.columns[TEXT] != (ROW[TEXT],)
+    assert found.masked == (TEXT, "x-customer")  # or monitoring and replay would take its hashes for values
