@@ -77,12 +77,13 @@ def _row(deployment: "Deployment") -> dict[str, Any]:
 
     endpoint, models = deployment.endpoint, deployment.models
     since = datetime.fromtimestamp(deployment.at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    shares = [f"{models[model]} {part * 100:g}%" for model, part in endpoint.split.shares.items()]
     return {
         "endpoint": endpoint.name,
         "deployment": deployment.seq,
         "since": since,
         "schedule": ", ".join(f"{models[p.model]} {p.wait_s * 1000:g} ms" for p in endpoint.schedule),
-        "split": ", ".join(f"{models[model]} {part * 100:g}%" for model, part in endpoint.split.shares.items()),
+        "split": ", ".join(shares) + (f" by {endpoint.split.key}" if endpoint.split.key else ""),
         "by": deployment.who,
         "why": deployment.why,
     }

@@ -16,6 +16,7 @@ _ENDPOINT = (
 )
 _VERSION = ("endpoint", "version", "state", "runs", "memory", "scores", "failed", "p50_ms", "p99_ms")
 _NOT_SERVED = "not served"
+_LEAST_IN_MIB = 2**20
 _ABSENT = {"deployment": 0, "schedule": "", "deadline_ms": None, "log": "", "by": ""}
 
 
@@ -113,4 +114,6 @@ def _said(memory: Row | None) -> str | None:
     if memory is None:
         return None
     where = "worker" if memory["of"] == "process" else "file"
-    return f"{memory['size_bytes'] / 2**20:.1f} MiB {where}"
+    size_bytes = memory["size_bytes"]
+    size = f"{size_bytes / 2**20:.1f} MiB" if size_bytes >= _LEAST_IN_MIB else f"{size_bytes / 2**10:.1f} KiB"
+    return f"{size} {where}"

@@ -37,6 +37,8 @@ def list_(out: Output, endpoint: str | None, *, as_of: str | None, watch: bool) 
     from headrace.cli.served import lines, rows
     from headrace.serving.deployment import history
 
+    if watch and as_of is not None:
+        raise UsageError("--watch shows what is served now", where="--as-of", fix="leave out one of the two")
     platform = _platform()
     deployments = history(platform.ledger(), endpoint)
     if as_of is not None:

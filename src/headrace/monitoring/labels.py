@@ -80,7 +80,9 @@ def read_file(path: Path) -> Iterator[Label]:
                 yield Label(str(row["id"]), _number(row["label"]), known_at, int(row.get("row") or 0))
         except KeyError as error:
             raise UsageError(
-                f"no column {error} in the labels", where=path.name, fix="id, label, known_at, row"
+                f"no column {error} in the labels",
+                where=path.name,
+                fix="the columns are id and label, and if wanted known_at and row",
             ) from error
         except (ValueError, TypeError, AttributeError, msgspec.DecodeError) as error:
             raise UsageError("a line is no label", where=path.name, why=str(error)) from error

@@ -1,0 +1,43 @@
+"""``headrace serving ls``: sizes that can be read, and what was deployed at a moment."""
+
+import time
+
+import pytest
+
+from headrace.cli import main
+from headrace.cli.output import Output
+from headrace.cli.scoreboard import deployed_then
+from headrace.cli.served import lines
+from headrace.serving.deployment import Deployment
+from headrace.serving.endpoint import Endpoint, Preference
+from headrace.serving.split import Split
+
+
+@pytest.mark.parametrize(("size_bytes", "said"), [(23_000, "22.5 KiB file"), (3 * 2**20, "3.0 MiB file")])
+def test_a_small_file_is_not_said_to_take_nothing(size_bytes, said):
+    memory = {"size_bytes": size_bytes, "of": "file"}
+    version = {"version": "late@1", "state": "available", "why": "", "runs": "inline", "memory": memory}
+    row = {"endpoint": "late", "state": "serving", "why": "", "traffic": None, "versions": [version]}
+    assert any(said in line for line in lines([row]))
+
+
+def test_what_was_deployed_says_by_what_a_split_is_drawn(capsys):
+    endpoint = Endpoint(
+        "late",
+        (Preference("late@1", 0.02), Preference("late@2", 0.02)),
+        0.05,
+        {"late": 0.5},
+        split=Split({"late@2": 0.05}, "x-customer"),
+    )
+    deployment = Deployment(endpoint, {"late@1": "late@1", "late@2": "late@2"}, seq=3, at=time.time() - 60)
+    deployed_then(Output(), [deployment], "0s")
+    assert "late@2 5% by x-customer" in capsys.readouterr().out
+
+
+def test_the_past_cannot_be_watched(tmp_path, monkeypatch, capsys):
+    (tmp_path / "headrace.toml").write_text("")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as done:
+        main(["serving", "ls", "late", "--watch", "--as-of", "2h"])
+    assert done.value.code == 2
+    assert "leave out one of the two" in capsys.readouterr().err
