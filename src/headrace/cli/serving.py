@@ -132,6 +132,8 @@ def run(out: Output, endpoints: tuple[str, ...], *, detach: bool, stop: bool, **
         return
     if beside.models is None:
         _check_deployed(platform, endpoints)
+    elif not beside.models.is_dir():
+        raise NotFound("no such folder", where=str(beside.models), fix="name the folder that holds MODEL/VERSION/")
     if before.state == "running":
         check_same(before, endpoints, **bind, beside=beside)
     root = settings.root.resolve()

@@ -41,3 +41,12 @@ def test_the_past_cannot_be_watched(tmp_path, monkeypatch, capsys):
         main(["serving", "ls", "late", "--watch", "--as-of", "2h"])
     assert done.value.code == 2
     assert "leave out one of the two" in capsys.readouterr().err
+
+
+def test_a_folder_of_models_that_is_not_there_is_not_waited_for(tmp_path, monkeypatch, capsys):
+    (tmp_path / "headrace.toml").write_text("")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as done:
+        main(["serving", "run", "--models", "nosuch", "--port", "0", "--detach"])
+    assert done.value.code == 5
+    assert "no such folder - nosuch - fix: name the folder" in capsys.readouterr().err
