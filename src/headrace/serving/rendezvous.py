@@ -326,6 +326,7 @@ class Rendezvous:
 
     def _finish(self, elapsed: float, *, logged: bool) -> None:
         live = self._live
+        self._arrival = None  # it holds us: together we would wait for the collector of cycles
         live.open -= 1
         live.counters.answered(self._winner, elapsed, rows=self.input.count)
         outputs = self._answer or {}

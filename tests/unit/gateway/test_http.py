@@ -1,5 +1,6 @@
 """The server as a hostile or odd client meets it: bytes in, bytes out."""
 
+import gc
 import json
 import random
 import socket
@@ -7,9 +8,11 @@ import time
 from contextlib import suppress
 
 import pytest
-from served import ROW
+from served import ROW, constant, endpoint, gated, model
 
 from headrace.gateway import http as http_module
+from headrace.gateway.http import Request
+from headrace.serving.rendezvous import Rendezvous
 
 BODY = json.dumps({"instances": [ROW]}).encode()
 PATH = b"/v1/models/wine:predict"
@@ -226,3 +229,19 @@ def test_a_client_that_goes_away_costs_nothing(gate, raw):
         time.sleep(0.01)
     assert raw(request())[0] == 200
     assert gate.plane.counters["wine"].requests > before
+
+
+@pytest.mark.parametrize("log", ["off", "durable"])
+def test_a_request_is_let_go_with_its_reply(tmp_path, log):
+    """Without waiting for the collector of cycles, which would cost as much as a tenth of the request."""
+    models = {"a@1": model("a@1", constant(1.0), fast=True)}
+    with gated(tmp_path, endpoint(("a@1", 0.02), log=log), models) as gate:
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(50):
+                gate.client.predict("wine", rows=[ROW])
+            left = [one for one in gc.get_objects() if isinstance(one, Request | Rendezvous)]
+        finally:
+            gc.enable()
+    assert len(left) <= 2
