@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from headrace.errors import IntegrityError
 from headrace.refs import checked_path
 
 
@@ -39,3 +40,14 @@ def write_files(files: Mapping[str, bytes], folder: Path) -> None:
         path = folder / checked_path(name, of="file of a model")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+
+
+def existing(path: Path) -> Path:
+    """The file of a model that is to be loaded.
+
+    Raises:
+        IntegrityError: There is none.
+    """
+    if not path.is_file():
+        raise IntegrityError("the model cannot be loaded", where=str(path), why="there is no such file")
+    return path

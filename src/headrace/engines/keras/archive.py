@@ -4,8 +4,9 @@ import zipfile
 from pathlib import Path
 
 from headrace.engines.keras.config import checked
-from headrace.errors import IntegrityError, Refused
+from headrace.errors import Refused
 from headrace.models.archives import opened
+from headrace.models.artifact import existing
 
 MAIN_FILE = "model.keras"
 _CONFIG, _WEIGHTS, _ABOUT = "config.json", "model.weights.h5", "metadata.json"
@@ -19,9 +20,7 @@ def read(folder: Path) -> tuple[bytes, bytes]:
         IntegrityError: The file is missing, or its configuration is no model's.
         Refused: It is no archive of a configuration and weights alone, or the model is of more than Keras' own layers.
     """
-    path = folder / MAIN_FILE
-    if not path.is_file():
-        raise IntegrityError("the model cannot be loaded", where=str(path), why="there is no such file")
+    path = existing(folder / MAIN_FILE)
     with opened(path) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
         if not {_CONFIG, _WEIGHTS} <= entries.keys() <= {_CONFIG, _WEIGHTS, _ABOUT}:

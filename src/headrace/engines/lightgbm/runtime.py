@@ -8,6 +8,7 @@ import numpy as np
 
 from headrace.engines.lightgbm.trees import check_trees
 from headrace.errors import IntegrityError
+from headrace.models.artifact import existing
 from headrace.models.matrices import Columns, Matrix
 from headrace.models.signature import Signature
 from headrace.serving.isolated import Limits
@@ -41,9 +42,7 @@ def load(folder: Path, signature: Signature) -> Score:
         IntegrityError: The file is missing, cut off or no such model.
         SignatureError: Its columns or outputs are not the signature's.
     """
-    path = folder / MAIN_FILE
-    if not path.is_file():
-        raise IntegrityError("the model cannot be loaded", where=str(path), why="there is no such file")
+    path = existing(folder / MAIN_FILE)
     try:
         text = path.read_text("utf-8")
         # The library takes some files that were cut off for whole.

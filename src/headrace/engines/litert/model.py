@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from headrace.engines.litert.program import Entry, entry, read
 from headrace.errors import IntegrityError
+from headrace.models.artifact import existing
 from headrace.models.feeding import fed
 from headrace.models.signature import Signature, Tensor
 from headrace.models.tensors import NUMPY
@@ -29,7 +30,7 @@ def load(folder: Path, signature: Signature) -> Score:
         Refused: It needs operators that are not built in, or weights in another file.
         SignatureError: Its tensors are not the signature's.
     """
-    path = _existing(folder)
+    path = existing(folder / MAIN_FILE)
     content = path.read_bytes()
     called = entry(read(content), signature.name)
     call, own = _of_rows(lambda: _started(content, called, path), called.signature)
@@ -46,17 +47,10 @@ def declared(folder: Path, name: str = "") -> Signature:
         Refused: As ``load``.
         SignatureError: It has no signature of that name, or one whose tensors do not travel.
     """
-    path = _existing(folder)
+    path = existing(folder / MAIN_FILE)
     content = path.read_bytes()
     called = entry(read(content), name)
     return _of_rows(lambda: _started(content, called, path), called.signature)[1]
-
-
-def _existing(folder: Path) -> Path:
-    path = folder / MAIN_FILE
-    if not path.is_file():
-        raise IntegrityError("the model cannot be loaded", where=str(path), why="there is no such file")
-    return path
 
 
 def _started(content: bytes, called: Entry, path: Path) -> Call:

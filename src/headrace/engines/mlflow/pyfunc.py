@@ -14,6 +14,7 @@ from headrace.engines.mlflow.feeding import Answers, Feed, by_name, feeding
 from headrace.engines.mlflow.quiet import quiet
 from headrace.engines.mlflow.schemas import signature_of
 from headrace.errors import IntegrityError, MissingExtra, Refused, SignatureError
+from headrace.models.artifact import existing
 from headrace.models.formats import ML_MODEL
 from headrace.models.runtime import numeric, textual
 from headrace.models.signature import Signature, is_null
@@ -132,8 +133,7 @@ def _read(folder: Path, read: Callable[[str], Any]) -> Any:
         Refused: The model is not trusted.
     """
     path = folder / FOLDER
-    if not (path / ML_MODEL).is_file():
-        raise IntegrityError("the model cannot be loaded", where=str(path / ML_MODEL), why="there is no such file")
+    existing(path / ML_MODEL)
     if PICKLE not in words_of(folder):
         fix = f"if you know whose it is: headrace models import ... --trust {PICKLE}"
         raise Refused("an MLflow model runs code when it is loaded", where=str(path), why="no one trusted it", fix=fix)

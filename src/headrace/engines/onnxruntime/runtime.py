@@ -10,6 +10,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from headrace.errors import IntegrityError, RunFailed, SignatureError
+from headrace.models.artifact import existing
 from headrace.models.runtime import Batch, Loaded, numeric, textual
 from headrace.models.signature import Signature, Tensor
 from headrace.models.tensors import NUMPY
@@ -130,9 +131,7 @@ class OnnxModel:
 
 
 def _session(folder: Path) -> ort.InferenceSession:
-    path = folder / MAIN_FILE
-    if not path.is_file():
-        raise IntegrityError("the model cannot be loaded", where=str(path), why="there is no such file")
+    path = existing(folder / MAIN_FILE)
     try:
         return ort.InferenceSession(str(path), _options(), providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises classes it exports under no public name

@@ -13,6 +13,7 @@ from skops.io import get_untrusted_types
 from skops.io import load as load_skops
 
 from headrace.errors import IntegrityError, Refused, SignatureError
+from headrace.models.artifact import existing
 from headrace.models.matrices import Answer, Columns, Matrix, typed_columns
 from headrace.models.runtime import Batch, numeric, textual
 from headrace.models.signature import Signature
@@ -46,9 +47,7 @@ def load(folder: Path, signature: Signature) -> Score:
 
 
 def _loaded(folder: Path) -> Any:
-    path, trusted = folder / MAIN_FILE, words_of(folder)
-    if not path.is_file():
-        raise IntegrityError("the model cannot be loaded", where=str(path), why="there is no such file")
+    path, trusted = existing(folder / MAIN_FILE), words_of(folder)
     try:
         strange = sorted(set(get_untrusted_types(file=path)) - trusted)
         if strange:

@@ -10,6 +10,7 @@ from headrace.engines.torch import program as programs
 from headrace.engines.torch.archive import Archive, check_tensors
 from headrace.errors import IntegrityError, Refused, SignatureError
 from headrace.models.archives import opened
+from headrace.models.artifact import existing
 from headrace.models.feeding import fed
 from headrace.models.signature import Signature
 from headrace.serving.worker import Score
@@ -35,7 +36,7 @@ def load(folder: Path, signature: Signature) -> Score:
         Refused: It holds compiled code, a pickle of more than tensors, or text that would run as Python.
         SignatureError: Its tensors are not the signature's.
     """
-    path = _existing(folder)
+    path = existing(folder / MAIN_FILE)
     with opened(path) as zipped:
         archive = Archive(zipped)
         program = _checked(archive, path)
@@ -56,18 +57,11 @@ def declared(folder: Path, name: str = "") -> Signature:
         Refused: As ``load``.
         SignatureError: It takes or gives what is no tensor, or another signature than its only one is asked for.
     """
-    path = _existing(folder)
+    path = existing(folder / MAIN_FILE)
     if name:
         raise SignatureError(f"the model has no signature {name!r}", why="an exported program has one, without a name")
     with opened(path) as zipped:
         return programs.declared(_checked(Archive(zipped), path))
-
-
-def _existing(folder: Path) -> Path:
-    path = folder / MAIN_FILE
-    if not path.is_file():
-        raise IntegrityError("the model cannot be loaded", where=str(path), why="there is no such file")
-    return path
 
 
 def _checked(archive: Archive, path: Path) -> dict[str, Any]:

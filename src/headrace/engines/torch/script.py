@@ -11,6 +11,7 @@ import numpy as np
 from headrace.engines.torch.archive import Archive
 from headrace.errors import IntegrityError, Refused, SignatureError
 from headrace.models.archives import opened
+from headrace.models.artifact import existing
 from headrace.models.feeding import Called, fed
 from headrace.models.signature import Signature, Tensor
 from headrace.models.tensors import NUMPY
@@ -35,9 +36,7 @@ def load(folder: Path, signature: Signature) -> Score:
         Refused: Its code opens files or connections, or a pickle in it holds more than tensors and its own objects.
         SignatureError: It does not take or give the signature's tensors.
     """
-    path = folder / MAIN_FILE
-    if not path.is_file():
-        raise IntegrityError("the model cannot be loaded", where=str(path), why="there is no such file")
+    path = existing(folder / MAIN_FILE)
     with opened(path) as zipped:
         archive = Archive(zipped)
         with archive.rewritten(_needed(archive, path), {}) as file:
