@@ -61,7 +61,12 @@ class ServerProcess:
             elif line.startswith("control listens for gRPC"):
                 self.control_rpc = address[0]
         self.client = Client(f"http://127.0.0.1:{self.port}")
-        self.client.wait_ready(ready_s)
+        try:
+            self.client.wait_ready(ready_s)
+        except BaseException:
+            self.process.kill()
+            self.process.wait()
+            raise
 
     def said(self):
         """Its standard error so far."""
