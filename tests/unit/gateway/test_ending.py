@@ -4,7 +4,7 @@ import asyncio
 import json
 import socket
 
-from served import ROW, constant, endpoint, gated, model
+from served import ROW, constant, endpoint, gated, model, until
 
 BODY = json.dumps({"instances": [ROW]}).encode()
 MESSAGE = b"POST /v1/models/wine:predict HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n%b" % (
@@ -51,6 +51,7 @@ def test_a_client_that_is_sending_or_about_to_is_waited_for_and_a_silent_one_is_
                 client.sendall(MESSAGE)
                 assert reply(client) == (200, False)
             ended = finishing(gate)
+            until(lambda: gate.server.closing)
             about.sendall(MESSAGE)
             assert reply(about) == (200, True)
             assert silent.recv(1) == b""
