@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from headrace.cli.output import Output, aligned, options
+from headrace.cli.project import platform as open_project
 from headrace.errors import Refused, UsageError
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def put(out: Output, files: tuple[str, ...], name: str | None, *, nulls: tuple[s
     """
     if name and len(files) > 1:
         raise UsageError("--name names one dataset", why=f"{len(files)} files were given", fix="put them one by one")
-    platform = _platform()
+    platform = open_project()
     stored = [_put(platform, file, name or _name_of(file), nulls=nulls, **terms) for file in files]
     rows = [_summary(version) for version in stored]
     out.table(rows, ["dataset", "version", "rows", "columns", "licence", "digest"])
@@ -56,7 +57,7 @@ def list_(out: Output) -> None:
     """The newest version of every dataset."""
     from headrace.datasets.catalogue import versions
 
-    newest = {version.name: version for version in versions(_platform().ledger())}
+    newest = {version.name: version for version in versions(open_project().ledger())}
     rows = [_summary(newest[name]) for name in sorted(newest)]
     out.table(rows, ["dataset", "version", "rows", "columns", "licence", "digest", "source"])
     if not rows:
@@ -72,7 +73,7 @@ def show(out: Output, dataset: str) -> None:
     from headrace.datasets.contents import contract_of
     from headrace.journey.predictions import origins
 
-    platform = _platform()
+    platform = open_project()
     version = find(platform.ledger(), dataset)
     scored = [dict(fact.body) for fact in origins(platform.ledger(), version)]
     contract = contract_of(platform.files(), version).to_json()["columns"]
@@ -105,7 +106,7 @@ def profile(out: Output, dataset: str) -> None:
     from headrace.datasets.catalogue import find
     from headrace.datasets.contents import profile_of
 
-    platform = _platform()
+    platform = open_project()
     version = find(platform.ledger(), dataset)
     seen = profile_of(platform.files(), version)
     rows = _statistics(seen)
@@ -124,19 +125,13 @@ def check(out: Output, datasets: tuple[str, ...]) -> int:
     from headrace.datasets.contract import expectations
     from headrace.refs import Ref
 
-    platform = _platform()
+    platform = open_project()
     chosen = datasets or tuple(sorted({version.name for version in versions(platform.ledger())}))
     stated = {ref: expectations(platform.settings.contracts, Ref.parse(ref).name) for ref in chosen}
     reports = [checked(platform.stores(), ref, expect) for ref, expect in stated.items()]
     body = [report.to_json() for report in reports]
     out.result(body[0] if len(datasets) == 1 else body, [line for report in reports for line in _lines(report)])
     return 0 if all(report.ok for report in reports) else Refused.exit_code
-
-
-def _platform() -> "Platform":
-    from headrace.assembly import open_platform
-
-    return open_platform()
 
 
 def _put(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from headrace.cli.output import Output, aligned, options
+from headrace.cli.project import platform as open_project
 
 if TYPE_CHECKING:
     from headrace.delivery.experiment import Experiment, Side
@@ -33,15 +34,13 @@ def ab(out: Output, endpoint: str, since: str, **asked: Any) -> None:
     """
     from datetime import UTC, datetime
 
-    from headrace.assembly import open_platform
     from headrace.delivery.experiment import Asked
     from headrace.journey.experiment import judge_experiment
     from headrace.serving.moments import ago
-    from headrace.settings import load_settings
 
     since_s = ago(since, datetime.now(UTC)).timestamp() if since else 0.0
     with out.progress("requests read") as progress:
-        found = judge_experiment(open_platform(load_settings()), endpoint, Asked(progress=progress, **asked), since_s)
+        found = judge_experiment(open_project(), endpoint, Asked(progress=progress, **asked), since_s)
     out.result(found.to_json(), _lines(found))
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from headrace.cli.output import Output, aligned, options
+from headrace.cli.project import platform as open_project
 from headrace.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def label(out: Output, endpoint: str, file: Path) -> None:
     from headrace.monitoring.labels import add, read_file
     from headrace.serving.log import topic
 
-    platform = _platform()
+    platform = open_project()
     named, stream = _endpoint(platform, endpoint), platform.stream()
     found = list(read_file(file))
     unmatched = sum(not stream.find(topic(named), one.id) for one in found)
@@ -83,16 +84,10 @@ def alerts(out: Output, subject: str | None) -> None:
     """What needed a look, of one endpoint or dataset or of all, oldest first."""
     from headrace.monitoring.alerts import alerts as raised
 
-    found = [{"subject": fact.subject, "at": fact.at, **fact.body} for fact in raised(_platform().ledger(), subject)]
+    found = [{"subject": fact.subject, "at": fact.at, **fact.body} for fact in raised(open_project().ledger(), subject)]
     out.table(found, ["subject", "window", "about", "message"])
     if not found:
         out.say("no alerts")
-
-
-def _platform() -> "Platform":
-    from headrace.assembly import open_platform
-
-    return open_platform()
 
 
 def _observe(
@@ -101,7 +96,7 @@ def _observe(
     from headrace.monitoring.observe import observe
     from headrace.monitoring.windows import MIN_ROWS, checked_every
 
-    platform = _platform()
+    platform = open_project()
     named, length = _endpoint(platform, endpoint), checked_every(every)
     least = MIN_ROWS if min_rows is None else min_rows
     return observe(platform.stores(), platform.stream(), named, every=length, as_of=as_of, min_rows=least)

@@ -9,6 +9,7 @@ import click
 
 from headrace.cli.experiment import ab
 from headrace.cli.output import Output, options
+from headrace.cli.project import platform as open_project
 from headrace.cli.traffic import begin_canary, promote, rollback, split
 from headrace.errors import NotFound, Unavailable, UsageError
 
@@ -39,7 +40,7 @@ def list_(out: Output, endpoint: str | None, *, as_of: str | None, watch: bool) 
 
     if watch and as_of is not None:
         raise UsageError("--watch shows what is served now", where="--as-of", fix="leave out one of the two")
-    platform = _platform()
+    platform = open_project()
     deployments = history(platform.ledger(), endpoint)
     if as_of is not None:
         deployed_then(out, deployments, as_of)
@@ -85,12 +86,12 @@ def deploy(out: Output, endpoint: str, *, canary: str | None, on: str | None, **
     """
     plan = {name: said.pop(name) for name in ("every", "abort_if", "least", "key")}
     if canary is not None or "@" in endpoint:
-        begin_canary(out, _platform(), endpoint, on or endpoint.partition("@")[0], canary, why=said["why"], **plan)
+        begin_canary(out, open_project(), endpoint, on or endpoint.partition("@")[0], canary, why=said["why"], **plan)
         return
     from headrace.delivery.deploy import deploy as deploy_endpoint
     from headrace.serving.endpoint import read_endpoint
 
-    platform = _platform()
+    platform = open_project()
     table = platform.settings.endpoints.get(endpoint)
     if table is None:
         known = ", ".join(platform.settings.endpoints) or "none"
@@ -122,7 +123,7 @@ def run(out: Output, endpoints: tuple[str, ...], *, detach: bool, stop: bool, **
 
     bind = {name: asked.pop(name) for name in ("host", "port")}
     beside = Beside(**asked)
-    platform = _platform(**bind)
+    platform = open_project(**bind)
     services, settings = platform.services(), platform.settings
     before = services.state(GATEWAY)
     if stop:
@@ -176,7 +177,7 @@ def _say_addresses(out: Output, state: "ServiceState", home: Path) -> None:
 @options
 def predict(out: Output, endpoint: str, *, image: Path | None, white: str, version: int | None, **given: Any) -> None:
     """Send rows to the running gateway and print what it answers."""
-    platform = _platform()
+    platform = open_project()
     client = _client(platform)
     assert client is not None
     compared = given.pop("all_versions")
@@ -209,9 +210,9 @@ def explain(out: Output, prediction: str, *, body: bool) -> None:
     if body:
         from headrace.journey.explain import body as body_of
 
-        sys.stdout.buffer.write(body_of(_platform(), prediction))
+        sys.stdout.buffer.write(body_of(open_project(), prediction))
         return
-    told = explain_prediction(_platform(), prediction)
+    told = explain_prediction(open_project(), prediction)
     out.result(told, lines(told))
 
 
@@ -231,17 +232,10 @@ def replay(out: Output, endpoint: str, *, since: str, slices: tuple[str, ...], *
     from headrace.serving.moments import ago
 
     since_s = ago(since, datetime.now(UTC)).timestamp() if since else 0.0
-    platform = _platform()
+    platform = open_project()
     with out.progress("requests replayed") as progress:
         found = replayed(platform, Replay(endpoint, since_s=since_s, slices=slices, progress=progress, **asked))
     out.result(found.to_json(), lines(found))
-
-
-def _platform(**flags: Any) -> "Platform":
-    from headrace.assembly import open_platform
-    from headrace.settings import load_settings
-
-    return open_platform(load_settings(flags=flags))
 
 
 def _client(platform: "Platform", *, must: bool = True) -> "Client | None":

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from headrace.cli.output import Output, options
+from headrace.cli.project import platform as open_project
 from headrace.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def split(out: Output, endpoint: str, shares: tuple[str, ...], *, key: str, end:
     if twice:
         raise UsageError(f"{twice} is given two shares", fix=f"headrace serving split {endpoint} {twice}=5%")
     to = Split({model: share(model, part) for model, _, part in pairs}, key)
-    _say_schedule(out, split_endpoint(_project().ledger(), endpoint, to, Said(why=why)))
+    _say_schedule(out, split_endpoint(open_project().ledger(), endpoint, to, Said(why=why)))
 
 
 @click.command()
@@ -50,7 +51,7 @@ def promote(out: Output, endpoint: str, model: str, why: str) -> None:
     from headrace.delivery.requirements import read_requirements
     from headrace.delivery.traffic import Said, prefer
 
-    platform = _project()
+    platform = open_project()
     requirements = read_requirements(platform.settings.promotion)
     _say_schedule(out, prefer(platform.ledger(), endpoint, model, Said(why=why), requirements))
 
@@ -64,7 +65,7 @@ def rollback(out: Output, endpoint: str, to: int, why: str) -> None:
     """Serve what ENDPOINT served before, with the very versions; aliases that had moved on move back."""
     from headrace.delivery import traffic
 
-    _say_schedule(out, traffic.rollback(_project().ledger(), endpoint, to, traffic.Said(why=why)))
+    _say_schedule(out, traffic.rollback(open_project().ledger(), endpoint, to, traffic.Said(why=why)))
 
 
 def begin_canary(
@@ -104,10 +105,3 @@ def _say_schedule(out: Output, deployed: "Deployment") -> None:
         line += f", {models[model]} for {part * 100:g} %"
     by = f" by {endpoint.split.key}" if endpoint.split.key else ""
     out.result(told, [f"{line}{by} (deployment {deployed.seq})"])
-
-
-def _project() -> "Platform":
-    from headrace.assembly import open_platform
-    from headrace.settings import load_settings
-
-    return open_platform(load_settings())

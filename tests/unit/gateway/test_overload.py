@@ -7,12 +7,12 @@ from contextlib import contextmanager
 
 import grpc
 import pytest
+from rpc_served import rpc_channel
 from served import ROW, WINE, Held, constant, endpoint, gated, model, until
 
 from headrace.client import Client
 from headrace.errors import Overloaded
 from headrace.gateway.rpc.messages import INFERENCE
-from headrace.gateway.rpc.server import RpcServer
 from headrace.serving.endpoint import Batching
 
 SMALL = Batching(max_batch_rows=1, max_queue_rows=2)
@@ -63,14 +63,8 @@ def crowded(folder, *schedule, models=None, **more):
 
 @contextmanager
 def rpc(gate):
-    async def start():
-        server = RpcServer(gate.plane)
-        return server, await server.listen("127.0.0.1", 0)
-
-    server, port = gate.call(start())
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+    with rpc_channel(gate) as channel:
         yield channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
-    gate.call(server.close())
 
 
 def infer_message():

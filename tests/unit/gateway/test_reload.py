@@ -6,13 +6,13 @@ import shutil
 import grpc
 import numpy as np
 import pytest
+from rpc_served import rpc_channel
 from served import Gated
 from tensor_served import onnx_double
 from wine_project import until
 
 from headrace.engines.onnxruntime.runtime import OnnxRuntime
 from headrace.gateway.control import Control, Token
-from headrace.gateway.rpc.server import RpcServer
 from headrace.gateway.rpc.tfs_messages import SERVING
 from headrace.serving.folder_source import FolderSource
 from headrace.serving.keeper import Keeper
@@ -53,12 +53,7 @@ def gate(folder, tmp_path):
 
 @pytest.fixture
 def reload(gate):
-    async def start(control):
-        server = RpcServer(gate.plane, control)
-        return server, await server.listen("127.0.0.1", 0)
-
-    server, port = gate.call(start(Control(gate.keeper, Token("secret"), gate.folder)))
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+    with rpc_channel(gate, Control(gate.keeper, Token("secret"), gate.folder)) as channel:
         method = channel.unary_unary(
             METHOD,
             request_serializer=lambda message: message.SerializeToString(),
@@ -72,7 +67,6 @@ def reload(gate):
 
         ask.raw = method
         yield ask
-    gate.call(server.close())
 
 
 def policy(**said):

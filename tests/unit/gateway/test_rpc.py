@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rpc_served import rpc_channel
 from served import ROW, WINE, linear
 from tensor_served import DATATYPES, PAIR, PIXELS, echo, echoed, renamed, sums, tensors_gated
 
 from headrace.gateway.oip_reply import to_bytes
 from headrace.gateway.rpc.messages import INFERENCE
-from headrace.gateway.rpc.server import RpcServer
 from headrace.gateway.rpc.tensors import _CONTENTS
 from headrace.models.tensors import NUMPY
 
@@ -30,14 +30,8 @@ def gate(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def channel(gate):
-    async def start():
-        server = RpcServer(gate.plane)
-        return server, await server.listen("127.0.0.1", 0)
-
-    server, port = gate.call(start())
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as found:
+    with rpc_channel(gate) as found:
         yield found
-    gate.call(server.close())
 
 
 @pytest.fixture

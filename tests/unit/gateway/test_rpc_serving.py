@@ -3,10 +3,10 @@
 import grpc
 import numpy as np
 import pytest
+from rpc_served import rpc_channel
 from served import ROW, WINE, constant, endpoint, gated, linear, model
 from tensor_served import DATATYPES, PAIR, PIXELS, echo, echoed, renamed, sums, tensors_gated
 
-from headrace.gateway.rpc.server import RpcServer
 from headrace.gateway.rpc.tfs_messages import SERVING
 from headrace.gateway.rpc.tfs_tensors import read_tensor, write_tensor
 from headrace.models.tensors import NUMPY
@@ -28,12 +28,7 @@ def gate(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def call(gate):
-    async def start():
-        server = RpcServer(gate.plane)
-        return server, await server.listen("127.0.0.1", 0)
-
-    server, port = gate.call(start())
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+    with rpc_channel(gate) as channel:
 
         def ask(kind, *, service="PredictionService", **fields):
             method = channel.unary_unary(
@@ -44,7 +39,6 @@ def call(gate):
             return method(getattr(SERVING, f"{kind}Request")(**fields), timeout=10)
 
         yield ask
-    gate.call(server.close())
 
 
 def spec(name, **more):
@@ -180,24 +174,16 @@ def test_metadata_keeps_a_caller_with_the_same_model(tmp_path):
     dtypes = {column.name: column.dtype for column in WINE.columns}
     columns = {name: write_tensor(np.array([value], NUMPY[dtypes[name]]), dtypes[name]) for name, value in ROW.items()}
     request = SERVING.PredictRequest(model_spec=spec("wine"), inputs=columns)
-    with gated(tmp_path, deployed, models) as gate:
-
-        async def start():
-            server = RpcServer(gate.plane)
-            return server, await server.listen("127.0.0.1", 0)
-
-        server, port = gate.call(start())
-        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            method = channel.unary_unary(
-                "/tensorflow.serving.PredictionService/Predict",
-                request_serializer=lambda message: message.SerializeToString(),
-                response_deserializer=SERVING.PredictResponse.FromString,
-            )
-            won = [
-                {method(request, timeout=10, metadata=(("x-customer", str(key)),)).outputs["quality"].float_val[0]
-                 for _ in range(3)}
-                for key in range(20)
-            ]  # fmt: skip
-        gate.call(server.close())
+    with gated(tmp_path, deployed, models) as gate, rpc_channel(gate) as channel:
+        method = channel.unary_unary(
+            "/tensorflow.serving.PredictionService/Predict",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=SERVING.PredictResponse.FromString,
+        )
+        won = [
+            {method(request, timeout=10, metadata=(("x-customer", str(key)),)).outputs["quality"].float_val[0]
+             for _ in range(3)}
+            for key in range(20)
+        ]  # fmt: skip
     assert {len(values) for values in won} == {1}
     assert set.union(*won) == {1.0, 2.0}

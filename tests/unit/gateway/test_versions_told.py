@@ -4,9 +4,9 @@ import json
 
 import grpc
 import pytest
+from rpc_served import rpc_channel
 from served import endpoint, gated, linear, model
 
-from headrace.gateway.rpc.server import RpcServer
 from headrace.gateway.rpc.tfs_messages import SERVING
 from headrace.serving.status import Note
 
@@ -36,12 +36,7 @@ def rest(gate):
 
 @pytest.fixture
 def rpc(gate):
-    async def start():
-        server = RpcServer(gate.plane)
-        return server, await server.listen("127.0.0.1", 0)
-
-    server, port = gate.call(start())
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+    with rpc_channel(gate) as channel:
         method = channel.unary_unary(
             "/tensorflow.serving.ModelService/GetModelStatus",
             request_serializer=lambda message: message.SerializeToString(),
@@ -55,7 +50,6 @@ def rpc(gate):
             return {row.version: (NUMBERS[row.state], row.status.error_message) for row in rows}
 
         yield ask
-    gate.call(server.close())
 
 
 def test_tensorflow_servings_status_tells_of_every_version(rest, rpc):
