@@ -253,7 +253,9 @@ class DataPlane:
             return None
         if endpoint.name not in self._writers:
             post = self._loop.call_soon_threadsafe
-            self._writers[endpoint.name] = LogWriter(self._stream, topic(endpoint.name), post)
+            self._writers[endpoint.name] = LogWriter(
+                self._stream, topic(endpoint.name), post, soon=self._loop.call_soon
+            )
         writer = self._writers[endpoint.name]
         writer.power_safe, writer.keep = endpoint.log == "power-safe", endpoint.keep
         return writer

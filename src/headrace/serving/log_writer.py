@@ -1,4 +1,8 @@
-"""Group commit: the event loop appends to a list, one thread writes all that has gathered as one commit."""
+"""Group commit: the event loop appends to a list, one thread writes all that has gathered as one commit.
+
+The thread is woken once the loop has nothing else to do, or a group has waited long enough: it then has the interpreter
+to itself, and a commit holds as many records as there are callers at a time.
+"""
 
 import contextlib
 import threading
@@ -14,8 +18,6 @@ from headrace.storage.stream import Bounds, Record, Stream, newest
 
 _GROUP = 2000
 _GATHER_S = 0.001
-_BUSY_PER_S = 4000
-_SMOOTHING = 0.1
 _BACKLOG = 100_000
 _CLOSE_S = 8.0
 _HANGS_S = 1.0
@@ -35,6 +37,7 @@ class LogWriter:
         stream: Where to.
         topic: Its name.
         post: How the thread reaches the event loop.
+        soon: How the event loop calls something in its next turn; ``post`` when not given.
         power_safe: Whether each commit also survives a power cut.
 
     Attributes:
@@ -44,8 +47,12 @@ class LogWriter:
         keep: What of the log is kept; may be changed.
     """
 
-    def __init__(self, stream: Stream, topic: str, post: Post, *, power_safe: bool = False) -> None:
+    def __init__(
+        self, stream: Stream, topic: str, post: Post, *, soon: Post | None = None, power_safe: bool = False
+    ) -> None:
         self._stream, self._topic, self._post, self.power_safe = stream, topic, post, power_safe
+        self._soon = soon or post
+        self._gathering, self._gather_until = False, 0.0
         self._pending: deque[_Entry] = deque()
         self._held: Sequence[_Entry] = ()
         self._begun = 0.0
@@ -60,15 +67,16 @@ class LogWriter:
         self._thread.start()
 
     def add(self, key: str, value: bytes, at_ms: int, written: Written | None = None) -> None:
-        """Queue a record; ``written`` is called once its fate is known."""
+        """Queue a record; ``written`` is called once its fate is known. On the event loop."""
         if len(self._pending) >= _BACKLOG:  # memory is bounded even when the disk hangs
             self.failed += 1
             if written is not None:
                 self._post(written, False)  # noqa: FBT003 - the callback's one argument
             return
         self._pending.append([Record(key, value, at_ms), written])
-        if not self._wake.is_set():
-            self._wake.set()
+        if not self._gathering:
+            self._gathering, self._gather_until = True, time.monotonic() + _GATHER_S
+            self._soon(self._gather, 1)
 
     def check(self, now: float) -> None:
         """Answer those whom a commit that hangs keeps waiting; their records may yet be written. On the event loop."""
@@ -83,23 +91,27 @@ class LogWriter:
         self._wake.set()
         self._thread.join(within_s)
 
+    def _gather(self, seen: int) -> None:
+        """Wake the thread unless this turn of the loop brought more than was ``seen``: then more may be under way."""
+        count = len(self._pending)
+        if seen < count < _GROUP and time.monotonic() < self._gather_until:
+            self._soon(self._gather, count)
+            return
+        self._gathering = False
+        self._wake.set()
+
     def _run(self) -> None:
         with contextlib.suppress(Exception):  # the first record will say what is wrong
             self._stream.append(self._topic, [])
             last_record = newest(self._stream, self._topic)
             self._latest_ms = last_record.at_ms if last_record else 0
-        per_s, last = 0.0, time.monotonic()
         while not self._closing or self._pending:
             self._wake.wait()
-            self._wake.clear()  # before looking: what is appended from here on sets it again
+            self._wake.clear()  # before looking: what is gathered from here on sets it again
             while self._pending:
-                # A commit costs as much as dozens of records: under load it is worth a moment to gather more of them.
-                if per_s > _BUSY_PER_S and not self._closing:
-                    time.sleep(_GATHER_S)
-                size = min(len(self._pending), _GROUP)
-                self._commit([self._pending.popleft() for _ in range(size)])
-                before, last = last, time.monotonic()
-                per_s += _SMOOTHING * (size / (last - before) - per_s)
+                self._commit([self._pending.popleft() for _ in range(min(len(self._pending), _GROUP))])
+                if self._gathering and not self._closing:
+                    break
 
     def _in_order(self, record: Record) -> Record:
         """Times never fall, or a clock that was stepped back would hide records from who looks for a span of time."""

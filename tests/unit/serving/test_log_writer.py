@@ -55,6 +55,47 @@ def test_records_that_come_during_a_commit_share_the_next(stream):
     assert len(stream.read("t", limit=10_000)) == 501
 
 
+class Turns:
+    """An event loop whose turns are taken by hand."""
+
+    def __init__(self):
+        self.due = []
+
+    def soon(self, call, *args):
+        self.due.append((call, args))
+
+    def take(self):
+        due, self.due = self.due, []
+        for call, args in due:
+            call(*args)
+
+
+def test_a_group_gathers_while_each_turn_of_the_loop_brings_more(stream):
+    counting, turns, told = Counting(stream), Turns(), threading.Event()
+    writer = LogWriter(counting, "t", direct, soon=turns.soon)
+    for number in range(3):
+        writer.add(str(number), b"", 0)
+        writer.add(f"and {number}", b"", 0, lambda done: told.set())
+        turns.take()
+        assert counting.groups == []
+    turns.take()
+    assert told.wait(5)
+    writer.close()
+    assert counting.groups == [(6, False)]
+    assert turns.due == []
+
+
+def test_a_group_waits_no_longer_than_it_may_however_much_comes(stream, monkeypatch):
+    monkeypatch.setattr(log_writer, "_GATHER_S", 0)
+    counting, turns, told = Counting(stream), Turns(), threading.Event()
+    writer = LogWriter(counting, "t", direct, soon=turns.soon)
+    for number in range(3):
+        writer.add(str(number), b"", 0, lambda done: told.set())
+    turns.take()
+    assert told.wait(5)
+    writer.close()
+
+
 def test_closing_writes_what_is_queued(stream):
     writer = LogWriter(stream, "t", direct)
     for number in range(10_000):

@@ -24,6 +24,7 @@ CREATE TABLE IF NOT EXISTS records (
 );
 CREATE INDEX IF NOT EXISTS records_by_key ON records (key);
 """
+_FIRST = "INSERT INTO records VALUES ((SELECT coalesce(max(offset), -1) + 1 FROM records),?,?,?)"
 _CURSORS = """
 CREATE TABLE IF NOT EXISTS cursors (
     topic TEXT, name TEXT, offset INTEGER NOT NULL, PRIMARY KEY (topic, name)
@@ -61,16 +62,17 @@ class SqliteStream:
             return -1
         with connection.use() as db:
             connection.synchronise(power_safe=power_safe)
+            if len(records) <= _CHUNK:
+                return _insert(db, records)  # one statement is a commit by itself
             db.execute("BEGIN IMMEDIATE")
             try:
-                (first,) = db.execute("SELECT coalesce(max(offset), -1) + 1 FROM records").fetchone()
-                _insert(db, first, records)
+                starts = [_insert(db, records[at : at + _CHUNK]) for at in range(0, len(records), _CHUNK)]
                 db.execute("COMMIT")
             except BaseException:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
                 raise
-        return int(first)
+        return starts[0]
 
     def read(self, topic: str, *, after: int = -1, limit: int = 1000) -> list[Record]:
         """At most ``limit`` records after an offset; none when the topic does not exist yet."""
@@ -182,14 +184,15 @@ def _beyond(db: sqlite3.Connection, count: int, most_bytes: int) -> int:
     return int(count * (1 - most_bytes / used)) if used > most_bytes else 0
 
 
-def _insert(db: sqlite3.Connection, first: int, records: Sequence[Record]) -> None:
-    """Insert many rows a statement: each gives up the interpreter lock, which a busy server is slow to return."""
-    done = 0
-    while done < len(records):
-        size = min(_CHUNK, 1 << ((len(records) - done).bit_length() - 1))
-        values: list[object] = []
-        for offset, record in enumerate(records[done : done + size], first + done):
-            key, value, at_ms, _ = record
-            values += (offset, key, at_ms, value)
-        db.execute("INSERT INTO records VALUES " + ",".join(["(?,?,?,?)"] * size), values)  # noqa: S608 - only marks
-        done += size
+def _insert(db: sqlite3.Connection, records: Sequence[Record]) -> int:
+    """Insert in one statement and return the first offset.
+
+    Each statement gives up the interpreter lock, which a busy server is slow to return.
+    """
+    values: list[object] = []
+    for key, value, at_ms, _ in records:
+        values += (key, at_ms, value)
+    more = ",(NULL,?,?,?)" * (len(records) - 1)  # each comes one after the last
+    last = db.execute(f"{_FIRST}{more}", values).lastrowid
+    assert last is not None
+    return last - len(records) + 1
