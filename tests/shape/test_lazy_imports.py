@@ -8,7 +8,19 @@ import sys
 import pytest
 
 HEAVY = {
-    *("duckdb", "mlflow", "narwhals", "numpy", "onnx", "onnxruntime", "optuna", "pandas", "polars", "pyarrow"),
+    *(
+        "confluent_kafka",
+        "duckdb",
+        "mlflow",
+        "narwhals",
+        "numpy",
+        "onnx",
+        "onnxruntime",
+        "optuna",
+        "pandas",
+        "polars",
+        "pyarrow",
+    ),
     *("rich", "scipy", "skl2onnx", "sklearn", "sqlite3", "uvicorn", "uvloop", "httptools"),
 }
 ENGINE_VENDORS = HEAVY - {"narwhals", "numpy", "pyarrow", "sqlite3"}

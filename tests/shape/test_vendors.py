@@ -6,6 +6,7 @@ import sys
 VOCABULARY = {"headrace", "msgspec", "narwhals", "numpy", "platformdirs", "pyarrow"}
 VENDORS = {
     "engines.duckdb": {"duckdb"},
+    "engines.kafka": {"confluent_kafka"},
     "engines.keras": {"h5py", "keras"},
     "engines.lightgbm": {"lightgbm"},
     "engines.litert": {"ai_edge_litert"},

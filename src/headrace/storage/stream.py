@@ -11,7 +11,8 @@ class Record(NamedTuple):
         key: What it is found by (a prediction id); may repeat.
         value: The bytes.
         at_ms: Unix milliseconds, as the writer says.
-        offset: Position in the topic from 0, filled in by ``append``.
+        offset: Position in the topic, from 0, filled in by ``append``: greater than that of every record before it,
+            not always by one.
     """
 
     key: str
@@ -45,9 +46,14 @@ class Stream(Protocol):
         Args:
             topic: A name as ``refs`` allows; made by its first append.
             records: All of them are written, or none.
-            power_safe: Also wait until the batch survives a power cut (an fsync, some milliseconds).
-            keep: Forget what lies beyond, a bounded part with each call so that no writer waits for long. The newest
-                record is always kept, and offsets go on.
+            power_safe: Also wait until the batch survives a power cut (an fsync, some milliseconds). An engine on other
+                machines does what they can promise, and says what that is.
+            keep: Forget what lies beyond, a bounded part with each call so that no writer waits for long; an empty
+                batch is answered when that is done. The newest record is always kept, and offsets go on. An engine
+                may forget whole batches only, once all of their records lie beyond.
+
+        Raises:
+            Unavailable: It is not known to be kept; trying again may keep it twice.
         """
 
     def read(self, topic: str, *, after: int = -1, limit: int = 1000) -> list[Record]:

@@ -16,6 +16,12 @@ class TestSqliteStream(StreamSuite):
         yield opened
         opened.close()
 
+    @pytest.fixture
+    def other(self, stream, tmp_path):
+        opened = SqliteStream(tmp_path / "stream")
+        yield opened
+        opened.close()
+
     def test_another_process_reads_and_writes_too(self, stream, tmp_path):
         stream.append("orders", [Record("a", b"1", 0)])
         code = (

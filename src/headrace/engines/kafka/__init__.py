@@ -1,0 +1,1 @@
+"""Kafka: streams on a cluster, written and read by any number of hosts."""

@@ -1,0 +1,45 @@
+"""The client library's errors in our words."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from confluent_kafka import KafkaError, KafkaException
+
+from headrace.errors import HeadraceError, SettingsError, Unauthorized, Unavailable
+
+_DENIED = {
+    KafkaError._AUTHENTICATION,  # noqa: SLF001 - the library's name for it
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+}
+_TOO_LARGE = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE}
+
+
+def fault(error: KafkaError, where: str) -> HeadraceError:
+    """What ``error`` means to the caller; all but the last two kinds may go away by themselves."""
+    code, why = error.code(), error.str()
+    if code in _DENIED:
+        fix = "let this user create, describe, write and read the topics"
+        return Unauthorized("Kafka does not let us", where=where, why=why, fix=fix)
+    if code in _TOO_LARGE:
+        fix = "raise max.message.bytes of the topic to Kafka's default of 1 MiB"
+        return SettingsError("Kafka takes no message of this size", where=where, why=why, fix=fix)
+    if code == KafkaError._INVALID_ARG:  # noqa: SLF001 - the library's name for it
+        return SettingsError("the Kafka client cannot be made", where=where, why=why, fix="docs/reference/engines.md")
+    return silent(where, why)
+
+
+def silent(where: str, why: str) -> Unavailable:
+    """The brokers did not do in time what was asked."""
+    return Unavailable("Kafka cannot be written or read", where=where, why=why, fix="headrace doctor")
+
+
+@contextmanager
+def translated(where: str) -> Iterator[None]:
+    """Raise what the library raises inside as ours."""
+    try:
+        yield
+    except KafkaException as error:
+        raise fault(error.args[0], where) from error

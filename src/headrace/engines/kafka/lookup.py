@@ -1,0 +1,81 @@
+"""Records by key: an index on this machine follows the topic, and what it points to is fetched and compared."""
+
+import threading
+from collections import OrderedDict
+from pathlib import Path
+
+from headrace.engines.kafka.batches import Joined, Whole, keys_of, message_of, offset_of, place_of
+from headrace.engines.kafka.index import KeyIndex
+from headrace.engines.kafka.reading import Reader
+from headrace.storage.stream import Record
+
+_FETCHED = 16
+
+
+class Lookup:
+    """Finds records by key; safe to share between threads.
+
+    Args:
+        reader: For this alone.
+        folder: Where the indexes of the cluster's topics lie.
+    """
+
+    def __init__(self, reader: Reader, folder: Path) -> None:
+        self._reader, self._folder, self._lock = reader, folder, threading.Lock()
+        self._indexes: dict[str, KeyIndex] = {}
+        self._fetched: OrderedDict[tuple[str, int], Whole] = OrderedDict()
+
+    def find(self, name: str, key: str) -> list[Record]:
+        """All records of a topic with this key, in order."""
+        with self._lock:
+            low, high = self._reader.span(name)
+            if low == high:
+                return []
+            index = self._followed(name, low, high)
+            found = [self._record(name, offset) for offset in index.find(key) if message_of(offset) >= low]
+            return [record for record in found if record is not None and record.key == key]
+
+    def close(self) -> None:
+        """End the reader."""
+        with self._lock:
+            self._reader.close()
+
+    def _followed(self, name: str, low: int, high: int) -> KeyIndex:
+        """The index, with all that came since it was last asked."""
+        index = self._indexes.get(name)
+        if index is None:
+            index = self._indexes[name] = KeyIndex(self._folder / f"{name}-{self._reader.identity(name)}")
+        if index.covered > high:  # the topic was made anew, or lost its end
+            index.restart(low)
+            self._fetched.clear()
+        position = max(index.covered, low)
+        while got := self._reader.next(name, position, high):
+            message, body = got
+            keys = keys_of(body)
+            if isinstance(keys, Joined):
+                batch = self._reader.batch(name, body)
+                keys = [] if batch is None else batch.keys
+            index.add(message, keys, offset_of(message))
+            position = message + 1
+        index.reach(position, low)
+        return index
+
+    def _record(self, name: str, offset: int) -> Record | None:
+        message, place = message_of(offset), place_of(offset)
+        batch = self._batch(name, message)
+        if batch is None or place >= len(batch.keys):
+            return None
+        return Record(batch.keys[place], batch.values[place], batch.at_ms[place], offset)
+
+    def _batch(self, name: str, message: int) -> Whole | None:
+        """A batch, fetched unless it was one of the last."""
+        found = self._fetched.get((name, message))
+        if found is None:
+            got = self._reader.next(name, message, message + 1)
+            self._reader.release()
+            found = None if got is None else self._reader.batch(name, got[1])
+            if found is not None:
+                self._fetched[name, message] = found
+                if len(self._fetched) > _FETCHED:
+                    self._fetched.popitem(last=False)
+        return found
