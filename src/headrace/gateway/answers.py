@@ -84,6 +84,15 @@ def refuse_foreign_type(request: Request) -> None:
         raise UsageError(f"content type {kind.decode('latin-1')!r} is refused", why="application/json is due")
 
 
+def wrong_method(request: Request, *allowed: bytes) -> Response | None:
+    """405 with the methods that a path allows; None for a request that has one of them."""
+    if request.method in allowed:
+        return None
+    names = b", ".join(allowed)
+    error = f"{request.method.decode()} is not allowed here - fix: use {names.decode()}"
+    return Response(405, encode({"error": error}), headers=b"allow: %b\r\n" % names)
+
+
 def error_body(error: HeadraceError) -> Response:
     """The reply of TensorFlow Serving and of the Open Inference Protocol to an error."""
     return Response(status_of(error), encode({"error": said(error)}), headers=retry_after(error))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from headrace.errors import NotFound
-from headrace.gateway.answers import encode, error_body
+from headrace.gateway.answers import encode, error_body, wrong_method
 from headrace.gateway.encodings import UnreadableBody, packed, unpacked
 from headrace.gateway.http import Request, Response, Send
 from headrace.gateway.metrics import rendered
@@ -92,7 +92,9 @@ class Gateway:
     def _route(self, target: bytes) -> tuple[Protocol, str]:
         """Which protocol answers, and the path; that of the first targets is remembered."""
         path = target.partition(b"?")[0].decode("latin-1")
-        protocol = self._protocols.get(path.split("/", 2)[1] if path.startswith("/") else "", _nowhere)
+        first = path.split("/", 2)[1] if path.startswith("/") else ""
+        # TensorFlow Serving's paths alone are read without regard to case.
+        protocol = self._protocols.get("v1" if first == "V1" else first, _nowhere)
         if protocol is not _nowhere and len(self._routes) < _CACHED:
             self._routes[target] = protocol, path
         return protocol, path
@@ -111,16 +113,17 @@ class Gateway:
 
     def _metrics(self, request: Request, path: str, send: Send) -> None:
         names = self._metrics_at.get(path)
-        if names is None or request.method not in {b"GET", b"HEAD"}:
-            send(error_body(NotFound(f"nothing is served at {path[:200]}", fix="GET /metrics")))
+        if names is None:
+            _nowhere(request, path, send)
             return
-        send(Response(200, rendered(self._plane, names).encode(), EXPOSITION))
+        refusal = wrong_method(request, b"GET", b"HEAD")
+        send(refusal or Response(200, rendered(self._plane, names).encode(), EXPOSITION))
 
     def _openapi(self, request: Request, path: str, send: Send) -> None:
-        if path != "/openapi.json" or request.method not in {b"GET", b"HEAD"}:
-            send(error_body(NotFound(f"nothing is served at {path[:200]}", fix="GET /openapi.json")))
+        if path != "/openapi.json":
+            _nowhere(request, path, send)
             return
-        send(Response(200, encode(document(self._plane))))
+        send(wrong_method(request, b"GET", b"HEAD") or Response(200, encode(document(self._plane))))
 
 
 def _nowhere(_request: Request, path: str, send: Send) -> None:

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import msgspec
 
 from headrace.errors import HeadraceError, Unauthorized, UsageError
-from headrace.gateway.answers import encode, error_body
+from headrace.gateway.answers import encode, error_body, wrong_method
 from headrace.gateway.app import Gateway
 from headrace.gateway.http import JSON, Request, Response, Send
 from headrace.serving.folder_source import FolderSource
@@ -86,8 +86,9 @@ class ControlPort:
             if found is None:
                 self._gateway(request, send)
                 return
-            if request.method != b"POST":
-                raise UsageError(f"{request.method.decode()} is not allowed here", fix="use POST")
+            if (wrong := wrong_method(request, b"POST")) is not None:
+                send(wrong)
+                return
             verb = found[2].decode()
             check_parameters(verb, _parameters(request.body))
             name = unquote(found[1].decode("latin-1"))

@@ -30,6 +30,8 @@ _LOOK_S = 0.005
 # What a proxy in front may read otherwise than we do when it comes twice.
 _ONCE = frozenset({b"host", b"content-type", b"content-encoding", b"transfer-encoding"})
 
+_CLOSE = b"connection: close\r\n"
+
 JSON = b"application/json"
 TEXT = b"text/plain; charset=utf-8"
 
@@ -170,6 +172,7 @@ class Connection(asyncio.Protocol):
         self._refusal: Response | None = None
         self._choked = False
         self._paused = False
+        self._rereading = False
         self._receiving = False
         self._in_headers = False
         self._progress = False
@@ -204,6 +207,9 @@ class Connection(asyncio.Protocol):
         self._progress = False
         try:
             self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._reread(data[upgrade.args[0] :])
+            return
         except httptools.HttpParserCallbackError as error:
             fault = error.__context__
             if not isinstance(fault, _Fault):
@@ -264,7 +270,8 @@ class Connection(asyncio.Protocol):
         if b"transfer-encoding" in headers and headers[b"transfer-encoding"].lower() != b"chunked":
             raise _Fault(400, "a transfer-encoding other than chunked is refused")
         # While another request is answered, this would come before its reply; a client need not wait for it.
-        if b"expect" in headers and self._current is None and self._transport is not None:
+        waits = b"expect" in headers and self._parser.get_http_version() != "1.0"  # which knows no such reply
+        if waits and self._current is None and self._transport is not None:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
@@ -283,8 +290,10 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """A request is whole: answer it, or let it wait for the one before it."""
         parser, body = self._parser, self._body
-        if parser.should_upgrade():
-            raise _Fault(400, "this server speaks HTTP/1.1 only")
+        if parser.should_upgrade():  # the parser stops, with the body unread
+            if parser.get_method() == b"CONNECT":
+                raise _Fault(400, "this server speaks HTTP/1.1 only")
+            return
         self._receiving, self._progress = False, True
         if isinstance(body, bytearray):
             body = bytes(body)
@@ -321,6 +330,20 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
+    def _reread(self, rest: bytes) -> None:
+        """Read a request that asks for an upgrade, as Java's client does, as if it did not (RFC 9110, 7.8)."""
+        if self._rereading:
+            self._refuse(400, "an upgrade is refused behind another")
+            return
+        kept = [pair for pair in self._headers.items() if pair[0] not in {b"upgrade", b"expect"}]
+        head = b"".join(b"%b: %b\r\n" % pair for pair in kept)
+        parser = self._parser
+        line = b"%b %b HTTP/%b\r\n" % (parser.get_method(), self._target, parser.get_http_version().encode())
+        self._parser = httptools.HttpRequestParser(self)
+        self._rereading = True
+        self.data_received(b"%b%b\r\n%b" % (line, head, rest))
+        self._rereading = False
+
     def _handle(self, request: Request) -> None:
         self._current = request
         self.expires = float("inf")
@@ -332,7 +355,9 @@ class Connection(asyncio.Protocol):
             return
         goes_on = request.keep_alive and (not self._server.closing or bool(self._waiting))
         self.expires = self._server.loop.time() + IDLE_TIMEOUT_S
-        transport.write(self._encoded(response, goes_on=goes_on, bodiless=request.method == b"HEAD"))
+        # Who says how the connection goes on is answered: clients of HTTP/1.0 would wait for its end otherwise.
+        said = (b"connection: keep-alive\r\n" if b"connection" in request.headers else b"") if goes_on else _CLOSE
+        transport.write(self._encoded(response, said, bodiless=request.method == b"HEAD"))
         if not goes_on:
             transport.close()
         elif self._waiting:
@@ -348,7 +373,7 @@ class Connection(asyncio.Protocol):
             self._regulate()
             self._handle(request)
 
-    def _encoded(self, response: Response, *, goes_on: bool, bodiless: bool) -> bytes:
+    def _encoded(self, response: Response, said: bytes, *, bodiless: bool = False) -> bytes:
         status, body, content_type, headers = response
         return b"%bcontent-type: %b\r\ncontent-length: %d\r\n%b%b%b\r\n%b" % (
             _STATUS_LINES[status],
@@ -356,7 +381,7 @@ class Connection(asyncio.Protocol):
             len(body),
             self._server.date,
             headers,
-            b"" if goes_on else b"connection: close\r\n",
+            said,
             b"" if bodiless else body,
         )
 
@@ -380,7 +405,7 @@ class Connection(asyncio.Protocol):
         """Send the last reply; what still comes is dropped, or the reply would be lost."""
         if self._transport is None:
             return
-        self._transport.write(self._encoded(response, goes_on=False, bodiless=False))
+        self._transport.write(self._encoded(response, _CLOSE))
         if self._transport.can_write_eof():
             self._transport.write_eof()
         self.expires = self._server.loop.time() + _LINGER_S

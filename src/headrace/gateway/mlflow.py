@@ -15,7 +15,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from headrace import __version__
 from headrace.errors import HeadraceError, SignatureError, Unavailable, UsageError
-from headrace.gateway.answers import Replies, by_rows, encode, parse, respond, single
+from headrace.gateway.answers import Replies, by_rows, encode, parse, respond, single, wrong_method
 from headrace.gateway.faults import retry_after, said, status_of
 from headrace.gateway.http import TEXT, Request, Response, Send
 from headrace.gateway.tables import CSV, PARQUET, of_csv, of_parquet
@@ -32,6 +32,7 @@ _CODES = {
     429: "REQUEST_LIMIT_EXCEEDED",
     503: "TEMPORARILY_UNAVAILABLE",
 }
+_PATHS = frozenset({"/invocations", "/ping", "/health", "/version"})
 _FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 
 
@@ -48,20 +49,20 @@ class MlflowScoring:
 
     def __call__(self, request: Request, path: str, send: Send) -> None:
         """Answer one of the four."""
-        if path == "/invocations":
+        scores = path == "/invocations"
+        refusal = wrong_method(request, *((b"POST",) if scores else (b"GET", b"HEAD")))
+        if path not in _PATHS:
+            send(Response(404, b"\n", TEXT))
+        elif refusal is not None:
+            send(refusal)
+        elif scores:
             self._invoke(request, send)
-        elif request.method not in {b"GET", b"HEAD"}:
-            send(Response(405, b"GET is due\n", TEXT))
         elif path == "/version":
             send(Response(200, __version__.encode(), TEXT))
         else:
-            ready = path in {"/ping", "/health"} and self._plane.ready
-            send(Response(200 if ready else 404, b"\n", TEXT))
+            send(Response(200 if self._plane.ready else 404, b"\n", TEXT))
 
     def _invoke(self, request: Request, send: Send) -> None:
-        if request.method != b"POST":
-            send(Response(405, b"POST is due\n", TEXT))
-            return
         kind, refusal = _content_type(request.headers.get(b"content-type", b"application/json"))
         if refusal:
             send(Response(415, refusal.encode(), TEXT))

@@ -20,6 +20,7 @@ from headrace.gateway.answers import (
     respond,
     version_number,
     versions_of,
+    wrong_method,
 )
 from headrace.gateway.http import Request, Response, Send
 from headrace.gateway.oip_reply import infer_reply, wanted_outputs
@@ -31,6 +32,7 @@ from headrace.serving.rendezvous import Answer, Live
 
 _MODEL = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?(/ready|/infer|/stats|/config)?")
 _CHANGE = re.compile(r"/v2/repository/models/[^/]+/(load|unload)")
+_READS, _WRITES = (b"GET", b"HEAD"), (b"POST",)
 _HEADER = b"inference-header-content-length"
 
 
@@ -49,16 +51,17 @@ class OpenInference:
         path = path.rstrip("/")
         try:
             found = _MODEL.fullmatch(path)
-            if found and found[3] == "/infer":
-                _only(request, b"POST")
+            scores = found is not None and found[3] == "/infer"
+            changes = path.startswith("/v2/repository/")
+            refusal = wrong_method(request, *(_WRITES if scores or changes else _READS))
+            if refusal is not None:
+                send(refusal)
+            elif found is not None and scores:
                 self._infer(unquote(found[1]), found[2], request, send)
-                return
-            if path.startswith("/v2/repository/"):
-                _only(request, b"POST")
+            elif changes:
                 send(self._repository(path, request.body))
-                return
-            _only(request, b"GET", b"HEAD")
-            send(self._read(found) if found else self._server(path))
+            else:
+                send(self._read(found) if found else self._server(path))
         except HeadraceError as error:
             send(error_body(error))
 
@@ -149,8 +152,3 @@ def _header_bytes(request: Request) -> int | None:
 def _described(field: Column | Tensor) -> dict[str, Any]:
     shape = list(field.shape) if isinstance(field, Tensor) else [-1]
     return {"name": field.name, "datatype": DATATYPES[field.dtype], "shape": shape}
-
-
-def _only(request: Request, *methods: bytes) -> None:
-    if request.method not in methods:
-        raise UsageError(f"{request.method.decode()} is not allowed here", fix=f"use {methods[0].decode()}")

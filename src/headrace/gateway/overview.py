@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from headrace.client.overview import Memory, Overview, Preference, Served, Traffic, Version
 from headrace.errors import NotFound
-from headrace.gateway.answers import encode, error_body
+from headrace.gateway.answers import encode, error_body, wrong_method
 from headrace.gateway.http import Request, Response, Send
 from headrace.placement.memory import pss_bytes
 from headrace.serving.counters import EndpointCounters, Histogram, ScorerCounters
@@ -31,8 +31,11 @@ class Overviews:
 
     def __call__(self, request: Request, path: str, send: Send) -> None:
         """Answer one request, once a thread has looked how much memory processes take: that takes milliseconds."""
-        if path != PATH or request.method not in {b"GET", b"HEAD"}:
+        if path != PATH:
             send(error_body(NotFound(f"nothing is served at {path[:200]}", fix=f"GET {PATH}")))
+            return
+        if (refusal := wrong_method(request, b"GET", b"HEAD")) is not None:
+            send(refusal)
             return
         scorers = (scorer for live in self._plane.lives for scorer in live.loaded.values())
         workers = {scorer.model.pid for scorer in scorers if scorer.model.pid}

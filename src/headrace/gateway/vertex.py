@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from headrace.errors import SettingsError
-from headrace.gateway.answers import encode
+from headrace.gateway.answers import encode, wrong_method
 from headrace.gateway.http import Request, Response, Send
 from headrace.gateway.tfs import TensorFlowServing
 from headrace.serving.dataplane import DataPlane
@@ -50,12 +50,11 @@ class Vertex:
 
     def __call__(self, request: Request, path: str, send: Send) -> None:
         """Answer a request to one of the two."""
-        if path == self._routes.health and request.method in {b"GET", b"HEAD"}:
+        asks_health = path == self._routes.health
+        if asks_health and (request.method != b"POST" or path != self._routes.predict):
             ready = self._plane.ready
-            send(Response(200 if ready else 503, encode({"ready": ready})))
-            return
-        if path == self._routes.health != self._routes.predict:
-            send(Response(405, encode({"error": "GET is due"})))
+            wrong = wrong_method(request, b"GET", b"HEAD")
+            send(wrong or Response(200 if ready else 503, encode({"ready": ready})))
             return
         first = next(iter(self._plane.names), "")
         self._serving(request, f"/v1/models/{first}:predict", send)

@@ -211,4 +211,4 @@ def test_names_are_those_asked_for(tmp_path):
     with gated(tmp_path / "theirs", metrics=("triton", "tensorflow")) as gate:
         assert {family.name[:3] for family in read(gate)} == {"nv_", ":te"}
         assert {family.name[:3] for family in read(gate, "/monitoring/prometheus/metrics")} == {":te"}
-        assert gate.client.request("POST", "/metrics").status == 404
+        assert gate.client.request("POST", "/metrics").status == 405

@@ -71,7 +71,6 @@ SHAPES = {
     "a chunk longer than it says": chunked(body=b"1\r\n" + BODY + b"\r\n0\r\n\r\n"),
     "a chunk with bare line feeds": chunked(body=CHUNKED.replace(b"\r\n", b"\n")),
     "a chunk of no size": chunked(body=b"\r\n" + BODY + b"\r\n0\r\n\r\n"),
-    "an upgrade": request(b"connection: upgrade", b"upgrade: h2c"),
     "a tunnel": b"CONNECT localhost:80 HTTP/1.1\r\nhost: localhost\r\n\r\n" + HIDDEN,
     "HTTP/2's preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "a version that is none": b"GET /ping HTTP/1.2\r\nhost: localhost\r\n\r\n",

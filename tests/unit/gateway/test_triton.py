@@ -51,7 +51,7 @@ def test_the_index_lists_versions_with_their_state(ask):
     assert ask("POST", "/v2/repository/index") == (200, [row])
     assert ask("POST", "/v2/repository/index", b'{"ready": true}') == (200, [row])
     assert ask("POST", "/v2/repository/index", b'{"ready": 1}')[0] == 400
-    assert ask("GET", "/v2/repository/index")[0] == 400
+    assert ask("GET", "/v2/repository/index")[0] == 405
 
 
 def test_the_index_says_why_a_model_is_not_there(tmp_path):
