@@ -94,7 +94,7 @@ def test_memory_of_a_worker_is_its_process_and_of_others_their_files(tmp_path):
 
 def test_it_is_only_read(tmp_path):
     with gated(tmp_path, endpoint(("wine@3", 2.0)), {"wine@3": model("wine@3", linear)}) as gate:
-        assert gate.client.request("POST", "/overview").status == 404
+        assert gate.client.request("POST", "/overview").status == 405
         assert gate.client.request("GET", "/overview/more").status == 404
 
 

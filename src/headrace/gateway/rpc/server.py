@@ -9,9 +9,11 @@ from headrace.errors import Unavailable
 from headrace.gateway.control import Control
 from headrace.gateway.http import BODY_LIMIT
 from headrace.gateway.rpc.guard import Door, Guarded
+from headrace.gateway.rpc.health import HealthService
+from headrace.gateway.rpc.inference import SERVICE as INFERENCE_SERVICE
 from headrace.gateway.rpc.inference import InferenceService
 from headrace.gateway.rpc.reload import ReloadService
-from headrace.gateway.rpc.tfs import ServingServices
+from headrace.gateway.rpc.tfs import MODEL_SERVICE, PREDICTION_SERVICE, ServingServices
 from headrace.serving.dataplane import DataPlane
 
 _STREAMS = 1024
@@ -38,7 +40,8 @@ class RpcServer:
     def __init__(self, plane: DataPlane, control: Control | None = None) -> None:
         self._server: Any = grpc.aio.server(options=_OPTIONS)
         self._listening = False
-        services: tuple[grpc.GenericRpcHandler, ...] = (ServingServices(plane),)
+        health = HealthService(plane, (INFERENCE_SERVICE, PREDICTION_SERVICE, MODEL_SERVICE))
+        services: tuple[grpc.GenericRpcHandler, ...] = (ServingServices(plane), health)
         if control is None:
             services += (InferenceService(plane),)
         else:

@@ -17,6 +17,7 @@ from headrace.models.signature import Column, Tensor
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.rendezvous import Answer, Live
 
+PREDICTION_SERVICE, MODEL_SERVICE = "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"
 _STATES = {"LOADING": 20, "AVAILABLE": 30, "UNLOADING": 40, "END": 50}
 _CODES = {"OK": 0, "UNAVAILABLE": 14}
 _SIGNATURES = "signature_def"
@@ -31,7 +32,7 @@ class ServingServices(grpc.GenericRpcHandler):  # type: ignore[misc]
 
     def __init__(self, plane: DataPlane) -> None:
         self._plane = plane
-        prediction, model = "/tensorflow.serving.PredictionService", "/tensorflow.serving.ModelService"
+        prediction, model = f"/{PREDICTION_SERVICE}", f"/{MODEL_SERVICE}"
         self._handlers = {
             f"{prediction}/Predict": unary(SERVING.PredictRequest, self._predict),
             f"{prediction}/Classify": unary(SERVING.ClassificationRequest, self._classify),
