@@ -18,6 +18,7 @@ from headrace.errors import HeadraceError, SignatureError, Unavailable, UsageErr
 from headrace.gateway.answers import Replies, by_rows, encode, parse, respond, single, wrong_method
 from headrace.gateway.faults import retry_after, said, status_of
 from headrace.gateway.http import TEXT, Request, Response, Send
+from headrace.gateway.row_limit import SUSPECT_BYTES, check_rows
 from headrace.gateway.tables import CSV, PARQUET, of_csv, of_parquet
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.rendezvous import Answer, Live
@@ -112,6 +113,8 @@ def _content_type(said: bytes) -> tuple[str, str]:
 
 
 def _parse(decoder: Decoder, body: bytes) -> Input:
+    if len(body) > SUSPECT_BYTES:
+        check_rows(decoder, body)
     parser = decoder.parsers.get("mlflow")
     if parser is None:
         parser = decoder.parsers["mlflow"] = _compiled(decoder)

@@ -5,6 +5,7 @@ With the header ``Inference-Header-Content-Length`` a body is so many bytes of J
 """
 
 import math
+import re
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.errors import SignatureError, UsageError
+from headrace.gateway.row_limit import SUSPECT_BYTES, check_tensors, check_values
 from headrace.models.signature import Dtype, Tensor
 from headrace.models.tensors import NUMPY, check_shape, from_cells, makeable
-from headrace.serving.request import Input
+from headrace.serving.request import Input, check_row_count
 from headrace.serving.tensors import Decoder, TensorDecoder, flat_type, row_type
 
 DATATYPES: Mapping[Dtype, str] = {
@@ -40,6 +42,7 @@ _NUMBERS = _INTEGERS | {"FP16", "FP32", "FP64"}
 # A column of a table is checked cell by cell, so that any datatype will do that holds its values.
 _TAKES = {"bool": frozenset({"BOOL"}), "string": frozenset({"BYTES"}), "float32": _NUMBERS, "float64": _NUMBERS}
 _LENGTH = struct.Struct("<I")
+_NESTED = re.compile(rb"\s*\[\s*\[")
 
 Cell = float | int | str | bool | None
 Sent = memoryview | NDArray[Any] | None
@@ -92,8 +95,11 @@ def parse_infer(decoder: Decoder, body: bytes, header_bytes: int | None) -> tupl
     end = len(body) if header_bytes is None else header_bytes
     if end > len(body):
         raise UsageError("Inference-Header-Content-Length exceeds the body", why=f"{end} > {len(body)} bytes")
+    head = memoryview(body)[:end]
     try:
-        asked = _infer.decode(memoryview(body)[:end])
+        if end > SUSPECT_BYTES:
+            check_tensors(head)
+        asked = _infer.decode(head)
     except msgspec.ValidationError as error:
         raise UsageError("this is no inference request", why=str(error)) from None
     tail = memoryview(body)[end:]
@@ -179,11 +185,13 @@ def _arrays(decoder: TensorDecoder, sent: Sequence[tuple[InputTensor, Sent]]) ->
 
 
 def _of_json(item: InputTensor, tensor: Tensor) -> NDArray[Any]:
-    size, text = math.prod(item.shape), bytes(item.data)
+    size, text = math.prod(item.shape), memoryview(item.data)
     # Each value takes a byte and a comma at least: a shape that promises more than was sent is a lie.
     if 2 * size - 1 > len(text) or not makeable(item.shape):
         raise SignatureError(f"tensor {tensor.name!r} has too few values", why=f"its shape says {item.shape}")
-    nested = text.lstrip()[1:].lstrip()[:1] == b"["
+    if len(text) > SUSPECT_BYTES:
+        check_values(tensor.name, text, math.prod(max(n, 1) for n in item.shape))
+    nested = _NESTED.match(text)
     kind = list[row_type(tensor)] if nested else flat_type(tensor, size)  # type: ignore[misc]
     try:
         cells = msgspec.json.decode(text, type=kind)
@@ -221,6 +229,9 @@ def _columns(decoder: Decoder, sent: Sequence[tuple[InputTensor, Sent]]) -> dict
 def _json_cells(item: InputTensor) -> list[Cell]:
     """The cells of a column, flat or nested."""
     cells: list[Cell] = []
+    if len(memoryview(item.data)) > SUSPECT_BYTES:
+        check_row_count(item.shape[0])
+        check_values(item.name, item.data, item.shape[0])
     try:
         for cell in _cells.decode(item.data or b"[]"):
             cells.extend(cell if isinstance(cell, list) else [cell])

@@ -8,7 +8,7 @@ from typing import Any
 from headrace.errors import SignatureError, UsageError
 from headrace.gateway.http import BODY_LIMIT
 from headrace.models.signature import Column
-from headrace.serving.request import ROWS_LIMIT, Input
+from headrace.serving.request import Input, check_row_count
 from headrace.serving.tensors import Decoder
 
 CSV = "text/csv"
@@ -37,7 +37,7 @@ def of_csv(decoder: Decoder, body: bytes) -> Input:
     for number, row in enumerate(rows):
         if len(row) != len(names):
             raise SignatureError(f"row {number} has {len(row)} values", why=f"there are {len(names)} columns")
-    _check_rows(len(rows))
+    check_row_count(len(rows))
     columns = zip(*rows, strict=True) if rows else [() for _ in names]
     return decoder.of_mapping({n: _cells(fields.get(n), cells, n) for n, cells in zip(names, columns, strict=True)})
 
@@ -59,7 +59,7 @@ def of_parquet(decoder: Decoder, body: bytes) -> Input:
         strange = set(file.schema_arrow.names) - set(names)
         if strange:
             raise SignatureError(f"column {min(strange)!r} is not an input of this model")
-        _check_rows(file.metadata.num_rows)
+        check_row_count(file.metadata.num_rows)
         # Text stays a dictionary while it is measured: few bytes of a file may name a long text many times.
         texts = _readable(file)
         table = pq.ParquetFile(pa.BufferReader(body), read_dictionary=texts).read(use_threads=False)
@@ -74,11 +74,6 @@ def _fields(decoder: Decoder) -> Mapping[str, Column]:
     if decoder.signature.kind != "table":
         raise SignatureError("this model takes tensors", fix="send JSON with instances or inputs")
     return {column.name: column for column in decoder.signature.columns}
-
-
-def _check_rows(count: int) -> None:
-    if count > ROWS_LIMIT:
-        raise UsageError(f"the request has {count} rows", why=f"at most {ROWS_LIMIT} are scored at once")
 
 
 def _readable(file: Any) -> list[str]:

@@ -27,6 +27,7 @@ from headrace.gateway.answers import (
     versions_of,
 )
 from headrace.gateway.http import Request, Response, Send
+from headrace.gateway.row_limit import SUSPECT_BYTES, check_rows
 from headrace.gateway.tfs_examples import check_outputs, classify_reply, parse_examples, regress_reply
 from headrace.gateway.tfs_flat import flat_decoder, flattened, upright
 from headrace.models.signature import Column, Dtype, Signature, Tensor
@@ -189,6 +190,8 @@ def _which(found: re.Match[str]) -> _Which:
 
 def _parse(decoder: Decoder, body: bytes) -> tuple[Input, Render]:
     """The request's rows, and how its answer is told."""
+    if len(body) > SUSPECT_BYTES:
+        check_rows(decoder, body)
     try:
         return _parsed(decoder, body)
     except (msgspec.ValidationError, SignatureError):

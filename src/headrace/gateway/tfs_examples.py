@@ -10,6 +10,7 @@ from msgspec import Meta
 from headrace.errors import SignatureError, UsageError
 from headrace.gateway.answers import encode
 from headrace.gateway.http import Response
+from headrace.gateway.row_limit import SUSPECT_BYTES, check_rows
 from headrace.models.signature import Signature, Tensor
 from headrace.models.tensors import text_of, to_cells
 from headrace.serving.rendezvous import Answer
@@ -33,6 +34,8 @@ def parse_examples(decoder: Decoder, body: bytes) -> tuple[Input, str]:
         UsageError: The request has no examples, or they are no objects.
         SignatureError: Features do not fit the signature, or the context repeats one of an example's.
     """
+    if len(body) > SUSPECT_BYTES:
+        check_rows(decoder, body)
     try:
         asked = _asked.decode(body)
     except msgspec.ValidationError as error:

@@ -182,6 +182,12 @@ class TableDecoder:
         )
 
 
+def check_row_count(count: int) -> None:
+    """Raise ``UsageError`` for more rows than a request may have."""
+    if count > ROWS_LIMIT:
+        raise UsageError(f"the request has {count} rows", why=f"at most {ROWS_LIMIT} are scored at once")
+
+
 def at_most_rows(kind: Any) -> Any:
     """A msgspec type for a list of as many ``kind`` as a request may have rows."""
     return Annotated[list[kind], Meta(max_length=ROWS_LIMIT)]

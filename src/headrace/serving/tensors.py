@@ -13,7 +13,7 @@ from headrace.errors import SignatureError
 from headrace.models.runtime import Batch
 from headrace.models.signature import Dtype, Signature, Tensor
 from headrace.models.tensors import NUMPY, all_finite, check_shape, from_parsed
-from headrace.serving.request import TableDecoder, at_most_rows, plain_words
+from headrace.serving.request import ROWS_LIMIT, TableDecoder, at_most_rows, check_row_count, plain_words
 
 _NARROW: tuple[Dtype, ...] = ("float16", "float32")
 _INTEGERS: tuple[Dtype, ...] = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64")
@@ -145,6 +145,8 @@ class TensorDecoder:
         count = len(batch[self.names[0]])
         if count == 0:
             raise SignatureError("the request has no rows", fix="send at least one")
+        if count > ROWS_LIMIT and self._first.shape[:1] == (-1,):
+            check_row_count(count)
         for name in self.names[1:]:
             rows = len(batch[name])
             if rows != count:
