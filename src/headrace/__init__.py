@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from headrace.sdk.decorators import pipeline as pipeline
     from headrace.sdk.decorators import step as step
     from headrace.sdk.deploy import deploy as deploy
+    from headrace.sdk.endpoint import endpoint as endpoint
+    from headrace.sdk.endpoint import explain as explain
     from headrace.sdk.functions import serve_function as serve_function
     from headrace.sdk.models import champion_scores as champion_scores
     from headrace.sdk.models import optimize as optimize
@@ -40,6 +42,8 @@ _NAMES = {
     "choice": "headrace.sdk.search",
     "dataset": "headrace.sdk.data",
     "deploy": "headrace.sdk.deploy",
+    "endpoint": "headrace.sdk.endpoint",
+    "explain": "headrace.sdk.endpoint",
     "gate": "headrace.sdk.decorators",
     "integer": "headrace.sdk.search",
     "log_uniform": "headrace.sdk.search",
@@ -70,6 +74,8 @@ __all__ = [
     "choice",
     "dataset",
     "deploy",
+    "endpoint",
+    "explain",
     "features",
     "gate",
     "gates",

@@ -1,5 +1,6 @@
 """``headrace serving ls --watch`` and ``--as-of``: models side by side while they are asked, and what was live when."""
 
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -8,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from headrace.cli.output import Output, aligned
-from headrace.errors import NotFound
 
 if TYPE_CHECKING:
     from headrace.client import Client
@@ -21,20 +21,22 @@ _COLUMNS = ("model", "won", "late", "failed", "dropped", "p50_ms", "p99_ms", "ag
 
 def watch(out: Output, client: "Client", endpoint: str) -> None:
     """Print an endpoint's scoreboard again and again; Ctrl-C ends it."""
+    from headrace.journey.scoreboard import scoreboard
+
+    alone = sys.stdout.isatty()
     try:
         while True:
-            served = next((one for one in client.overview().endpoints if one.name == endpoint), None)
-            if served is None:
-                raise NotFound(f"no endpoint named {endpoint!r}", fix="headrace serving ls")
-            if not out.json:
+            served = scoreboard(client, endpoint)
+            if alone and not out.json:
                 click.clear()
-            out.result(asdict(served), scoreboard(served))
+            out.result(asdict(served), [*lines(served), *([] if alone else [""])])
+            sys.stdout.flush()
             time.sleep(_EVERY_S)
     except KeyboardInterrupt:
         return
 
 
-def scoreboard(served: "Served") -> Iterator[str]:
+def lines(served: "Served") -> Iterator[str]:
     """An endpoint's models side by side: how often each answered, was late, failed, and says what the winner says."""
     traffic = served.traffic
     yield (
@@ -67,7 +69,8 @@ def deployed_then(out: Output, deployments: "Sequence[Deployment]", said: str) -
     moment = ago(said, datetime.now(UTC)).timestamp()
     newest = {d.endpoint.name: d for d in deployments if d.at <= moment}
     rows = [_row(newest[name]) for name in sorted(newest)]
-    out.table(rows, ["endpoint", "deployment", "since", "schedule", "split", "by", "why"])
+    columns = ["endpoint", "deployment", "since", "schedule", "split", "by", "why"]
+    out.result(rows, aligned(rows, columns) if rows else ())
     if not rows:
         out.say("nothing was deployed then")
 

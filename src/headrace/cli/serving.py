@@ -36,6 +36,7 @@ def list_(out: Output, endpoint: str | None, *, as_of: str | None, watch: bool) 
     from headrace.cli.scoreboard import deployed_then
     from headrace.cli.scoreboard import watch as watch_scoreboard
     from headrace.cli.served import lines, rows
+    from headrace.journey.scoreboard import gateway_client
     from headrace.serving.deployment import history
 
     if watch and as_of is not None:
@@ -48,11 +49,9 @@ def list_(out: Output, endpoint: str | None, *, as_of: str | None, watch: bool) 
     if watch:
         if endpoint is None:
             raise UsageError("say which endpoint is to be watched", fix="headrace serving ls NAME --watch")
-        client = _client(platform)
-        assert client is not None
-        watch_scoreboard(out, client, endpoint)
+        watch_scoreboard(out, gateway_client(platform), endpoint)
         return
-    client = _client(platform, must=False)
+    client = _client(platform)
     overview = None if client is None else client.overview()
     found = [row for row in rows(deployments, overview) if endpoint in {None, row["endpoint"]}]
     if endpoint is not None and not found:
@@ -69,6 +68,7 @@ def list_(out: Output, endpoint: str | None, *, as_of: str | None, watch: bool) 
 @click.argument("endpoint")
 @click.option("--why", default="", help="For people who read the ledger.")
 @click.option("--replace-signature", is_flag=True, help="It may take or give something else than what is live.")
+@click.option("--force", is_flag=True, help="It may end a canary or a split that stands.")
 @click.option("--canary", help='ENDPOINT is a model (late@challenger): its growing shares, "5% 25% 100%".')
 @click.option("--every", default="10m", show_default=True, help="How long each share lasts at least.")
 @click.option(
@@ -88,6 +88,7 @@ def deploy(out: Output, endpoint: str, *, canary: str | None, on: str | None, **
     if canary is not None or "@" in endpoint:
         begin_canary(out, open_project(), endpoint, on or endpoint.partition("@")[0], canary, why=said["why"], **plan)
         return
+    from headrace.delivery.deploy import Allowed
     from headrace.delivery.deploy import deploy as deploy_endpoint
     from headrace.serving.endpoint import read_endpoint
 
@@ -100,7 +101,9 @@ def deploy(out: Output, endpoint: str, *, canary: str | None, on: str | None, **
             why=f"it has {known}",
             fix="write its schedule and deadline",
         )
-    deployed = deploy_endpoint(platform.ledger(), read_endpoint(endpoint, table), **said)
+    allowed = Allowed(said["replace_signature"], said["force"])
+    asked = read_endpoint(endpoint, table)
+    deployed = deploy_endpoint(platform.ledger(), asked, why=said["why"], allowed=allowed)
     told = {"endpoint": endpoint, "deployment": deployed.seq, "models": dict(deployed.models)}
     out.result(told, [f"{endpoint} serves {', '.join(deployed.models.values())} (deployment {deployed.seq})"])
 
@@ -177,9 +180,10 @@ def _say_addresses(out: Output, state: "ServiceState", home: Path) -> None:
 @options
 def predict(out: Output, endpoint: str, *, image: Path | None, white: str, version: int | None, **given: Any) -> None:
     """Send rows to the running gateway and print what it answers."""
+    from headrace.journey.scoreboard import gateway_client
+
     platform = open_project()
-    client = _client(platform)
-    assert client is not None
+    client = gateway_client(platform)
     compared = given.pop("all_versions")
     asked = _input(**given, row=None if image is None else _image(platform, client, endpoint, image, float(white)))
     if compared:
@@ -238,17 +242,14 @@ def replay(out: Output, endpoint: str, *, since: str, slices: tuple[str, ...], *
     out.result(found.to_json(), lines(found))
 
 
-def _client(platform: "Platform", *, must: bool = True) -> "Client | None":
-    """A client of the project's running gateway."""
-    from headrace.client import Client
-    from headrace.placement.gateway import GATEWAY
+def _client(platform: "Platform") -> "Client | None":
+    """A client of the project's gateway; None when none runs."""
+    from headrace.journey.scoreboard import gateway_client
 
-    state = platform.services().state(GATEWAY)
-    if state.state == "running":
-        return Client(state.address)
-    if must:
-        raise Unavailable("the gateway does not run", why=state.detail, fix="headrace serving run --detach")
-    return None
+    try:
+        return gateway_client(platform)
+    except Unavailable:
+        return None
 
 
 def _check_deployed(platform: "Platform", endpoints: tuple[str, ...]) -> None:

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 def split(out: Output, endpoint: str, shares: tuple[str, ...], *, key: str, end: bool, why: str) -> None:
     """Have shares of the requests prefer other loaded models: late@challenger=5%. The rest goes by the schedule."""
     from headrace.delivery.traffic import Said
-    from headrace.delivery.traffic import split as split_endpoint
-    from headrace.serving.split import Split, share
+    from headrace.journey.steering import split as split_endpoint
 
     if end == bool(shares):
         raise UsageError(
@@ -37,8 +36,8 @@ def split(out: Output, endpoint: str, shares: tuple[str, ...], *, key: str, end:
     twice = next((model for at, (model, _, _) in enumerate(pairs) if any(model == p[0] for p in pairs[:at])), "")
     if twice:
         raise UsageError(f"{twice} is given two shares", fix=f"headrace serving split {endpoint} {twice}=5%")
-    to = Split({model: share(model, part) for model, _, part in pairs}, key)
-    _say_schedule(out, split_endpoint(open_project().ledger(), endpoint, to, Said(why=why)))
+    parts = {model: part for model, _, part in pairs}
+    _say_schedule(out, split_endpoint(open_project(), endpoint, parts, key, Said(why=why)))
 
 
 @click.command()
@@ -48,12 +47,10 @@ def split(out: Output, endpoint: str, shares: tuple[str, ...], *, key: str, end:
 @options
 def promote(out: Output, endpoint: str, model: str, why: str) -> None:
     """Let a loaded MODEL take the place of the one that ENDPOINT prefers; its alias moves too, and a split ends."""
-    from headrace.delivery.requirements import read_requirements
-    from headrace.delivery.traffic import Said, prefer
+    from headrace.delivery.traffic import Said
+    from headrace.journey.steering import promote as promote_on
 
-    platform = open_project()
-    requirements = read_requirements(platform.settings.promotion)
-    _say_schedule(out, prefer(platform.ledger(), endpoint, model, Said(why=why), requirements))
+    _say_schedule(out, promote_on(open_project(), endpoint, model, Said(why=why)))
 
 
 @click.command()
@@ -63,18 +60,19 @@ def promote(out: Output, endpoint: str, model: str, why: str) -> None:
 @options
 def rollback(out: Output, endpoint: str, to: int, why: str) -> None:
     """Serve what ENDPOINT served before, with the very versions; aliases that had moved on move back."""
-    from headrace.delivery import traffic
+    from headrace.delivery.traffic import Said
+    from headrace.journey.steering import rollback as rolled_back
 
-    _say_schedule(out, traffic.rollback(open_project().ledger(), endpoint, to, traffic.Said(why=why)))
+    _say_schedule(out, rolled_back(open_project(), endpoint, to, Said(why=why)))
 
 
 def begin_canary(
     out: Output, platform: "Platform", model: str, endpoint: str, steps: str | None, *, why: str, **plan: Any
 ) -> None:
     """Start a canary of ``model``, and say how it goes on."""
-    from headrace.delivery.canary import Plan, begin
-    from headrace.delivery.requirements import read_requirements
+    from headrace.delivery.canary import Plan
     from headrace.delivery.traffic import Said
+    from headrace.journey.steering import begin_canary as begin
     from headrace.serving.moments import span_s
 
     if not steps:
@@ -82,8 +80,7 @@ def begin_canary(
         raise UsageError(f"{model} is a model, not an endpoint", fix=fix)
     every_s = span_s(plan["every"])
     asked = Plan(tuple(steps.split()), every_s, plan["abort_if"], plan["least"], plan["key"])
-    requirements = read_requirements(platform.settings.promotion)
-    _say_schedule(out, begin(platform.ledger(), endpoint, model, asked, Said(why=why), requirements))
+    _say_schedule(out, begin(platform, endpoint, model, asked, Said(why=why)))
     out.say(f"gateways go on every {plan['every']}: {steps}; headrace serving rollback {endpoint} ends it")
 
 

@@ -1,6 +1,7 @@
 """Deployment: what is served under a name from now on, with every model reference resolved."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from headrace.delivery.promotion import current_user
 from headrace.errors import HeadraceError, NotFound, SignatureError, UsageError
@@ -14,6 +15,23 @@ from headrace.serving.succession import Offer, offer_of, unmet
 from headrace.storage.ledger import Fact, Ledger, latest
 
 
+@dataclass(frozen=True)
+class Allowed:
+    """What a deployment may do that is refused otherwise.
+
+    Attributes:
+        replace_signature: Take or give something else than what is deployed there now.
+        end_traffic: End a canary that is under way, or a split of which it says nothing.
+    """
+
+    replace_signature: bool = False
+    end_traffic: bool = False
+
+
+NOTHING = Allowed()
+"""Neither."""
+
+
 def deploy(
     ledger: Ledger,
     endpoint: Endpoint,
@@ -21,7 +39,7 @@ def deploy(
     who: str = "",
     why: str = "",
     gates: Sequence[str] = (),
-    replace_signature: bool = False,
+    allowed: Allowed = NOTHING,
 ) -> Deployment:
     """Record that ``endpoint`` is served from now on; gateways follow the record.
 
@@ -31,7 +49,7 @@ def deploy(
         who: Who deploys; by default the login name.
         why: For people.
         gates: Names of the gates that passed.
-        replace_signature: Let it take or give something else than what is deployed there now.
+        allowed: What it may do to those who call the endpoint now.
 
     Returns:
         The deployment; the one that stands already when nothing about it would change.
@@ -41,12 +59,14 @@ def deploy(
         SignatureError: The models do not take the same columns, or not what callers of the endpoint send now.
         UsageError: The schedule is empty, waits beyond the deadline, or an output of a table has no default; batches
             gather beyond the deadline; a standby is no version of the model that the schedule prefers; two shares of
-            a split mean one version; or a masked column is none.
+            a split mean one version; a masked column is none; or it would end a canary or a split unasked.
     """
     checked_name(endpoint.name, of="endpoint")
-    said = replace_signature
+    said = allowed.replace_signature
 
     def change(standing: Deployment | None) -> Deployment:
+        if standing is not None and not allowed.end_traffic:
+            _check_traffic(standing, endpoint)
         versions = {reference: find(ledger, reference) for reference in endpoint.models}
         models = {reference: str(version) for reference, version in versions.items()}
         check(ledger, endpoint, versions, None if said else standing)
@@ -118,6 +138,28 @@ def _check_succession(ledger: Ledger, standing: Deployment, due: Offer) -> None:
             where=f"deployment {standing.seq}",
             why=why,
             fix=f"headrace serving deploy {name} --replace-signature, or deploy it under another name",
+        )
+
+
+def _check_traffic(standing: Deployment, endpoint: Endpoint) -> None:
+    """What somebody began by a command is not ended by a file, or a nightly run, that knows nothing of it."""
+    name, force = endpoint.name, "or say that it may (--force, force=True)"
+    if standing.canary is not None:
+        raise UsageError(
+            f"endpoint {name} has a canary of {standing.models[standing.canary.candidate]} under way",
+            where=f"deployment {standing.seq}",
+            why="deploying its settings would end it",
+            fix=f"headrace serving rollback {name} first, {force}",
+        )
+    if standing.endpoint.split and not endpoint.split:
+        shares = (
+            f"{standing.models[model]} {part * 100:g} %" for model, part in standing.endpoint.split.shares.items()
+        )
+        raise UsageError(
+            f"endpoint {name} is split: {', '.join(shares)}",
+            where=f"deployment {standing.seq}",
+            why="its settings name no split, so deploying them would end this one",
+            fix=f"headrace serving split {name} --end first, {force}",
         )
 
 

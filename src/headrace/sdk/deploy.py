@@ -30,6 +30,7 @@ class Options(TypedDict, total=False):
         keep_days: How long the log is kept; 0 for ever.
         keep_mb: About how much of it is kept; 0 for all.
         replace_signature: Let it take or give something else than what is deployed there now.
+        force: Let it end a canary that is under way, or a split that ``split`` does not repeat.
         why: For people who read the history.
     """
 
@@ -48,6 +49,7 @@ class Options(TypedDict, total=False):
     keep_days: float
     keep_mb: float
     replace_signature: bool
+    force: bool
     why: str
 
 
@@ -72,11 +74,12 @@ def deploy(
         default: Output name to the value that answers when no model can.
         **options: ``reference``, ``shadows``, ``standby``, ``event_time``, ``log``, ``max_batch_rows``,
             ``max_wait_ms``, ``max_queue_rows``, ``policy``, ``split``, ``split_key``, ``mask``, ``keep_days``,
-            ``keep_mb``, ``replace_signature``, ``why``.
+            ``keep_mb``, ``replace_signature``, ``force``, ``why``.
 
     Returns:
         The endpoint's name.
     """
+    from headrace.delivery.deploy import Allowed
     from headrace.delivery.deploy import deploy as deployed
 
     running = ambient.current()
@@ -97,9 +100,8 @@ def deploy(
         split=Split.from_json(options),
     )
     gates = running.gates if running else ()
-    replaces = options.get("replace_signature", False)
-    ledger = ambient.writable().ledger()
-    deployed(ledger, endpoint, why=options.get("why", ""), gates=gates, replace_signature=replaces)
+    allowed = Allowed(options.get("replace_signature", False), options.get("force", False))
+    deployed(ambient.writable().ledger(), endpoint, why=options.get("why", ""), gates=gates, allowed=allowed)
     return name
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from headrace.delivery.canary import GATEWAY, Plan, abort, begin, further
-from headrace.delivery.deploy import deploy
+from headrace.delivery.deploy import Allowed, deploy
 from headrace.delivery.promotion import promote
 from headrace.delivery.requirements import Requirements
 from headrace.delivery.traffic import NOBODY, rollback, split
@@ -147,3 +147,13 @@ def test_one_canary_at_a_time(ledger):
 def test_a_canary_needs_what_the_project_requires(ledger):
     with pytest.raises(GateFailed):
         begin(ledger, "good", "good@2", PLAN, NOBODY, Requirements(("parity",)))
+
+
+def test_settings_do_not_end_a_canary_unasked(ledger):
+    before = current(ledger, "good")
+    standing = begin(ledger, "good", "good@2", PLAN, NOBODY)
+    with pytest.raises(UsageError, match=r"canary of good@2 under way .*headrace serving rollback good first.*--force"):
+        deploy(ledger, before.endpoint)
+    assert current(ledger, "good") == standing
+    made = deploy(ledger, before.endpoint, allowed=Allowed(end_traffic=True))
+    assert (made.canary, made.endpoint) == (None, before.endpoint)

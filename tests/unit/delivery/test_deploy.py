@@ -1,6 +1,6 @@
 import pytest
 
-from headrace.delivery.deploy import current, deploy
+from headrace.delivery.deploy import Allowed, current, deploy
 from headrace.delivery.promotion import promote
 from headrace.engines.sqlite.ledger import SqliteLedger
 from headrace.errors import NotFound, SignatureError, UsageError
@@ -84,7 +84,9 @@ def test_callers_that_send_an_event_time_may_go_on_to(ledger):
     deploy(ledger, endpoint(("good@1", 0.02), event_time="at"))
     with pytest.raises(SignatureError, match="callers may send 'at' as the event time, it takes none"):
         deploy(ledger, endpoint(("good@2", 0.02)))
-    assert deploy(ledger, endpoint(("good@2", 0.02)), replace_signature=True).models == {"good@2": "good@2"}
+    assert deploy(ledger, endpoint(("good@2", 0.02)), allowed=Allowed(replace_signature=True)).models == {
+        "good@2": "good@2"
+    }
 
 
 @pytest.mark.parametrize("name", ["c", "goodd"])

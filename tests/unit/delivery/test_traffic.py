@@ -1,8 +1,9 @@
 import threading
+from dataclasses import replace
 
 import pytest
 
-from headrace.delivery.deploy import deploy
+from headrace.delivery.deploy import Allowed, deploy
 from headrace.delivery.promotion import promote
 from headrace.delivery.requirements import Requirements
 from headrace.delivery.traffic import Said, prefer, rollback, split
@@ -131,7 +132,7 @@ def test_what_was_rolled_back_from_does_not_come_back_by_the_next_rollback(ledge
 
 def test_rollback_across_a_signature_says_so(ledger):
     deploy(ledger, endpoint("good@1"))
-    deploy(ledger, endpoint("good@4"), replace_signature=True)
+    deploy(ledger, endpoint("good@4"), allowed=Allowed(replace_signature=True))
     assert rollback(ledger, "good").replace_signature
 
 
@@ -175,3 +176,17 @@ def test_an_alias_stays_where_it_is_when_the_promotion_is_refused(ledger):
         prefer(ledger, "good", "good@1")
     assert aliases(ledger, "good")["champion"] == 5
     assert current(ledger, "good") == before
+
+
+def test_settings_that_know_nothing_of_a_split_do_not_end_it_unasked(ledger):
+    asked = endpoint(shadows=("good@challenger",))
+    deploy(ledger, asked)
+    standing = split(ledger, "good", Split({"good@2": 0.05}))
+    with pytest.raises(UsageError, match=r"is split: good@2 5 % .*headrace serving split good --end first.*--force"):
+        deploy(ledger, asked)
+    assert current(ledger, "good") == standing
+    said = endpoint("good@1", standby=(), split=Split({"good@2": 0.2}))
+    both = (Preference("good@1", 0.02), Preference("good@2", 0.02))
+    grown = deploy(ledger, replace(said, schedule=both))  # its settings say what becomes of the split
+    assert grown.endpoint.split == Split({"good@2": 0.2})
+    assert deploy(ledger, asked, allowed=Allowed(end_traffic=True)).endpoint.split == WHOLE

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from served import ROW, WINE, constant, endpoint, gated, linear, model, until
 
-from headrace.cli.scoreboard import scoreboard
+from headrace.cli.scoreboard import lines as scoreboard
 from headrace.conformance.runtime import SUM
 from headrace.models.version import ModelVersion
 from headrace.placement.memory import pss_bytes

@@ -9,7 +9,7 @@ import served_functions
 from served import Gated
 from wine_project import COLUMNS, ROW, WineProject, asking, until
 
-from headrace.delivery.deploy import deploy
+from headrace.delivery.deploy import Allowed, deploy
 from headrace.errors import HeadraceError, NotFound, SignatureError, Unavailable
 from headrace.models.aliases import Move, move
 from headrace.models.registry import Registration, register
@@ -210,7 +210,7 @@ def test_another_signature_is_served_only_on_purpose(project, follow):
     until(lambda: "--replace-signature" in gate.plane.status("wine").refused)
     assert serves(gate) == "wine@1"
     asked = Endpoint("wine", (Preference(str(other), 0.02),), 0.05, {"quality": 5.0})
-    assert deploy(ledger, asked, replace_signature=True).replace_signature
+    assert deploy(ledger, asked, allowed=Allowed(replace_signature=True)).replace_signature
     until(lambda: gate.plane.status("wine").models.keys() == {"wine@2"})
     assert gate.plane.status("wine").refused == ""
 
