@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--smaller-is-better/--larger-is-better", default=None, help="[default: smaller for error, else larger]")
 @click.option("--alpha", type=float, default=0.05, show_default=True, help="Chance of a false alarm, ever.")
 @click.option("--lift", type=float, default=0.0, help="Say how many outcomes this difference needs.")
-@click.option("--since", default="", help="From when: 2h, 7d, or an instant.  [default: as long as the split stands]")
+@click.option("--since", default="", help="From when: 2h, 7d, or an instant.  [default: as long as these shares stand]")
 @options
 def ab(out: Output, endpoint: str, since: str, **asked: Any) -> None:
     """Compare the models of a split by the labels that came in: lift, interval, and whether to stop.
@@ -49,6 +49,8 @@ def _lines(found: "Experiment") -> Iterator[str]:
 
     since = datetime.fromtimestamp(found.since, UTC).isoformat(" ", "seconds").removesuffix("+00:00")
     yield f"{found.endpoint}: {len(found.sides)} models since {since}Z, drawn by {found.key or 'request'}"
+    if found.anew:
+        yield "the shares changed then: requests from before were drawn otherwise and are left out"
     unit, mean = "keys" if found.key else "outcomes", f"mean {found.outcome}"
     rows = [
         {

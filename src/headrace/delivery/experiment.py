@@ -1,13 +1,15 @@
 """An A/B test: outcomes by what a split drew for each request, and an interval that holds at every look.
 
 Requests count for the model that was drawn for them, whoever answered in the end: leaving out those that another model
-answered would compare the easy requests of one arm with all of the other.
+answered would compare the easy requests of one arm with all of the other. They count while the same shares stand: where
+outcomes change with time, arms that grew at different times differ by that alone.
 """
 
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import takewhile
 from typing import Any, Literal
 
 import numpy as np
@@ -38,6 +40,9 @@ class Asked:
         alpha: Largest probability of ever telling two equal models apart.
         lift: A difference whose sample size is wanted; 0 for none.
         progress: Told how many requests are done.
+
+    Raises:
+        UsageError: ``alpha`` is no probability, or ``lift`` no number.
     """
 
     outcome: Outcome = "error"
@@ -45,6 +50,12 @@ class Asked:
     alpha: float = 0.05
     lift: float = 0.0
     progress: Callable[[int], None] = field(default=lambda _: None)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.alpha < 1:
+            raise UsageError(f"alpha is {self.alpha:g}", why="a probability between 0 and 1 is due", fix="alpha 0.05")
+        if not math.isfinite(self.lift):
+            raise UsageError(f"lift is {self.lift:g}", why="a difference of two means is due", fix="lift 0.01")
 
     @property
     def larger_is_better(self) -> bool:
@@ -84,6 +95,7 @@ class Experiment:
         outcome: What is compared.
         key: What a unit is; empty for single requests.
         since: Unix seconds from which requests count.
+        anew: Whether the same models were split before, by other shares; those requests are left out.
         control: What the others are compared with.
         sides: The control first.
     """
@@ -92,6 +104,7 @@ class Experiment:
     outcome: Outcome
     key: str
     since: float
+    anew: bool
     control: str
     sides: Sequence[Side]
 
@@ -105,8 +118,25 @@ class Experiment:
         return told
 
 
-def begun(deployments: Sequence[Deployment]) -> tuple[Deployment, float]:
-    """The newest deployment, and since when the same models have been split by the same key (Unix seconds).
+@dataclass(frozen=True)
+class Standing:
+    """What an experiment is about: deployments in a row that draw the same models alike.
+
+    Attributes:
+        deployment: The newest of them.
+        since: Unix seconds at which the first began.
+        seqs: All of them, by their numbers.
+        anew: Whether the one before split the same models by other shares.
+    """
+
+    deployment: Deployment
+    since: float
+    seqs: frozenset[int]
+    anew: bool = False
+
+
+def begun(deployments: Sequence[Deployment]) -> Standing:
+    """Since when the same models have been split by the same key into the same shares.
 
     Args:
         deployments: Of one endpoint, oldest first.
@@ -117,17 +147,14 @@ def begun(deployments: Sequence[Deployment]) -> tuple[Deployment, float]:
     if not deployments or not deployments[-1].endpoint.split:
         raise NotFound("there is no experiment", why="nothing is split there now", fix="headrace serving split")
     newest = deployments[-1]
-    since = newest.at
-    for earlier in reversed(deployments):
-        if _about(earlier) != _about(newest):
-            break
-        since = earlier.at
-    return newest, since
+    same = list(takewhile(lambda d: _about(d) == _about(newest), reversed(deployments)))
+    before = deployments[-len(same) - 1] if len(same) < len(deployments) else None
+    anew = before is not None and _about(before)[:-1] == _about(newest)[:-1]
+    return Standing(newest, same[-1].at, frozenset(d.seq for d in same), anew)
 
 
 def judge(
-    deployment: Deployment,
-    since: float,
+    standing: Standing,
     pages: Iterable[Sequence[tuple[int, Prediction]]],
     labels: Labels,
     asked: Asked,
@@ -137,22 +164,22 @@ def judge(
     Memory grows with the number of keys, not with the log.
 
     Args:
-        deployment: With the split.
-        since: Unix seconds from which requests count.
+        standing: The split. What other deployments have drawn does not count.
         pages: Of the endpoint's log from then on; one is held at a time.
         labels: Row to label of a request.
         asked: How.
 
     Raises:
-        UsageError: The outcome cannot be computed from the answers, or a value of ``asked`` is out of range.
+        UsageError: The outcome cannot be computed from the answers.
     """
+    deployment = standing.deployment
     models, endpoint = deployment.models, deployment.endpoint
     control = models[endpoint.schedule[0].model]
     tallies = {name: _Tally() for name in dict.fromkeys((control, *(models[ref] for ref in endpoint.split.shares)))}
     done = 0
     for page in pages:
         for _, prediction in page:
-            tally = tallies.get(prediction.drawn)
+            tally = tallies.get(prediction.drawn) if prediction.deployment in standing.seqs else None
             if tally is not None and prediction.winner != GONE:
                 tally.add(prediction, _value(prediction, labels(prediction.id), asked.outcome))
         done += len(page)
@@ -169,7 +196,7 @@ def judge(
         return Side(name, tally.requests, tally.labelled, arm.count, mean, verdict, _needed(base, asked, alpha))
 
     sides = [side(name, tally) for name, tally in tallies.items()]
-    return Experiment(endpoint.name, asked.outcome, endpoint.split.key, since, control, sides)
+    return Experiment(endpoint.name, asked.outcome, endpoint.split.key, standing.since, standing.anew, control, sides)
 
 
 class _Tally:
@@ -197,10 +224,11 @@ class _Tally:
         return self._single + Arm(len(means), float(means.sum()), float(np.square(means).sum()))
 
 
-def _about(deployment: Deployment) -> Any:
+def _about(deployment: Deployment) -> tuple[Any, ...]:
+    """What an experiment is about; the shares last."""
     endpoint, models = deployment.endpoint, deployment.models
-    shared = frozenset(models[reference] for reference in endpoint.split.shares)
-    return bool(endpoint.split), shared, models[endpoint.schedule[0].model], endpoint.split.key
+    shares = {models[reference]: part for reference, part in endpoint.split.shares.items()}
+    return frozenset(shares), models[endpoint.schedule[0].model], endpoint.split.key, shares
 
 
 def _value(prediction: Prediction, labels: Mapping[int, float], outcome: Outcome) -> float | None:

@@ -1,7 +1,10 @@
 """Use case: judge the experiment that runs on an endpoint, and record the verdict."""
 
+from dataclasses import replace
+from datetime import UTC, datetime
+
 from headrace.delivery.experiment import KIND, Asked, Experiment, begun, judge
-from headrace.errors import NotFound
+from headrace.errors import NotFound, UsageError
 from headrace.journey.platform import Platform
 from headrace.monitoring.labels import reader
 from headrace.serving.deployment import history
@@ -16,18 +19,19 @@ def judge_experiment(platform: Platform, endpoint: str, asked: Asked, since: flo
         platform: Where the ledger, the log and the labels are.
         endpoint: Its name.
         asked: How.
-        since: Unix seconds from which requests count; 0 for as long as the split stands.
+        since: Unix seconds from which requests count; 0 for as long as these shares stand.
 
     Raises:
         NotFound: No such endpoint, nothing is split there, or no label was ever kept.
-        UsageError: See ``delivery.experiment.judge``.
+        UsageError: Other shares stood at ``since``, or see ``delivery.experiment.judge``.
     """
     ledger, stream = platform.ledger(), platform.stream()
     deployments = history(ledger, endpoint)
     if not deployments:
         raise NotFound(f"no endpoint named {endpoint!r}", fix="headrace serving ls")
-    deployment, start = begun(deployments)
-    start = since or start
+    standing = begun(deployments)
+    if since:
+        standing = replace(standing, since=_later(standing.since, since))
     labels = reader(stream, endpoint)
     if labels is None:
         raise NotFound(
@@ -35,6 +39,18 @@ def judge_experiment(platform: Platform, endpoint: str, asked: Asked, since: flo
             why="what became of the requests is what models are compared by",
             fix=f"headrace monitor label {endpoint} FILE",
         )
-    found = judge(deployment, start, RequestLog(stream, endpoint).between(int(start * 1000)), labels, asked)
+    found = judge(standing, RequestLog(stream, endpoint).between(int(standing.since * 1000)), labels, asked)
     ledger.append([Fact(KIND, endpoint, found.to_json())])
     return found
+
+
+def _later(begun_at: float, since: float) -> float:
+    if since < begun_at:
+        moment = datetime.fromtimestamp(begun_at, UTC).isoformat(" ", "seconds").removesuffix("+00:00")
+        raise UsageError(
+            "these shares did not stand yet",
+            where=f"since {moment}Z",
+            why="requests that were drawn otherwise cannot be compared with those drawn now",
+            fix="leave out --since, or name a later moment",
+        )
+    return since

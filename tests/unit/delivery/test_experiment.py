@@ -1,9 +1,10 @@
 import json
 import random
+from dataclasses import replace
 
 import pytest
 
-from headrace.delivery.experiment import Asked, begun, judge
+from headrace.delivery.experiment import Asked, Standing, begun, judge
 from headrace.errors import NotFound, UsageError
 from headrace.serving.deployment import Deployment
 from headrace.serving.endpoint import Endpoint, Preference
@@ -18,8 +19,12 @@ def deployment(split, *, seq=1, at=100.0, models=MODELS):
     return Deployment(Endpoint("late", schedule, 0.05, {"late": 0.5}, split=split), models, seq=seq, at=at)
 
 
-HALF = deployment(Split({"late@2": 0.5}))
-KEYED = deployment(Split({"late@2": 0.5}, "customer"))
+def standing(split):
+    return Standing(deployment(split), 100.0, frozenset({1}))
+
+
+HALF = standing(Split({"late@2": 0.5}))
+KEYED = standing(Split({"late@2": 0.5}, "customer"))
 
 
 def prediction(number, drawn, answer, *, key="", winner=None):
@@ -37,7 +42,7 @@ def judged(entries, asked=PLAIN, on=HALF):
     predictions = [prediction(n, drawn, answer, key=key) for n, (drawn, answer, _, key) in enumerate(entries)]
     labels = {f"id{n}": {0: label} for n, (_, _, label, _) in enumerate(entries) if label is not None}
     pages = [list(enumerate(predictions[i : i + 100])) for i in range(0, len(predictions), 100)]
-    found = judge(on, 100.0, pages, lambda identifier: labels.get(identifier, {}), asked)
+    found = judge(on, pages, lambda identifier: labels.get(identifier, {}), asked)
     return {side.model: side for side in found.sides}, found
 
 
@@ -61,13 +66,13 @@ def test_outcomes_are_compared_by_what_was_drawn():
 
 def test_requests_count_for_what_was_drawn_whoever_answered():
     fell_back = prediction(0, "late@2", 0.9, winner="late@1")
-    found = judge(HALF, 0.0, [[(0, fell_back)]], lambda _: {0: 1.0}, Asked())
+    found = judge(HALF, [[(0, fell_back)]], lambda _: {0: 1.0}, Asked())
     assert {s.model: s.requests for s in found.sides} == {"late@1": 0, "late@2": 1}
 
 
 def test_callers_who_went_have_no_outcome():
     gone = prediction(0, "late@2", 0.9, winner="gone")
-    found = judge(HALF, 0.0, [[(0, gone)]], lambda _: {0: 1.0}, Asked())
+    found = judge(HALF, [[(0, gone)]], lambda _: {0: 1.0}, Asked())
     assert [s.requests for s in found.sides] == [0, 0]
 
 
@@ -99,7 +104,7 @@ def test_with_a_key_a_caller_counts_once():
 def test_three_models_are_judged_more_strictly():
     entries = simulated(6000, {"late@1": 0.2, "late@2": 0.25})
     two, _ = judged(entries, Asked(outcome="label"))
-    both = deployment(Split({"late@2": 0.4, "late@3": 0.2}))
+    both = standing(Split({"late@2": 0.4, "late@3": 0.2}))
     three, _ = judged(entries, Asked(outcome="label"), both)
     width = {n: v.high - v.low for n, v in (("two", two["late@2"].verdict), ("three", three["late@2"].verdict))}
     assert width["three"] > width["two"]
@@ -109,7 +114,7 @@ def test_rows_and_outcomes():
     entry = prediction(0, "late@1", [0.9, 0.1, 0.6])
     labels = {0: 1.0, 2: 0.0, 7: 1.0}  # row 1 is not known yet, row 7 never was
     for outcome, mean in (("error", (0.01 + 0.36) / 2), ("accuracy", 0.5), ("label", 2 / 3)):
-        found = judge(HALF, 0.0, [[(0, entry)]], lambda _: labels, Asked(outcome=outcome))
+        found = judge(HALF, [[(0, entry)]], lambda _: labels, Asked(outcome=outcome))
         assert found.sides[0].mean == pytest.approx(mean)
 
 
@@ -131,14 +136,42 @@ def test_an_interval_without_ends_is_plain_json():
     assert told["sides"][1]["verdict"]["low"] is None
 
 
-def test_an_experiment_lasts_while_the_same_models_are_split():
+def test_an_experiment_lasts_while_the_same_models_are_split_into_the_same_shares():
     split = [Split({"late@2": part}, "customer") for part in (0.05, 0.25)]
     other = {**MODELS, "late@2": "late@4"}
     chain = [
         deployment(split[1], seq=1, at=1.0, models=other),
         deployment(split[0], seq=2, at=2.0),
         deployment(split[1], seq=3, at=3.0),
+        deployment(split[1], seq=4, at=4.0),
     ]
-    assert begun(chain) == (chain[2], 2.0)
+    assert begun(chain) == Standing(chain[3], 3.0, frozenset({3, 4}), anew=True)
+    assert not begun(chain[:2]).anew  # another model was split before
     with pytest.raises(NotFound, match="no experiment"):
-        begun([*chain, deployment(WHOLE, seq=4, at=4.0)])
+        begun([*chain, deployment(WHOLE, seq=5, at=5.0)])
+
+
+def test_shares_that_change_while_outcomes_drift_tell_no_equal_models_apart():
+    """Pooled, the arm that grew late has the late outcomes: worse by 0.2, and sure of it."""
+    rolls, entries = random.Random(3), []
+    for seq, share, chance in ((2, 0.1, 0.2), (3, 0.9, 0.5)):
+        for _ in range(4000):
+            drawn = "late@2" if rolls.random() < share else "late@1"
+            entries.append(replace(prediction(len(entries), drawn, 0.5), deployment=seq))
+            entries[-1] = entries[-1], float(rolls.random() < chance)
+    labels = {p.id: {0: label} for p, label in entries}
+    pages = [[(n, p) for n, (p, _) in enumerate(entries)]]
+    chain = [deployment(Split({"late@2": part}), seq=seq, at=seq) for seq, part in ((2, 0.1), (3, 0.9))]
+    found = judge(begun(chain), pages, labels.get, Asked(outcome="label"))
+    assert found.anew
+    assert sum(side.requests for side in found.sides) == 4000
+    assert found.sides[1].verdict.says == "open"
+    assert abs(found.sides[1].verdict.lift) < 0.1
+    pooled = Standing(chain[-1], 2.0, frozenset({2, 3}))
+    assert judge(pooled, pages, labels.get, Asked(outcome="label")).sides[1].verdict.says == "better"
+
+
+@pytest.mark.parametrize("given", [{"alpha": 0.0}, {"alpha": 1.5}, {"alpha": float("nan")}, {"lift": float("inf")}])
+def test_what_cannot_be_asked_is_refused_before_anything_is_read(given):
+    with pytest.raises(UsageError, match=next(iter(given))):
+        Asked(**given)
