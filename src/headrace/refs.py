@@ -14,6 +14,7 @@ from pathlib import Path
 from headrace.errors import NameRefused
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+_SAID = 80
 MOST_PARTS = 16
 """A relative path of more names is refused."""
 
@@ -113,8 +114,8 @@ def id_time_ms(identifier: str) -> int:
     digits = identifier.replace("-", "")
     if len(digits) != 32 or digits[12] != "7" or re.fullmatch("[0-9a-f]+", digits) is None:  # noqa: PLR2004 - RFC 9562
         raise NameRefused(
-            f"id {identifier!r} is not allowed",
+            f"{identifier[:_SAID]!r} is no id of a prediction",
             why="it is not a UUIDv7",
-            fix="copy the id from a prediction's answer, or the run's from headrace runs ls",
+            fix="copy it from the header x-headrace-id of a reply, or from what headrace serving predict printed",
         )
     return int(digits[:12], 16)

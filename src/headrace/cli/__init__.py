@@ -133,9 +133,13 @@ def _of_system(error: OSError) -> HeadraceError:
 
 
 def _wrong_call(error: click.ClickException, *, as_json: bool) -> int:
-    """Render what click refused, in the shape of every other error under ``--json``."""
-    if as_json:
-        Output(json=True).error(UsageError(error.format_message(), fix="the same with --help says what is allowed"))
-    else:
-        error.show()
+    """Render what click refused, in the shape of every other error."""
+    ctx = error.ctx if isinstance(error, click.UsageError) else None
+    path = ctx.command_path if ctx is not None else "headrace"
+    Output(json=as_json).error(UsageError(_clause(error.format_message()), fix=f"{path} --help says what is allowed"))
     return UsageError.exit_code
+
+
+def _clause(message: str) -> str:
+    """A sentence of click's as one of ours begins and ends."""
+    return message[:1].lower() + message[1:].rstrip().removesuffix(".")

@@ -50,3 +50,11 @@ def test_a_folder_of_models_that_is_not_there_is_not_waited_for(tmp_path, monkey
         main(["serving", "run", "--models", "nosuch", "--port", "0", "--detach"])
     assert done.value.code == 5
     assert "no such folder - nosuch - fix: name the folder" in capsys.readouterr().err
+
+
+def test_nothing_deployed_then_is_said_without_an_empty_table(capsys):
+    deployed_then(Output(), [], "2h")
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", "nothing was deployed then\n")
+    deployed_then(Output(json=True), [], "2h")
+    assert capsys.readouterr().out == "[]\n"
