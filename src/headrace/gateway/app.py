@@ -47,6 +47,7 @@ class Gateway:
         metrics: Sequence[str] = ("headrace",),
     ) -> None:
         self._plane = plane
+        self._vertex = vertex or VertexRoutes()
         self._metrics_at = {"/metrics": metrics}
         if "tensorflow" in metrics:
             self._metrics_at[TENSORFLOW_METRICS] = ("tensorflow",)
@@ -65,7 +66,7 @@ class Gateway:
             "openapi.json": self._openapi,
             "overview": Overviews(plane),
         }
-        hosted = Vertex(plane, vertex or VertexRoutes())
+        hosted = Vertex(plane, self._vertex)
         self._routes: dict[bytes, tuple[Protocol, str]] = {path.encode(): (hosted, path) for path in hosted.paths}
 
     def __call__(self, request: Request, send: Send) -> None:
@@ -123,7 +124,10 @@ class Gateway:
         if path != "/openapi.json":
             _nowhere(request, path, send)
             return
-        send(wrong_method(request, b"GET", b"HEAD") or Response(200, encode(document(self._plane))))
+        send(
+            wrong_method(request, b"GET", b"HEAD")
+            or Response(200, encode(document(self._plane, self._vertex, self._metrics_at)))
+        )
 
 
 def _nowhere(_request: Request, path: str, send: Send) -> None:

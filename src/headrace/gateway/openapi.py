@@ -1,59 +1,44 @@
 """The gateway as an OpenAPI 3.1 document: every path with the schemas that the deployed signatures say."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 from urllib.parse import quote
 
 from headrace import __version__
 from headrace.errors import UsageError
-from headrace.gateway.oip_request import DATATYPES
+from headrace.gateway import openapi_schemas as schemas
+from headrace.gateway.answers import versions_of
+from headrace.gateway.openapi_schemas import ERROR, MLFLOW_ERROR, OBJECT, WORDS, Json
 from headrace.gateway.tfs_examples import check_outputs
-from headrace.models.signature import Column, Signature, Tensor
+from headrace.gateway.vertex import VertexRoutes
+from headrace.models.signature import Signature
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.rendezvous import Live
 
-Json = dict[str, Any]
-
+LENGTH_HEADER = "Inference-Header-Content-Length"
+_JSON, _TEXT = "application/json", "text/plain"
 _PLAIN = frozenset({404})  # of routes that tell their health in plain text
-_INTEGER_BITS = (8, 16, 32, 64)
+_TABLES = ("text/csv", "application/vnd.apache.parquet")
 
 
-def _between(kind: str, low: float, high: float) -> Json:
-    return {"type": kind, "minimum": low, "maximum": high}
+def document(plane: DataPlane, vertex: VertexRoutes | None = None, metrics: Iterable[str] = ("/metrics",)) -> Json:
+    """The document as JSON values; endpoints that are not loaded yet are left out.
 
-
-# Models of tables take float32 whatever their columns say, so a larger number is refused.
-_FLOAT = _between("number", -3.4028234663852886e38, 3.4028234663852886e38)
-_KINDS: Mapping[str, Json] = {
-    "bool": {"type": "boolean"},
-    "string": {"type": "string"},
-    "float16": _between("number", -65504, 65504),
-    "float32": _FLOAT,
-    "float64": _FLOAT,
-    **{f"int{bits}": _between("integer", -(2 ** (bits - 1)), 2 ** (bits - 1) - 1) for bits in _INTEGER_BITS},
-    **{f"uint{bits}": _between("integer", 0, 2**bits - 1) for bits in _INTEGER_BITS},
-}
-_ERROR = {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
-_OBJECT = {"type": "object"}
-_OBJECTS = {"type": "array", "items": _OBJECT}
-_WORDS = {"type": "string"}
-_MLFLOW_ERROR = {
-    "type": "object",
-    "properties": {"error_code": _WORDS, "message": _WORDS},
-    "required": ["error_code", "message"],
-}
-
-
-def document(plane: DataPlane) -> Json:
-    """The document as JSON values; endpoints that are not loaded yet are left out."""
-    paths = _server_paths()
+    Args:
+        plane: What is served.
+        vertex: Routes of Vertex AI that are answered as well.
+        metrics: Paths that tell metrics.
+    """
+    paths = _server_paths() | {path: {"get": _get("Metrics for Prometheus", _TEXT)} for path in metrics}
     for position, name in enumerate(plane.names):
         if plane.status(name).deployment is None:
             continue
-        live = plane.live(name)
-        paths |= _endpoint_paths(quote(name, safe=""), live)
+        live, named = plane.live(name), quote(name, safe="")
+        own = _model_paths(f"/v1/models/{named}", f"/v2/models/{named}", live)
+        paths |= own | _version_paths(named, live) | _label_paths(named, live)
         if position == 0:
             paths["/invocations"] = {"post": _invocations(live)}
+            hosted = vertex or VertexRoutes()
+            paths |= _vertex_paths(hosted, own[f"/v1/models/{named}:predict"])
     return {
         "openapi": "3.1.0",
         "info": {"title": "headrace", "version": __version__, "description": "Endpoints served by this gateway."},
@@ -67,34 +52,74 @@ def _server_paths() -> Json:
         "/v2/health/live": {"get": _get("Whether the server lives")},
         "/v2/health/ready": {"get": _get("Whether every endpoint can score", also=(503,))},
         "/v2/models/stats": {"get": _get("Counts and times of all versions")},
-        "/v2/repository/index": {"post": _post("Endpoints and versions with their state", _index(), answer=_OBJECTS)},
-        "/ping": {"get": _get("Whether every endpoint can score", "text/plain", also=(404,))},
-        "/health": {"get": _get("Whether every endpoint can score", "text/plain", also=(404,))},
-        "/version": {"get": _get("The version of headrace", "text/plain")},
-        "/metrics": {"get": _get("Metrics for Prometheus", "text/plain")},
+        "/v2/repository/index": {
+            "post": _post("Endpoints and versions with their state", schemas.INDEX, answer=schemas.OBJECTS)
+        },
+        "/ping": {"get": _get("Whether every endpoint can score", _TEXT, also=(404,))},
+        "/health": {"get": _get("Whether every endpoint can score", _TEXT, also=(404,))},
+        "/version": {"get": _get("The version of headrace", _TEXT)},
         "/overview": {"get": _get("Endpoints with their versions, memory and traffic")},
         "/openapi.json": {"get": _get("This document")},
     }
 
 
-def _endpoint_paths(name: str, live: Live) -> Json:
-    rows, columns = _rows(live), _columns(live)
-    predict = {"oneOf": [_only(instances=rows), _only(inputs=columns)]}
-    examples = _only(examples=_many(_by_name(live.signature)))
-    v1, v2 = f"/v1/models/{name}", f"/v2/models/{name}"
-    said = {"classify": "Classes with their scores, by example", "regress": "One value an example"}
-    methods = {method: summary for method, summary in said.items() if _gives(method, live.signature)}
+def _model_paths(v1: str, v2: str, live: Live) -> Json:
+    """What is answered below these two."""
+    infer = _post("Score tensors", schemas.infer(live.signature), answer=schemas.INFERRED)
+    infer["parameters"] = [{"name": LENGTH_HEADER, "in": "header", "schema": {"type": "integer", "minimum": 0}}]
+    for part in (infer["requestBody"], infer["responses"]["200"]):  # JSON, then raw tensors
+        part["content"]["application/octet-stream"] = {"schema": schemas.BYTES}
     return {
-        f"{v1}:predict": {"post": _post("Score rows or columns", predict)},
-        **{f"{v1}:{method}": {"post": _post(summary, examples)} for method, summary in methods.items()},
-        v1: {"get": _get("Versions with their state")},
-        f"{v1}/metadata": {"get": _get("Inputs and outputs")},
-        f"{v2}/infer": {"post": _post("Score tensors", _infer(live.signature))},
+        **_tensorflow_paths(v1, live),
+        f"{v2}/infer": {"post": infer},
         v2: {"get": _get("Inputs and outputs")},
         f"{v2}/ready": {"get": _get("Whether it can score", also=(503,))},
         f"{v2}/stats": {"get": _get("Counts and times by version")},
         f"{v2}/config": {"get": _get("What it takes and gives, in Triton's words")},
     }
+
+
+def _tensorflow_paths(v1: str, live: Live) -> Json:
+    said = {"classify": "Classes with their scores, by example", "regress": "One value an example"}
+    methods = {method: summary for method, summary in said.items() if _gives(method, live.signature)}
+    examples = schemas.examples(live)
+    return {
+        f"{v1}:predict": {"post": _post("Score rows or columns", schemas.predict(live), answer=schemas.PREDICTED)},
+        **{f"{v1}:{m}": {"post": _post(s, examples, answer=schemas.RESULTS)} for m, s in methods.items()},
+        v1: {"get": _get("Versions with their state")},
+        f"{v1}/metadata": {"get": _get("Inputs and outputs")},
+    }
+
+
+def _version_paths(name: str, live: Live) -> Json:
+    """One loaded version alone."""
+    below = "versions/{version}"
+    found = _model_paths(f"/v1/models/{name}/{below}", f"/v2/models/{name}/{below}", live)
+    return _with_parameter(found, "version", {"type": "integer", "enum": [int(n) for n in versions_of(live)]})
+
+
+def _label_paths(name: str, live: Live) -> Json:
+    found = _tensorflow_paths(f"/v1/models/{name}/labels/{{label}}", live)
+    return _with_parameter(found, "label", {"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,128}$"})
+
+
+def _with_parameter(paths: Json, name: str, schema: Json) -> Json:
+    """The paths with a part that the caller fills in; other values than these may be refused, or be nowhere."""
+    parameter = {"name": name, "in": "path", "required": True, "schema": schema}
+    for methods in paths.values():
+        for operation in methods.values():
+            operation.setdefault("parameters", []).append(parameter)
+            operation["responses"] |= {"400": _refused(ERROR), "404": _refused(ERROR)}
+    return paths
+
+
+def _vertex_paths(routes: VertexRoutes, predict: Json) -> Json:
+    found: Json = {}
+    if routes.health:
+        found[routes.health] = {"get": _get("Whether every endpoint can score", also=(503,))}
+    if routes.predict:
+        found[routes.predict] = found.get(routes.predict, {}) | predict
+    return found
 
 
 def _gives(method: str, signature: Signature) -> bool:
@@ -107,93 +132,23 @@ def _gives(method: str, signature: Signature) -> bool:
 
 def _invocations(live: Live) -> Json:
     """MLflow says what is wrong in its own words, and in plain text which content types it takes."""
-    said = _post("Score, as MLflow asks", _invocation(live), refused=(422, 429, 503), error=_MLFLOW_ERROR)
-    said["responses"]["400"] = _refused({"anyOf": [_MLFLOW_ERROR, _ERROR]})
-    said["responses"]["413"] = _refused(_ERROR)
-    said["responses"]["415"] = _refused(_ERROR)
-    said["responses"]["415"]["content"]["text/plain"] = {"schema": _WORDS}
+    said = _post(
+        "Score, as MLflow and SageMaker ask",
+        schemas.invocation(live),
+        refused=(422, 429, 503),
+        answer=schemas.INVOKED,
+        error=MLFLOW_ERROR,
+    )
+    said["responses"]["400"] = _refused({"anyOf": [MLFLOW_ERROR, ERROR]})
+    said["responses"]["413"] = _refused(ERROR)
+    said["responses"]["415"] = _refused(ERROR)
+    said["responses"]["415"]["content"][_TEXT] = {"schema": WORDS}
+    if live.signature.kind == "table":
+        said["requestBody"]["content"] |= {kind: {"schema": schemas.BYTES} for kind in _TABLES}
     return said
 
 
-def _rows(live: Live) -> Json:
-    row = _by_name(live.signature)
-    if live.decoder.event_time:
-        row["properties"] |= {live.decoder.names[-1]: {"type": ["string", "number"]}}
-    bare = _bare(live.signature)
-    return _many(row if bare is None else {"oneOf": [bare, row]})
-
-
-def _columns(live: Live) -> Json:
-    columns = _by_name(live.signature, many=True)
-    if live.decoder.event_time:
-        columns["properties"] |= {live.decoder.names[-1]: _many({"type": ["string", "number"]})}
-    bare = _bare(live.signature)
-    return columns if bare is None else {"oneOf": [_many(bare), columns]}
-
-
-def _invocation(live: Live) -> Json:
-    rows = _rows(live)
-    return {
-        "oneOf": [
-            _only(instances=rows),
-            _only(inputs=_columns(live)),
-            _only(dataframe_records=_many(_by_name(live.signature))),
-        ]
-    }
-
-
-def _infer(signature: Signature) -> Json:
-    tensors = [
-        _only(
-            name={"const": field.name},
-            shape={"type": "array", "items": {"type": "integer", "minimum": 0}},
-            datatype={"const": DATATYPES[field.dtype]},
-            data={"type": "array"},
-        )
-        for field in signature.inputs
-    ]
-    inputs = {"type": "array", "prefixItems": tensors, "minItems": len(tensors), "maxItems": len(tensors)}
-    body = _only(inputs=inputs)
-    body["properties"] |= {
-        "id": {"type": "string"},
-        "outputs": {"type": "array", "items": _only(name={"type": "string"})},
-    }
-    return body
-
-
-def _index() -> Json:
-    return {"type": "object", "properties": {"ready": {"type": "boolean"}}}
-
-
-def _by_name(signature: Signature, *, many: bool = False) -> Json:
-    cells = {field.name: _many(_cell(field)) if many else _cell(field) for field in signature.inputs}
-    return {**_only(**cells), "additionalProperties": False}
-
-
-def _bare(signature: Signature) -> Json | None:
-    """One row of an only tensor, sent without its name."""
-    (first, *others) = signature.inputs
-    return None if others or not isinstance(first, Tensor) else _cell(first)
-
-
-def _cell(field: Column | Tensor) -> Json:
-    kind = _KINDS[field.dtype]
-    if isinstance(field, Column):
-        return {**kind, "type": [kind["type"], "null"]} if field.nullable else kind
-    for extent in reversed(field.shape[1:]):
-        kind = {"type": "array", "items": kind} | ({} if extent < 0 else {"minItems": extent, "maxItems": extent})
-    return kind
-
-
-def _many(item: Json) -> Json:
-    return {"type": "array", "items": item, "minItems": 1}
-
-
-def _only(**properties: Json) -> Json:
-    return {"type": "object", "properties": properties, "required": list(properties)}
-
-
-def _get(summary: str, kind: str = "application/json", *, also: Sequence[int] = ()) -> Json:
+def _get(summary: str, kind: str = _JSON, *, also: Sequence[int] = ()) -> Json:
     return {"summary": summary, "responses": _responses(kind, also)}
 
 
@@ -202,20 +157,23 @@ def _post(
     schema: Json,
     *,
     refused: Sequence[int] = (400, 413, 415, 429, 503),
-    answer: Json = _OBJECT,
-    error: Json = _ERROR,
+    answer: Json = OBJECT,
+    error: Json = ERROR,
 ) -> Json:
-    body = {"required": True, "content": {"application/json": {"schema": schema}}}
-    responses = _responses("application/json", refused, answer=answer, error=error)
-    return {"summary": summary, "requestBody": body, "responses": responses}
+    body = {"required": True, "content": {_JSON: {"schema": schema}}}
+    return {
+        "summary": summary,
+        "requestBody": body,
+        "responses": _responses(_JSON, refused, answer=answer, error=error),
+    }
 
 
-def _responses(kind: str, others: Sequence[int], *, answer: Json = _OBJECT, error: Json = _ERROR) -> Json:
-    schema = _WORDS if kind == "text/plain" else answer
+def _responses(kind: str, others: Sequence[int], *, answer: Json = OBJECT, error: Json = ERROR) -> Json:
+    schema = WORDS if kind == _TEXT else answer
     found: Json = {"200": {"description": "The answer", "content": {kind: {"schema": schema}}}}
-    found["403"] = _refused(_ERROR)  # from a web page, or to another host
-    return found | {str(status): _refused(error, kind if status in _PLAIN else "application/json") for status in others}
+    found["403"] = _refused(ERROR)  # from a web page, or to another host
+    return found | {str(status): _refused(error, kind if status in _PLAIN else _JSON) for status in others}
 
 
-def _refused(schema: Json, kind: str = "application/json") -> Json:
-    return {"description": "Why not", "content": {kind: {"schema": _WORDS if kind == "text/plain" else schema}}}
+def _refused(schema: Json, kind: str = _JSON) -> Json:
+    return {"description": "Why not", "content": {kind: {"schema": WORDS if kind == _TEXT else schema}}}

@@ -5,8 +5,13 @@ import json
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from served import WINE, linear
+from served import ROW, WINE, linear
 from tensor_served import PAIR, PIXELS, renamed, sums, tensors_gated
+
+from headrace.gateway.openapi import document as document_of
+from headrace.gateway.vertex import VertexRoutes
+
+ROWS = json.dumps({"instances": [ROW]}).encode()
 
 
 @pytest.fixture(scope="module")
@@ -22,17 +27,55 @@ def document(gate):
 
 
 def operations(document, method):
-    return {path: found[method] for path, found in document["paths"].items() if method in found}
+    """Path, with every value of its parameter, to what it says of a method."""
+    found = {}
+    for path, methods in document["paths"].items():
+        if method in methods:
+            (wanted,) = [p for p in methods[method].get("parameters", ()) if p["in"] == "path"] or [{"schema": {}}]
+            for value in wanted["schema"].get("enum", [] if "name" in wanted else [""]):
+                found[path.replace(f"{{{wanted.get('name')}}}", str(value))] = methods[method]
+    return found
 
 
 def test_every_path_to_read_is_there(gate, document):
     found = operations(document, "get")
     assert len(found) > 20
+    assert {"/v1/models/wine/versions/1/metadata", "/v2/models/pair/versions/1/ready"} <= found.keys()
     for path, operation in found.items():
         reply = gate.client.request("GET", path)
         assert reply.status == 200, path
         (kind,) = operation["responses"]["200"]["content"]
         assert reply.header("content-type").startswith(kind)
+
+
+def test_what_is_set_up_besides_is_there(gate, tmp_path):
+    routes = VertexRoutes("/at/predict", "/at/health")
+    paths = document_of(gate.plane, routes, ["/metrics", "/monitoring/prometheus/metrics"])["paths"]
+    assert {"/at/predict", "/at/health", "/monitoring/prometheus/metrics"} <= paths.keys()
+    assert paths["/at/predict"] == paths["/v1/models/wine:predict"]
+    both = document_of(gate.plane, VertexRoutes("/at", "/at"))["paths"]["/at"]
+    assert both.keys() == {"get", "post"}
+
+
+def test_labels_are_there(gate, document):
+    """Whichever: an alias may be made and moved at any time."""
+    gate.plane.move("wine", "stable", 1)
+    for method in ("predict", "classify", "regress"):
+        path = f"/v1/models/wine/labels/{{label}}:{method}"
+        assert document["paths"][path]["post"]["parameters"][0]["name"] == "label"
+        body = ROWS if method == "predict" else json.dumps({"examples": [ROW]}).encode()
+        assert gate.client.request("POST", path.replace("{label}", "stable"), body).status == 200
+        assert gate.client.request("POST", path.replace("{label}", "none"), body).status == 400
+
+
+def test_the_forms_that_invocations_and_infer_take_are_there(document):
+    asked = operations(document, "post")["/invocations"]["requestBody"]["content"]
+    assert asked.keys() == {"application/json", "text/csv", "application/vnd.apache.parquet"}
+    forms = [list(form.get("properties", {})) for form in asked["application/json"]["schema"]["oneOf"]]
+    names = ("instances", "inputs", "dataframe_records", "dataframe_split")
+    assert forms == [*([name, "params"] for name in names), []]
+    infer = operations(document, "post")["/v2/models/pixels/infer"]
+    assert "application/octet-stream" in infer["requestBody"]["content"]
 
 
 def test_endpoints_have_their_own_schemas(document):
@@ -65,7 +108,7 @@ def arrays(schema):
 
 
 def objects(schema):
-    fields = {name: values(each) for name, each in schema["properties"].items()}
+    fields = {name: values(each) for name, each in schema.get("properties", {}).items()}
     needed = schema.get("required", ())
     return st.fixed_dictionaries(
         {name: each for name, each in fields.items() if name in needed},
