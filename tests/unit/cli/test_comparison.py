@@ -35,3 +35,25 @@ def test_numbers_agree_when_they_are_near():
 def test_outputs_by_name_are_classes_too():
     answers = {"iris@2": [{"setosa": 0.9, "other": 0.1}], "iris@1": [{"setosa": 0.4, "other": 0.6}]}
     assert list(lines(answers))[-1] == "versions differ: iris@2 says setosa, iris@1 says other"
+
+
+def test_outputs_that_are_no_confidences_are_compared_each_by_itself():
+    prices = {"shop@2": [{"price": 10.0, "items": 3}], "shop@1": [{"price": 20.0, "items": 3}]}
+    assert list(lines(prices)) == [
+        "OUTPUT  SHOP@2  SHOP@1",
+        "price       10      20",
+        "items        3       3",
+        "versions differ in price",
+    ]
+    assert not agree(prices)
+    assert not agree({"shop@2": [[10.0, 3.0]], "shop@1": [[20.0, 3.0]]})
+    same = {"shop@2": [[10.0, 3.0]], "shop@1": [[10.001, 3.0]]}
+    assert agree(same)
+    assert list(lines(same))[-1] == "all versions agree"
+
+
+def test_lists_in_lists_are_compared_to_the_last_value():
+    one, other = [[[1.0, 2.0], [3.0, 4.0]]], [[[1.0, 2.0], [3.0, 5.0]]]
+    assert agree({"double@2": one, "double@1": one})
+    assert not agree({"double@2": one, "double@1": other})
+    assert list(lines({"double@2": one, "double@1": other}))[-1] == "versions differ in 1"
