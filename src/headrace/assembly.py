@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from headrace.errors import MissingExtra, SettingsError, UsageError
 from headrace.journey.platform import Platform
 from headrace.settings import Settings, load_settings
+from headrace.storage.durable import make_folders
 
 T = TypeVar("T")
 GROUP = "headrace.engines"
@@ -161,7 +162,7 @@ def project_home(settings: Settings) -> Path:
     """
     home = settings.home_path
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        make_folders(home)
         ignore = home / ".gitignore"
         if not ignore.exists():
             ignore.write_text("*\n")

@@ -9,7 +9,7 @@ from pathlib import Path
 from headrace.errors import NotFound
 from headrace.refs import contained
 from headrace.settings import Settings
-from headrace.storage.durable import sync
+from headrace.storage.durable import make_folders, sync
 
 _HALF = ".half-"
 
@@ -23,7 +23,7 @@ class LocalFiles:
     def put(self, source: Path, key: str) -> None:
         """Copy under a temporary name, fsync, rename, fsync the folder; see ``Files.put``."""
         target = contained(self._root, key)
-        _make_folders(target.parent)
+        make_folders(target.parent)
         half = target.parent / f"{_HALF}{secrets.token_hex(8)}"
         try:
             with source.open("rb") as reading, half.open("xb") as writing:
@@ -72,14 +72,3 @@ def open_files(settings: Settings, uri: str) -> LocalFiles:
     """Factory ``files.local``: ``<home>/store``, or the folder of ``local:<path>``."""
     _, _, path = uri.partition(":")
     return LocalFiles(settings.root / path if path else settings.home_path / "store")
-
-
-def _make_folders(folder: Path) -> None:
-    """Like ``mkdir -p``, each new name fsynced into its parent so that it outlives a power cut."""
-    missing = []
-    while not folder.is_dir():
-        missing.append(folder)
-        folder = folder.parent
-    for made in reversed(missing):
-        made.mkdir(exist_ok=True)
-        sync(made.parent)

@@ -12,6 +12,7 @@ from pathlib import Path
 from headrace.errors import Unavailable
 from headrace.refs import checked_name
 from headrace.settings import Settings
+from headrace.storage.durable import make_folders
 from headrace.storage.stream import Bounds, Record
 
 _BUSY_S = 10.0
@@ -126,9 +127,9 @@ class _Connection:
 
     def __init__(self, path: Path, schema: str) -> None:
         self._path, self._lock = path, threading.Lock()
-        self._power_safe = True
+        self._power_safe: bool | None = None  # what SQLite does unasked depends on how it was built
         with self._translated():
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folders(path.parent)
             self._db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.executescript(schema)
