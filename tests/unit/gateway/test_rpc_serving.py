@@ -127,6 +127,36 @@ def test_classify_and_regress(call):
     assert [(c.label, c.score) for c in reply.result.classifications[0].classes] == [("y", 2.5)]
 
 
+CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
+
+
+def tasks(*asked):
+    return [SERVING.InferenceTask(model_spec=spec(name), method_name=method) for name, method in asked]
+
+
+def test_several_tasks_of_one_input(call):
+    asked = tasks(("half_plus_two", REGRESS), ("half_plus_two", CLASSIFY))
+    first, second = call("MultiInference", tasks=asked, input=examples(1.0, 5.0)).results
+    assert [r.value for r in first.regression_result.regressions] == [2.5, 4.5]
+    found = second.classification_result.classifications
+    assert [[(c.label, c.score) for c in row.classes] for row in found] == [[("y", 2.5)], [("y", 4.5)]]
+    assert (second.model_spec.name, second.model_spec.version.value) == ("half_plus_two", 1)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ((), "same model name"),
+        ((("half_plus_two", REGRESS), ("column", REGRESS)), "same model name"),
+        ((("half_plus_two", "tensorflow/serving/predict"),), "method_name: tensorflow/serving/predict"),
+    ],
+)
+def test_tasks_that_do_not_go_together_are_refused(call, asked, said):
+    with pytest.raises(grpc.RpcError, match=said) as caught:
+        call("MultiInference", tasks=tasks(*asked), input=examples(1.0))
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
 def test_metadata_packs_the_signature(call):
     reply = call("GetModelMetadata", model_spec=spec("pixels"), metadata_field=["signature_def"])
     packed = reply.metadata["signature_def"]

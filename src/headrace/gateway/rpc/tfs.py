@@ -21,6 +21,7 @@ PREDICTION_SERVICE, MODEL_SERVICE = "tensorflow.serving.PredictionService", "ten
 _STATES = {"LOADING": 20, "AVAILABLE": 30, "UNLOADING": 40, "END": 50}
 _CODES = {"OK": 0, "UNAVAILABLE": 14}
 _SIGNATURES = "signature_def"
+_METHODS = "tensorflow/serving/"
 
 
 class ServingServices(grpc.GenericRpcHandler):  # type: ignore[misc]
@@ -37,6 +38,7 @@ class ServingServices(grpc.GenericRpcHandler):  # type: ignore[misc]
             f"{prediction}/Predict": unary(SERVING.PredictRequest, self._predict),
             f"{prediction}/Classify": unary(SERVING.ClassificationRequest, self._classify),
             f"{prediction}/Regress": unary(SERVING.RegressionRequest, self._regress),
+            f"{prediction}/MultiInference": unary(SERVING.MultiInferenceRequest, self._several),
             f"{prediction}/GetModelMetadata": unary(SERVING.GetModelMetadataRequest, at_once(self._metadata)),
             f"{model}/GetModelStatus": unary(SERVING.GetModelStatusRequest, at_once(self._status)),
         }
@@ -91,6 +93,23 @@ class ServingServices(grpc.GenericRpcHandler):  # type: ignore[misc]
         reply = SERVING.RegressionResponse(model_spec=_spec(request, answer))
         for value in values_of(answer):
             reply.result.regressions.add(value=value)
+        return reply
+
+    async def _several(self, request: Any) -> Any:
+        """One input for several tasks, each scored and logged as if it had been asked alone."""
+        if len({task.model_spec.name for task in request.tasks}) != 1:
+            raise UsageError("All ModelSpecs in a MultiInferenceRequest must access the same model name.")
+        reply = SERVING.MultiInferenceResponse()
+        for task in request.tasks:
+            asked = {"model_spec": task.model_spec, "input": request.input}
+            if task.method_name == f"{_METHODS}classify":
+                told = await self._classify(SERVING.ClassificationRequest(**asked))
+                reply.results.add(model_spec=told.model_spec, classification_result=told.result)
+            elif task.method_name == f"{_METHODS}regress":
+                told = await self._regress(SERVING.RegressionRequest(**asked))
+                reply.results.add(model_spec=told.model_spec, regression_result=told.result)
+            else:
+                raise UsageError(f"Unsupported signature method_name: {task.method_name[:100]}")
         return reply
 
     async def _examples(self, method: str, request: Any) -> Answer:

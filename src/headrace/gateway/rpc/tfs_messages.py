@@ -40,6 +40,12 @@ message RegressionRequest { ModelSpec model_spec = 1; Input input = 2; }
 message Regression { float value = 1; }
 message RegressionResult { repeated Regression regressions = 1; }
 message RegressionResponse { RegressionResult result = 1; ModelSpec model_spec = 2; }
+message InferenceTask { ModelSpec model_spec = 1; string method_name = 2; }
+message InferenceResult {
+  ModelSpec model_spec = 1; ClassificationResult classification_result = 2; RegressionResult regression_result = 3;
+}
+message MultiInferenceRequest { repeated InferenceTask tasks = 1; Input input = 2; }
+message MultiInferenceResponse { repeated InferenceResult results = 1; }
 message Any { string type_url = 1; bytes value = 2; }
 message GetModelMetadataRequest { ModelSpec model_spec = 1; repeated string metadata_field = 2; }
 message GetModelMetadataResponse { ModelSpec model_spec = 1; map<string, Any> metadata = 2; }

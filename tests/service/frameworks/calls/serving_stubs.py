@@ -13,6 +13,7 @@ from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
+    inference_pb2,
     model_management_pb2,
     model_service_pb2_grpc,
     predict_pb2,
@@ -64,6 +65,13 @@ for name in ("half_plus_two", "tf2"):
     reply = prediction.Classify(examples(spec(classification_pb2.ClassificationRequest(), name)), 10)
     rows = [[one.score for one in row.classes] for row in reply.result.classifications]
     assert rows == [[2.5], [3.0], [4.5]], (name, rows)
+
+request = examples(inference_pb2.MultiInferenceRequest())
+for method in ("classify", "regress"):
+    spec(request.tasks.add(method_name=f"tensorflow/serving/{method}"), "tf2")
+classified, regressed = prediction.MultiInference(request, 10).results
+assert [row.value for row in regressed.regression_result.regressions] == [2.5, 3.0, 4.5]
+assert len(classified.classification_result.classifications) == 3
 
 request = spec(get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"]), "half_plus_two")
 packed = prediction.GetModelMetadata(request, 10)
