@@ -10,9 +10,19 @@ from headrace.serving.versions import Model
 
 @dataclass
 class _Kept:
+    """A model, until what it leaves behind is removed.
+
+    Attributes:
+        wanted: What it is.
+        users: How many use it; none while it is unloaded.
+        model: It, once it is loaded.
+        gone: Set once it is unloaded.
+    """
+
     wanted: Wanted
     users: int = 1
     model: "Future[Model]" = field(default_factory=Future)
+    gone: threading.Event = field(default_factory=threading.Event)
 
 
 class Shelf:
@@ -24,31 +34,26 @@ class Shelf:
 
     @property
     def names(self) -> list[str]:
-        """Model versions that are loaded or being loaded."""
+        """Model versions that are loaded, or on their way in or out."""
         with self._lock:
             return [kept.wanted.name for kept in self._kept.values()]
 
     def take(self, wanted: Wanted) -> Model:
         """The model, loaded now unless it is already; ``give`` it back for each time it was taken.
 
+        One that is being unloaded is waited for: what is removed then would be what is loaded anew.
+
         Raises:
             Exception: It could not be loaded; there is nothing to give back then.
         """
-        with self._lock:
-            kept = self._kept.get(wanted.key)
-            first = kept is None
-            if kept is None:
-                kept = self._kept[wanted.key] = _Kept(wanted)
-            else:
-                kept.users += 1
+        kept, first = self._place(wanted)
         if not first:
             return kept.model.result()
         try:
             model = wanted.load()
         except BaseException as error:
-            with self._lock:
-                del self._kept[wanted.key]
             wanted.discard()
+            self._remove(kept)
             kept.model.set_exception(error)
             raise
         kept.model.set_result(model)
@@ -69,6 +74,26 @@ class Shelf:
             kept.users -= 1
             if kept.users:
                 return
-            del self._kept[key]
-        kept.model.result().loaded.close()
-        kept.wanted.discard()
+        try:
+            kept.model.result().loaded.close()
+            kept.wanted.discard()
+        finally:
+            self._remove(kept)
+
+    def _place(self, wanted: Wanted) -> tuple[_Kept, bool]:
+        """Where a model is kept, with one user more; and whether that one must load it."""
+        while True:
+            with self._lock:
+                kept = self._kept.get(wanted.key)
+                if kept is None:
+                    kept = self._kept[wanted.key] = _Kept(wanted)
+                    return kept, True
+                if kept.users:
+                    kept.users += 1
+                    return kept, False
+            kept.gone.wait()
+
+    def _remove(self, kept: _Kept) -> None:
+        with self._lock:
+            del self._kept[kept.wanted.key]
+        kept.gone.set()
