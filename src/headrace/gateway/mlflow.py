@@ -18,8 +18,9 @@ from headrace.errors import HeadraceError, SignatureError, Unavailable, UsageErr
 from headrace.gateway.answers import Replies, by_rows, encode, parse, respond, single, wrong_method
 from headrace.gateway.faults import retry_after, said, status_of
 from headrace.gateway.http import TEXT, Request, Response, Send
+from headrace.gateway.parquet import PARQUET, of_parquet
 from headrace.gateway.row_limit import SUSPECT_BYTES, check_rows
-from headrace.gateway.tables import CSV, PARQUET, of_csv, of_parquet
+from headrace.gateway.tables import CSV, of_csv
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.rendezvous import Answer, Live
 from headrace.serving.request import ROWS_LIMIT, Input, plain_words

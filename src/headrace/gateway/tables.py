@@ -1,19 +1,18 @@
-"""Tables as bodies: CSV and Parquet, read into columns by name and checked like any other input."""
+"""Tables as bodies: CSV, read into columns by name and checked like any other input."""
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+from codecs import BOM_UTF8
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from headrace.errors import SignatureError, UsageError
-from headrace.gateway.http import BODY_LIMIT
 from headrace.models.signature import Column
-from headrace.serving.request import Input, check_row_count
+from headrace.serving.request import ROWS_LIMIT, Input
 from headrace.serving.tensors import Decoder
 
 CSV = "text/csv"
-PARQUET = "application/vnd.apache.parquet"
-_WIDEST = 16
+_RECORD_BYTES = 1024 * 1024
 _TRUTHS = {"true": True, "false": False, "1": True, "0": False}
 
 
@@ -24,90 +23,67 @@ def of_csv(decoder: Decoder, body: bytes) -> Input:
         UsageError: This is no CSV.
         SignatureError: Columns or cells do not fit the signature.
     """
-    fields = _fields(decoder)
-    try:
-        names, *rows = csv.reader(io.StringIO(body.decode("utf-8-sig")), strict=True)
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise UsageError("the body is no UTF-8 CSV", why=str(error)) from None
-    except ValueError:
-        raise UsageError("the body is empty", why="the first line names the columns") from None
-    if len(set(names)) != len(names):
-        raise SignatureError("a column is named twice", where="line 1")
-    rows = [row for row in rows if row]
-    for number, row in enumerate(rows):
-        if len(row) != len(names):
-            raise SignatureError(f"row {number} has {len(row)} values", why=f"there are {len(names)} columns")
-    check_row_count(len(rows))
+    fields = table_fields(decoder)
+    if body.count(b"\n") > ROWS_LIMIT:  # or some are blank, or within a cell
+        for number, _ in enumerate(_records(body, decoder)):
+            if number > ROWS_LIMIT:
+                raise UsageError(f"the request has more than {ROWS_LIMIT} rows", why="no more are scored at once")
+    names, *rows = _records(body, decoder)
     columns = zip(*rows, strict=True) if rows else [() for _ in names]
     return decoder.of_mapping({n: _cells(fields.get(n), cells, n) for n, cells in zip(names, columns, strict=True)})
 
 
-def of_parquet(decoder: Decoder, body: bytes) -> Input:
-    """Rows of a Parquet file; call it on a thread, as importing its reader and reading take their time.
-
-    Raises:
-        UsageError: This is no Parquet file, or it unpacks to more than a body may hold.
-        SignatureError: Columns or cells do not fit the signature.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    _fields(decoder)
+def _records(body: bytes, decoder: Decoder) -> Iterator[list[str]]:
+    """The names, then the rows, each held to as many cells; blank lines are passed over."""
+    lines = _Lines(body)
+    records = filter(None, csv.reader(lines, strict=True))
     try:
-        file = pq.ParquetFile(pa.BufferReader(body))
-        names = [name for name in file.schema_arrow.names if name in decoder.names]
-        strange = set(file.schema_arrow.names) - set(names)
-        if strange:
-            raise SignatureError(f"column {min(strange)!r} is not an input of this model")
-        check_row_count(file.metadata.num_rows)
-        # Text stays a dictionary while it is measured: few bytes of a file may name a long text many times.
-        texts = _readable(file)
-        table = pq.ParquetFile(pa.BufferReader(body), read_dictionary=texts).read(use_threads=False)
-    except (pa.ArrowException, OSError) as error:
-        raise UsageError("the body is no Parquet file", why=str(error)[:200]) from None
-    _check_size(table)
-    columns = {name: table.column(name).to_pylist() for name in names}
-    return decoder.of_mapping({name: _without_nan(cells) for name, cells in columns.items()})
+        names = next(records, None)
+        if names is None:
+            raise UsageError("the body is empty", why="the first line names the columns")
+        check_names(decoder, names)
+        yield names
+        for number, row in enumerate(records):
+            lines.room = _RECORD_BYTES
+            if len(row) != len(names):
+                raise SignatureError(f"row {number} has {len(row)} values", why=f"there are {len(names)} columns")
+            yield row
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UsageError("the body is no UTF-8 CSV", why=str(error)) from None
 
 
-def _fields(decoder: Decoder) -> Mapping[str, Column]:
+class _Lines:
+    """Lines of a body, as far as there is room: a cell may hold some, but a row is held whole before it is counted."""
+
+    def __init__(self, body: bytes) -> None:
+        self._stream, self.room = io.BytesIO(body), _RECORD_BYTES
+        self._stream.seek(len(BOM_UTF8) if body.startswith(BOM_UTF8) else 0)
+
+    def __iter__(self) -> Iterator[str]:
+        while line := self._stream.readline(self.room + 1):
+            self.room -= len(line)
+            if self.room < 0:
+                raise UsageError("a row of the CSV is too long", why=f"at most {_RECORD_BYTES} bytes are read")
+            yield line.decode()
+
+
+def table_fields(decoder: Decoder) -> Mapping[str, Column]:
+    """The columns that a table has; raise ``SignatureError`` where the model takes no tables."""
     if decoder.signature.kind != "table":
         raise SignatureError("this model takes tensors", fix="send JSON with instances or inputs")
     return {column.name: column for column in decoder.signature.columns}
 
 
-def _readable(file: Any) -> list[str]:
-    """Columns of text; raise for a file that says it unpacks to too much, or whose cells may hold much in few bytes."""
-    meta, texts = file.metadata, []
-    # Not by column: pyarrow aborts the process where a damaged file has fewer of them than its schema.
-    if sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups)) > BODY_LIMIT:
-        raise UsageError("the Parquet file is too large", why=f"at most {BODY_LIMIT} bytes are read, once unpacked")
-    for column in (meta.schema.column(i) for i in range(meta.num_columns)):
-        if column.max_repetition_level or column.path != column.name or column.length > _WIDEST:
-            raise SignatureError(
-                f"column {column.path.partition('.')[0]!r} is refused", why="one plain value a row is due"
-            )
-        if column.physical_type == "BYTE_ARRAY":
-            texts.append(column.name)
-    return texts
-
-
-def _check_size(table: Any) -> None:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    for column in table.columns:
-        for chunk in column.chunks:
-            values = chunk.dictionary if isinstance(chunk, pa.DictionaryArray) else chunk
-            if not _lengthy(pa.types, values.type):
-                continue
-            longest = pc.max(pc.binary_length(values)).as_py() or 0
-            if longest * len(chunk) > BODY_LIMIT:
-                raise UsageError("a column of text is too long", why=f"at most {BODY_LIMIT} bytes are read")
-
-
-def _lengthy(types: Any, kind: Any) -> bool:
-    return any(getattr(types, f"is_{name}")(kind) for name in ("string", "large_string", "binary", "large_binary"))
+def check_names(decoder: Decoder, names: Sequence[str]) -> None:
+    """Raise ``SignatureError`` for a column that the model does not take, or that comes twice."""
+    strange = set(names) - set(decoder.names)
+    if strange:
+        raise SignatureError(
+            f"column {min(strange)!r} is not an input of this model",
+            why=f"it takes the columns {', '.join(decoder.names)}",
+        )
+    if len(set(names)) != len(names):
+        raise SignatureError("a column is named twice", where="the names of the columns")
 
 
 def _cells(field: Column | None, cells: Sequence[str], name: str) -> Sequence[Any]:
@@ -115,7 +91,7 @@ def _cells(field: Column | None, cells: Sequence[str], name: str) -> Sequence[An
         return cells
     convert: Callable[[str], Any] = _READERS.get(field.dtype, _whole)
     try:
-        return _without_nan([None if cell == "" else convert(cell) for cell in cells])
+        return without_nan([None if cell == "" else convert(cell) for cell in cells])
     except (ValueError, KeyError) as error:
         raise SignatureError(f"column {name!r} is refused", why=f"{error} is no {field.dtype}") from None
 
@@ -139,5 +115,6 @@ _READERS: Mapping[str, Callable[[str], Any]] = {
 }
 
 
-def _without_nan(cells: Sequence[Any]) -> list[Any]:
+def without_nan(cells: Sequence[Any]) -> list[Any]:
+    """Cells of a column, where NaN is null as well."""
     return [None if cell != cell else cell for cell in cells]  # noqa: PLR0124 - only NaN differs from itself

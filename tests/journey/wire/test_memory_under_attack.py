@@ -17,6 +17,7 @@ from wine_project import ROW
 
 from headrace.gateway.rpc.messages import INFERENCE
 from headrace.gateway.rpc.tfs_messages import SERVING
+from headrace.gateway.thrift import struct
 
 MORE_KIB = 32 * 1024
 MIB = 1024**2
@@ -96,9 +97,41 @@ def bombs():
     yield "long bytes", ("/invocations", parquet({**wine, "ph": repeated(b"x" * 100_000, 50_000)}), PARQUET), 400
     lists = pa.array([[0.0] * 3_000_000])
     yield "long lists", ("/invocations", parquet({"alcohol": [1.0], "density": [1.0], "ph": lists}), PARQUET), 422
+    for name, body in lying_files():
+        yield name, ("/invocations", body, PARQUET), 400
+    csv = {"CSV rows": b"1\n" * (8 * MIB), "a CSV row": b"1," * (8 * MIB), "a CSV cell": b'"\n",' * (4 * MIB)}
+    for name, rows in csv.items():
+        yield name, ("/invocations", b"ph\n" + rows[: 16 * MIB - 3], "text/csv"), 400
     yield "18 MB", (PREDICT, b" " * 18_000_000), 413
     for name, path, body in crowds(16 * MIB):
         yield name, (path, body), 400
+
+
+def lying_files():
+    """Parquet files of few bytes that unpack to 96 MiB, or that say otherwise of that, or of their rows."""
+    sink = io.BytesIO()
+    texts = pa.table({"ph": ["x" * MIB] * 96})
+    pq.write_table(texts, sink, use_dictionary=False, compression="zstd", data_page_size=256 * MIB)
+    honest = sink.getvalue()
+    yield "a large page", honest
+    at = honest.index(varint(struct(honest, 4)[0][2]))
+    yield "a page that lies", honest[:at] + varint(3 * MIB) + honest[at + 4 :]
+    footer = int.from_bytes(honest[-8:-4], "little") + MIB
+    yield "a large footer", honest[:-8] + bytes(MIB) + footer.to_bytes(4, "little") + b"PAR1"
+    claimed = parquet({"ph": pa.nulls(100_001, pa.float64())})
+    at = claimed.index(varint(100_001), len(claimed) // 2)
+    yield (
+        "rows that lie",
+        claimed[:at] + b"\x82\x80\x00" + claimed[at + 3 :],
+    )  # the file says 1, its only group says more
+
+
+def varint(number):
+    """A number as Thrift's compact protocol writes it."""
+    digits, found = number * 2, b""
+    while digits >= 128:
+        digits, found = digits >> 7, found + bytes([digits & 127 | 128])
+    return found + bytes([digits])
 
 
 def crowds(size):

@@ -15,11 +15,12 @@ from headrace.errors import UsageError
 from headrace.gateway import mlflow, tfs
 from headrace.gateway.answers import parse
 from headrace.gateway.oip_request import DATATYPES, parse_infer, parse_tensors
+from headrace.gateway.parquet import of_parquet
 from headrace.gateway.rpc.messages import INFERENCE
 from headrace.gateway.rpc.tensors import parse_request
 from headrace.gateway.rpc.tfs_messages import SERVING
 from headrace.gateway.rpc.tfs_tensors import read_tensor
-from headrace.gateway.tables import of_csv, of_parquet
+from headrace.gateway.tables import of_csv
 from headrace.gateway.tfs_examples import parse_examples
 from headrace.serving.request import TableDecoder
 from headrace.serving.tensors import TensorDecoder

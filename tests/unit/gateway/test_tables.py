@@ -2,16 +2,20 @@
 
 import io
 import json
+import tracemalloc
 
 import polars as pl
+import pyarrow.parquet
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from served import ROW, Gated, endpoint, linear, model
+from served import ROW, WINE, Gated, endpoint, linear, model
 
-from headrace.errors import SettingsError
+from headrace.errors import SettingsError, UsageError
 from headrace.gateway.app import Gateway
+from headrace.gateway.tables import of_csv
 from headrace.gateway.vertex import VertexRoutes, vertex_routes
+from headrace.serving.request import TableDecoder
 
 ROWS = [ROW, {**ROW, "ph": None, "grape": 'mer"lot, old'}]
 DUE = {"predictions": [147.5, 12.5]}
@@ -79,6 +83,51 @@ def test_csv_that_does_not_fit_is_refused(invoke, name):
     status, reply = invoke(body, "text/csv")
     assert (status, set(reply)) == (due, {"error_code", "message"})
     assert said in reply["message"]
+
+
+TOO_MUCH = {
+    "many rows": (b"1\n" * 1_500_000, "more than 100000 rows"),
+    "a long row": (b"1," * 1_500_000, "too long"),
+    "a row over many lines": (b'"\n",' * 500_000, "too long"),
+    "a long text": (b'"%b"' % (b"x" * 200_000), "field larger"),
+}
+
+
+@pytest.mark.parametrize("name", TOO_MUCH)
+def test_csv_beyond_the_limits_is_refused_before_it_is_kept(name):
+    rows, said = TOO_MUCH[name]
+    tracemalloc.start()
+    try:
+        with pytest.raises(UsageError, match=said):
+            of_csv(TableDecoder(WINE), b"ph\n" + rows)
+        assert tracemalloc.get_traced_memory()[1] < 24 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_blank_lines_and_lines_within_a_cell_are_no_rows_of_csv():
+    names = ",".join(ROW)
+    rows = '\n12.5,"a\n\n\nb, ""c""",2019,,true\n\n\n' * 30_000
+    found = of_csv(TableDecoder(WINE), f"\ufeff\n{names}\n{rows}".encode())
+    assert found.count == 30_000
+    assert set(found.cells) == {(12.5, 2019, None, True, 'a\n\n\nb, "c"')}
+
+
+def test_texts_whose_lengths_lie_apart_are_refused(invoke):
+    buffer, encodings = io.BytesIO(), {"grape": "DELTA_LENGTH_BYTE_ARRAY"}
+    table = pl.DataFrame(ROWS).to_arrow()
+    pyarrow.parquet.write_table(table, buffer, use_dictionary=False, column_encoding=encodings)
+    status, reply = invoke(buffer.getvalue(), PARQUET)
+    assert (status, "lengths of its texts" in reply["message"]) == (400, True)
+
+
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+@pytest.mark.parametrize("compression", ["none", "snappy", "gzip", "zstd", "brotli", "lz4"])
+def test_parquet_is_read_however_it_is_packed(invoke, version, compression):
+    buffer, table = io.BytesIO(), pl.DataFrame(ROWS * 9).to_arrow()
+    options = {"compression": compression, "data_page_version": version, "row_group_size": 4, "write_page_index": True}
+    pyarrow.parquet.write_table(table, buffer, **options)
+    assert invoke(buffer.getvalue(), PARQUET) == (200, {"predictions": DUE["predictions"] * 9})
 
 
 BAD_PARQUET = {
