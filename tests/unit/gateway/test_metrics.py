@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import pairwise
@@ -57,7 +58,7 @@ def busy(tmp_path):
 
 def test_a_parser_reads_it_and_every_metric_says_what_it_is(busy):
     families = read(busy)
-    assert {family.name.split("_")[0].split(":")[0] for family in families} == {"headrace", "", "nv"}
+    assert {family.name.split("_")[0].split(":")[0] for family in families} == {"headrace", "process", "", "nv"}
     for family in families:
         assert family.documentation, family.name
         assert family.type in {"counter", "gauge", "histogram"}, family.name
@@ -89,6 +90,23 @@ def test_histograms_are_consistent(busy):
             assert total >= least
     seconds = value(busy, "headrace_request_duration_seconds_sum", endpoint="wine")
     assert value(busy, ":tensorflow:serving:request_latency_sum", model_name="wine") == pytest.approx(seconds * 1e6)
+
+
+def test_the_process_is_told_as_the_system_knows_it(busy):
+    before, lines = samples(busy), Path("/proc/self/status").read_text().splitlines()
+    told = {line.partition(":")[0]: line.split()[1] for line in lines if line.endswith("kB")}
+
+    def number(found, name):
+        return found[f"process_{name}", frozenset()]
+
+    assert number(before, "resident_memory_bytes") == pytest.approx(int(told["VmRSS"]) * 1024, rel=0.2)
+    assert number(before, "virtual_memory_bytes") == pytest.approx(int(told["VmSize"]) * 1024, rel=0.2)
+    assert number(before, "cpu_seconds_total") == pytest.approx(time.process_time(), abs=1, rel=0.1)
+    started = time.time() - number(before, "start_time_seconds")
+    assert 0 < started < 24 * 3600
+    with Path(__file__).open():
+        more = samples(busy)
+    assert number(more, "open_fds") == number(before, "open_fds") + 1 <= number(more, "max_fds")
 
 
 def test_labels_may_hold_anything():
@@ -206,7 +224,7 @@ def test_failures_have_their_reasons(tmp_path):
 
 def test_names_are_those_asked_for(tmp_path):
     with gated(tmp_path / "own") as gate:
-        assert {family.name.split("_")[0] for family in read(gate)} == {"headrace"}
+        assert {family.name.split("_")[0] for family in read(gate)} == {"headrace", "process"}
         assert gate.client.request("GET", "/monitoring/prometheus/metrics").status == 404
     with gated(tmp_path / "theirs", metrics=("triton", "tensorflow")) as gate:
         assert {family.name[:3] for family in read(gate)} == {"nv_", ":te"}

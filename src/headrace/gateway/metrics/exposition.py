@@ -74,4 +74,5 @@ def _lines(family: Family) -> Iterator[str]:
 
 
 def _braced(labels: Labels) -> str:
-    return "{" + ",".join(f'{name}="{value.translate(_ESCAPED)}"' for name, value in labels.items()) + "}"
+    said = ",".join(f'{name}="{value.translate(_ESCAPED)}"' for name, value in labels.items())
+    return f"{{{said}}}" if said else ""
