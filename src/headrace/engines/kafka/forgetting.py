@@ -83,7 +83,7 @@ class Forgetter:
         count = min(_SAMPLES, high - low)
         bounds = [low + (high - low) * i // count for i in range(count + 1)]
         sizes = [self._size(name, start, end) for start, end in itertools.pairwise(bounds)]
-        return _cut(bounds, sizes, keep.most_bytes)
+        return cut(bounds, sizes, keep.most_bytes)
 
     def _size(self, name: str, start: int, end: int) -> int:
         got = self._reader.next(name, (start + end) // 2, end)
@@ -97,7 +97,7 @@ class Forgetter:
         return 0 if isinstance(found, Part) else min(found.parts) if isinstance(found, Joined) else high - 1
 
 
-def _cut(bounds: Sequence[int], sizes: Sequence[int], most_bytes: int) -> int:
+def cut(bounds: Sequence[int], sizes: Sequence[int], most_bytes: int) -> int:
     """From which message on ``most_bytes`` are left, where each message of a stretch has about its sample's size."""
     left = most_bytes
     for start, end, size in zip(bounds[-2::-1], bounds[:0:-1], sizes[::-1], strict=True):

@@ -2,20 +2,24 @@
 
 It is a set of runs. A run covers the messages of a range and holds, for each record in them, a 32-bit mark of its key
 and its offset, sorted by mark; different keys may share a mark, so whoever asks compares the keys of what is found.
-A run is a file that never changes, named by its range, so processes that follow the same topic side by side need no
-lock: the same range gives the same file. Runs of like size are merged.
+A run is a file that never changes, named by its range. Whoever writes one holds a lock and begins where the last run
+ends, so processes that follow the same topic side by side share what each has read. Runs of like size are merged.
 """
 
+import fcntl
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
+
+from headrace.engines.kafka.batches import offset_of
 
 KEEP = 4096
 """This many new records are worth a file; fewer are read again by the next process."""
@@ -68,14 +72,16 @@ class KeyIndex:
     def reach(self, message: int, oldest: int) -> None:
         """All before ``message`` has been taken up, and what lies before ``oldest`` is gone from the topic."""
         self.covered = max(self.covered, message)
-        if self._runs and self._runs[-1].end <= oldest:
-            self._drop()
+        while self._runs and self._runs[0].end <= oldest:
+            self._runs.pop(0).path.unlink(missing_ok=True)
         if self._count >= KEEP:
             self.save()
 
     def restart(self, oldest: int) -> None:
-        """Forget everything: the topic is another one, or the index is broken."""
-        self._drop()
+        """Forget everything: the topic lost its end."""
+        for run in self._runs:
+            run.path.unlink(missing_ok=True)
+        self._runs = []
         self._new, self._count = {}, 0
         self._start = self.covered = oldest
 
@@ -88,7 +94,26 @@ class KeyIndex:
         return sorted(found)
 
     def save(self) -> None:
-        """Write what is new as a run, and merge it with its neighbours of like size."""
+        """Write what no other process has written yet as a run, and merge it with its neighbours of like size."""
+        with self._turn():
+            self._take_up(_load(self._folder))
+            if self._count:
+                self._write_new()
+
+    def _take_up(self, runs: list[_Run]) -> None:
+        """Go on from what lies on disk, by whomever it was written."""
+        end = runs[-1].end if runs else 0 if self._runs else self._start
+        if end < self._start:  # somebody found the topic without its end; what we hold does not follow
+            self._new, self.covered = {}, end
+        elif end > self._start:
+            first = offset_of(end)
+            left = {mark: [o for o in offsets if o >= first] for mark, offsets in self._new.items()}
+            self._new = {mark: offsets for mark, offsets in left.items() if offsets}
+            self.covered = max(self.covered, end)
+        self._runs, self._start = runs, end
+        self._count = sum(map(len, self._new.values()))
+
+    def _write_new(self) -> None:
         pairs = [(mark, offset) for mark, offsets in self._new.items() for offset in offsets]
         marks = np.array([mark for mark, _ in pairs], np.uint32)
         offsets = np.array([offset for _, offset in pairs], np.int64)
@@ -101,10 +126,12 @@ class KeyIndex:
             for old in (left, right):
                 old.path.unlink(missing_ok=True)
 
-    def _drop(self) -> None:
-        for run in self._runs:
-            run.path.unlink(missing_ok=True)
-        self._runs = []
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with (self._folder / "turn").open("wb") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            yield
 
 
 def _alike(left: _Run, right: _Run) -> bool:
@@ -150,7 +177,6 @@ def _map(folder: Path, span: tuple[int, int]) -> _Run:
 
 def _write(folder: Path, span: tuple[int, int], offsets: NDArray[np.int64], marks: NDArray[np.uint32]) -> _Run:
     order = np.lexsort((offsets, marks))
-    folder.mkdir(parents=True, exist_ok=True)
     half = folder / f"{span[0]}-{span[1]}.{os.getpid()}"
     with half.open("wb") as file:
         file.write(offsets[order].tobytes())

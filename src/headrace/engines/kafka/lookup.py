@@ -1,5 +1,6 @@
 """Records by key: an index on this machine follows the topic, and what it points to is fetched and compared."""
 
+import contextlib
 import threading
 from collections import OrderedDict
 from pathlib import Path
@@ -7,9 +8,11 @@ from pathlib import Path
 from headrace.engines.kafka.batches import Joined, Whole, keys_of, message_of, offset_of, place_of
 from headrace.engines.kafka.index import KeyIndex
 from headrace.engines.kafka.reading import Reader
+from headrace.errors import HeadraceError
 from headrace.storage.stream import Record
 
 _FETCHED = 16
+_EVERY_S = 5.0
 
 
 class Lookup:
@@ -22,6 +25,9 @@ class Lookup:
 
     def __init__(self, reader: Reader, folder: Path) -> None:
         self._reader, self._folder, self._lock = reader, folder, threading.Lock()
+        self._begin = threading.Lock()
+        self._kept: list[str] = []
+        self._ended = threading.Event()
         self._indexes: dict[str, KeyIndex] = {}
         self._fetched: OrderedDict[tuple[str, int], Whole] = OrderedDict()
 
@@ -35,10 +41,27 @@ class Lookup:
             found = [self._record(name, offset) for offset in index.find(key) if message_of(offset) >= low]
             return [record for record in found if record is not None and record.key == key]
 
+    def keep_up(self, name: str) -> None:
+        """Follow a topic in the background from now on, so that whoever looks something up here has little to read."""
+        if name in self._kept:
+            return
+        with self._begin:
+            if name not in self._kept:
+                self._kept.append(name)
+            if len(self._kept) == 1:
+                threading.Thread(target=self._run, name="kafka index", daemon=True).start()
+
     def close(self) -> None:
         """End the reader."""
+        self._ended.set()
         with self._lock:
             self._reader.close()
+
+    def _run(self) -> None:
+        while not self._ended.wait(_EVERY_S):
+            for name in self._kept:
+                with contextlib.suppress(HeadraceError, OSError), self._lock:  # whoever looks something up is told
+                    self._followed(name, *self._reader.span(name))
 
     def _followed(self, name: str, low: int, high: int) -> KeyIndex:
         """The index, with all that came since it was last asked."""
@@ -49,7 +72,7 @@ class Lookup:
             index.restart(low)
             self._fetched.clear()
         position = max(index.covered, low)
-        while got := self._reader.next(name, position, high):
+        while not self._ended.is_set() and (got := self._reader.next(name, position, high)):
             message, body = got
             keys = keys_of(body)
             if isinstance(keys, Joined):

@@ -1,4 +1,4 @@
-"""Records in order, page by page; going on where the last page ended fetches nothing twice."""
+"""Records in order, page by page; a page may end inside a batch, and the next begins there without a fetch."""
 
 import threading
 
@@ -16,27 +16,22 @@ class Pages:
 
     def __init__(self, reader: Reader) -> None:
         self._reader, self._lock = reader, threading.Lock()
-        self._ended: tuple[str, int] | None = None
-        self._left: list[Record] = []
-        self._position = 0
+        self._last: tuple[str, int, list[Record]] = ("", -1, [])
 
     def read(self, name: str, after: int, limit: int) -> list[Record]:
         """At most ``limit`` records with a greater offset than ``after``."""
         with self._lock:
-            if self._ended == (name, after):
-                found, position = self._left, self._position
-            else:
-                found, position = [], max(message_of(after), 0)
             low, high = self._reader.span(name)
-            position = max(position, low)
+            position, found = max(message_of(after), low), list[Record]()
+            if self._last[:2] == (name, position) and position < high:
+                found, position = [r for r in self._last[2] if r.offset > after], position + 1
             while len(found) < limit and (got := self._reader.next(name, position, high)):
                 position = got[0] + 1
                 batch = self._reader.batch(name, got[1])
                 if batch is not None:
-                    found += [record for record in records_of(batch, got[0]) if record.offset > after]
-            page, self._left, self._position = found[:limit], found[limit:], position
-            self._ended = (name, page[-1].offset if page else after)
-            return page
+                    self._last = name, got[0], records_of(batch, got[0])
+                    found += [record for record in self._last[2] if record.offset > after]
+            return found[:limit]
 
     def close(self) -> None:
         """End the reader."""

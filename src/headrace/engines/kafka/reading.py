@@ -9,8 +9,8 @@ from headrace.engines.kafka.batches import Joined, Part, Whole, decode, whole
 from headrace.engines.kafka.faults import fault, silent, translated
 from headrace.engines.kafka.topics import WITHIN_S, Topics
 
-_WAIT_MS = 50
-_AHEAD_KB = 16 * 1024
+_WAIT_MS = 1
+_FETCH_KB = 256
 
 
 class Reader:
@@ -117,7 +117,11 @@ class Reader:
                         enable_partition_eof=True,
                         auto_offset_reset="earliest",
                         fetch_wait_max_ms=_WAIT_MS,
-                        queued_max_messages_kbytes=_AHEAD_KB,
+                        fetch_message_max_bytes=_FETCH_KB * 1024,
+                        # Fetching far ahead keeps whoever wants something elsewhere waiting for all of it.
+                        queued_min_messages=1,
+                        queued_max_messages_kbytes=_FETCH_KB,
+                        fetch_queue_backoff_ms=1,
                     )
                 )
         return self._consumer

@@ -61,6 +61,7 @@ class KafkaStream:
         if len(messages) > 1:
             messages = [batches.joined(self._writer.send(name, messages, at_ms=at_ms))]
         (message,) = self._writer.send(name, messages, at_ms=at_ms)
+        self._lookup.keep_up(name)
         if keep is not None:
             self._forgetter.forget_beside(name, keep)
         return batches.offset_of(message)
@@ -85,7 +86,7 @@ class KafkaStream:
 
     def close(self) -> None:
         """End every client; what was appended is already safe."""
-        for part in (self._writer, self._pages, self._lookup, self._forgetter, self._cursors):
+        for part in (self._writer, self._pages, self._lookup, self._forgetter, self._cursors, self._topics):
             part.close()
 
 

@@ -75,6 +75,10 @@ class Topics:
             asked = self._admin().describe_topics(TopicCollection([name]), request_timeout=WITHIN_S)
             return str(asked[name].result(WITHIN_S).topic_id)
 
+    def close(self) -> None:
+        """End the client's threads."""
+        self._client = None
+
     def _admin(self) -> AdminClient:
         if self._client is None:
             self._client = AdminClient(self._address.properties())
