@@ -17,6 +17,17 @@ DROPPED: Mapping[str, str] = {
 """Errors of requests that no model has seen, each with its short name in the metrics."""
 
 
+_UNTOLD = "its text may quote what is masked"
+
+
+def untold(error: str) -> str:
+    """An error without what a model said, which may be a cell that the log is to hold hashed only."""
+    if not error or error in DROPPED:
+        return error
+    kind = error.partition(":")[0]
+    return f"{kind} ({_UNTOLD})" if kind.isidentifier() else f"failed ({_UNTOLD})"
+
+
 class Outcome(NamedTuple):
     """What a scorer made of one request; ``error`` is empty for a score."""
 

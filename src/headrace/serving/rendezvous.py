@@ -19,7 +19,7 @@ from headrace.serving.deployment import Deployment
 from headrace.serving.log import Answered, Late, encode
 from headrace.serving.log_writer import LogWriter, Written
 from headrace.serving.masking import Mask
-from headrace.serving.outcome import CANCELLED, Outcome
+from headrace.serving.outcome import CANCELLED, Outcome, untold
 from headrace.serving.outputs import alike, filled
 from headrace.serving.records import DEFAULT, GONE
 from headrace.serving.request import Input
@@ -181,7 +181,8 @@ class Rendezvous:
         scorer = live.scorers[slot]
         scorer.counters.took_late(outcome, outcome.at - self.started)
         if live.log is not None:
-            entry = Late(scorer.name, outcome.outputs, outcome.at - self.started, outcome.error)
+            error = outcome.error if live.mask is None else untold(outcome.error)
+            entry = Late(scorer.name, outcome.outputs, outcome.at - self.started, error)
             live.log.add(self.id, encode(entry), time.time_ns() // 1_000_000)
 
     def cancel(self) -> None:
@@ -256,6 +257,7 @@ class Rendezvous:
         key, raw, masked = self._key, _NO_BYTES, _NO_NAMES
         if live.mask is not None:
             cells, key, masked = self._masked(live.mask)
+            scores = [(name, outputs, at, untold(error)) for name, outputs, at, error in scores]
         elif self._arrival is not None:
             raw = self._arrival.raw
         entry = Answered(
@@ -317,7 +319,7 @@ class Rendezvous:
             missed.append(
                 f"{name} had not answered after {wait_s * 1000:g} ms"
                 if outcome is None
-                else f"{name} failed ({outcome.error})"
+                else f"{name} failed ({outcome.error if live.mask is None else untold(outcome.error)})"
             )
         return "; ".join(missed)
 

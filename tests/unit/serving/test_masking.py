@@ -1,7 +1,9 @@
 import json
+import threading
 
 import numpy as np
-from served import ROW, constant, endpoint, gated, model
+import pytest
+from served import ROW, constant, endpoint, gated, model, until
 
 from headrace.serving.log import topic
 from headrace.serving.masking import Mask
@@ -9,6 +11,7 @@ from headrace.serving.split import Split
 
 MODELS = {"a@1": model("a@1", constant(1.0), fast=True)}
 BODY = json.dumps({"instances": [ROW]}, indent=2).encode()
+CANARY = "canary-4f1b2c"
 TEXT = next(name for name, cell in ROW.items() if isinstance(cell, str))
 
 
@@ -59,3 +62,44 @@ def test_the_log_names_masked_columns_as_the_model_spells_them(tmp_path):
         found = gate.log.find(gate.client.raw("wine", BODY).header("x-headrace-id"))
     assert found.columns[TEXT] != (ROW[TEXT],)
     assert found.masked == (TEXT, "x-customer")  # or monitoring and replay would take its hashes for values
+
+
+def quotes(batch):
+    """What careless code says when it meets a cell that it does not know."""
+    raise ValueError(f"no such customer: {batch['strings'].tolist()}")
+
+
+def looks_up(batch):
+    return {}[str(batch["strings"].tolist())]
+
+
+@pytest.mark.parametrize("mask", [(TEXT,), ()])
+def test_what_a_model_says_of_a_masked_cell_is_written_nowhere(tmp_path, capfd, mask):
+    go = threading.Event()
+
+    def quotes_late(batch):
+        assert go.wait(20)
+        quotes(batch)
+
+    names = {"a@1": quotes, "b@1": looks_up, "c@1": quotes_late}
+    models = {name: model(name, function, fast=function is not quotes_late) for name, function in names.items()}
+    deployed = endpoint(("a@1", 0.01), ("b@1", 0.01), ("c@1", 0.01), mask=mask)
+    with gated(tmp_path, deployed, models) as gate:
+        answer = gate.client.predict("wine", rows=[{**ROW, TEXT: CANARY}])
+        go.set()
+        until(lambda: gate.plane.counters["wine"].scorers["c@1"].failed)
+        until(lambda: {score.state for score in gate.log.find(answer.id).scores} == {"failed"})
+        found = gate.log.find(answer.id)
+        said = [gate.client.request("GET", path).body for path in ("/metrics", "/overview")]
+        written = b"".join(record.value for record in gate.stream.read(topic("wine")))
+    told = capfd.readouterr()
+    assert answer.winner == "default"
+    everywhere = [written, *said, told.out.encode(), told.err.encode()]
+    assert any(CANARY.encode() in place for place in everywhere) == (not mask)
+    assert (CANARY in found.reason) == (not mask)
+    if mask:
+        assert {score.error for score in found.scores} == {
+            "ValueError (its text may quote what is masked)",
+            "failed (its text may quote what is masked)",
+        }
+        assert "a@1 failed (ValueError (its text may quote what is masked))" in found.reason
