@@ -1,7 +1,7 @@
 """Every example in the documents runs: Python blocks in order, console blocks with their output compared.
 
-A ``python`` block runs in the document's namespace. In a ``console`` block each line after ``$`` runs in the document's own
-folder; the lines below it must be what it prints, where ``...`` stands for anything. A ``toml`` block that begins with a
+A ``python`` block runs in the document's namespace and folder. In a ``console`` block each line after ``$`` runs in that
+folder too; the lines below it must be what it prints, where ``...`` stands for anything. A ``toml`` block that begins with a
 file's name (``# headrace.toml``) is appended to that file. Other blocks are text.
 """
 
@@ -15,6 +15,8 @@ import pytest
 from sybil import Document, Example, Sybil
 from sybil.parsers.myst import CodeBlockParser, PythonCodeBlockParser
 
+from headrace.sdk import ambient
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
@@ -24,6 +26,7 @@ def run_console(example: Example) -> None:
     for command, written in _commands(example.parsed):
         if command.startswith("cd "):
             example.namespace["folder"] /= command.removeprefix("cd ")
+            os.chdir(example.namespace["folder"])  # a Python block that follows is of this project, too
             continue
         done = subprocess.run(
             ["bash", "-c", command],
@@ -84,10 +87,13 @@ def test_every_example_runs(name: str, document: Document, tmp_path: Path, monke
     environment |= {"HEADRACE_PORT": "0", "PYTHONUNBUFFERED": "1"}
     document.namespace.update(folder=tmp_path, environment=environment)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ambient, "_platform", None)  # that of the project which the document makes
     try:
         for example in document.examples():
             example.evaluate()
     finally:  # an example that fails half-way must not leave its server behind
+        if ambient._platform is not None:
+            ambient._platform.close()
         for services in tmp_path.glob("*/.headrace/services"):
             stop = [sys.executable, "-m", "headrace", "serving", "run", "--stop"]
             subprocess.run(stop, cwd=services.parents[1], check=False, capture_output=True)

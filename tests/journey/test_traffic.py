@@ -99,6 +99,12 @@ def test_a_canary_goes_through_while_it_is_asked(project):
         ("gateway", "canary of wine@2 went through", None),
     ]
     assert timeline[0][1:] == ("better on paper", 0.5)
+    told = changed(project, "ls", "wine", "--history")
+    assert [(row["prefers"], row["split"], row["by"]) for row in told][1:] == [
+        ("wine@1", "wine@2 50%", timeline[0][0]),
+        ("wine@1", "wine@2 100%", "gateway"),
+        ("wine@2", "", "gateway"),
+    ]
     client.close()
 
 

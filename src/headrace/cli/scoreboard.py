@@ -1,22 +1,47 @@
-"""``headrace serving ls --watch`` and ``--as-of``: models side by side while they are asked, and what was live when."""
+"""``headrace serving ls --watch``, ``--as-of``, ``--history``: models side by side, and what was live when."""
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from headrace.cli.output import Output, aligned
+from headrace.errors import UsageError
 
 if TYPE_CHECKING:
     from headrace.client import Client
     from headrace.client.overview import Served
+    from headrace.delivery.canary import Moment
+    from headrace.journey.platform import Platform
     from headrace.serving.deployment import Deployment
 
 _EVERY_S = 1.0
 _COLUMNS = ("model", "won", "late", "failed", "dropped", "p50_ms", "p99_ms", "agrees")
+
+
+def look(out: Output, platform: "Platform", endpoint: str | None, asked: Mapping[str, Any]) -> None:
+    """The view of ``serving ls`` that was ``asked`` for: by ``as_of``, ``history`` or ``watch``."""
+    options = [f"--{name.replace('_', '-')}" for name, value in asked.items() if value not in {None, False}]
+    if len(options) > 1:
+        raise UsageError(f"{' and '.join(options)} are views of their own", fix="leave out all but one")
+    if asked["as_of"] is not None:
+        from headrace.serving.deployment import history
+
+        deployed_then(out, history(platform.ledger(), endpoint), asked["as_of"])
+        return
+    if endpoint is None:
+        raise UsageError(f"say of which endpoint {options[0]} is meant", fix=f"headrace serving ls NAME {options[0]}")
+    if asked["watch"]:
+        from headrace.journey.scoreboard import gateway_client
+
+        watch(out, gateway_client(platform), endpoint)
+        return
+    from headrace.delivery.canary import timeline as timeline_of
+
+    timeline(out, timeline_of(platform.ledger(), endpoint))
 
 
 def watch(out: Output, client: "Client", endpoint: str) -> None:
@@ -75,18 +100,42 @@ def deployed_then(out: Output, deployments: "Sequence[Deployment]", said: str) -
         out.say("nothing was deployed then")
 
 
-def _row(deployment: "Deployment") -> dict[str, Any]:
+def timeline(out: Output, moments: "Sequence[Moment]") -> None:
+    """Every change of an endpoint, oldest first, and what a canary waited for."""
+    rows = [
+        {
+            "at": _moment(one.at),
+            "deployment": one.deployment.seq,
+            "prefers": one.deployment.models[one.deployment.endpoint.schedule[0].model],
+            "split": _split(one.deployment),
+            "by": one.who,
+            "why": one.why,
+        }
+        for one in moments
+    ]
+    out.table(rows, list(rows[0]))
+
+
+def _moment(at: float) -> str:
     from datetime import UTC, datetime
 
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def _split(deployment: "Deployment") -> str:
+    split = deployment.endpoint.split
+    shares = [f"{deployment.models[model]} {part * 100:g}%" for model, part in split.shares.items()]
+    return ", ".join(shares) + (f" by {split.key}" if split.key else "")
+
+
+def _row(deployment: "Deployment") -> dict[str, Any]:
     endpoint, models = deployment.endpoint, deployment.models
-    since = datetime.fromtimestamp(deployment.at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-    shares = [f"{models[model]} {part * 100:g}%" for model, part in endpoint.split.shares.items()]
     return {
         "endpoint": endpoint.name,
         "deployment": deployment.seq,
-        "since": since,
+        "since": _moment(deployment.at),
         "schedule": ", ".join(f"{models[p.model]} {p.wait_s * 1000:g} ms" for p in endpoint.schedule),
-        "split": ", ".join(shares) + (f" by {endpoint.split.key}" if endpoint.split.key else ""),
+        "split": _split(deployment),
         "by": deployment.who,
         "why": deployment.why,
     }

@@ -29,28 +29,21 @@ def command() -> None:
 @command.command("ls")
 @click.argument("endpoint", required=False)
 @click.option("--as-of", help="What was deployed then: 2h ago, or an instant.")
+@click.option("--history", is_flag=True, help="Every change of ENDPOINT: when, what, by whom, why.")
 @click.option("--watch", is_flag=True, help="Show the models of ENDPOINT side by side, anew each second, until Ctrl-C.")
 @options
-def list_(out: Output, endpoint: str | None, *, as_of: str | None, watch: bool) -> None:
+def list_(out: Output, endpoint: str | None, **asked: Any) -> None:
     """Every endpoint (or ENDPOINT) and version: state, memory and traffic; what is deployed and not served too."""
-    from headrace.cli.scoreboard import deployed_then
-    from headrace.cli.scoreboard import watch as watch_scoreboard
     from headrace.cli.served import lines, rows
-    from headrace.journey.scoreboard import gateway_client
     from headrace.serving.deployment import history
 
-    if watch and as_of is not None:
-        raise UsageError("--watch shows what is served now", where="--as-of", fix="leave out one of the two")
     platform = open_project()
+    if any(value not in {None, False} for value in asked.values()):
+        from headrace.cli.scoreboard import look
+
+        look(out, platform, endpoint, asked)
+        return
     deployments = history(platform.ledger(), endpoint)
-    if as_of is not None:
-        deployed_then(out, deployments, as_of)
-        return
-    if watch:
-        if endpoint is None:
-            raise UsageError("say which endpoint is to be watched", fix="headrace serving ls NAME --watch")
-        watch_scoreboard(out, gateway_client(platform), endpoint)
-        return
     client = _client(platform)
     overview = None if client is None else client.overview()
     found = [row for row in rows(deployments, overview) if endpoint in {None, row["endpoint"]}]

@@ -1,23 +1,28 @@
 """A canary as deployments: begun, taken a step further, finished, or ended by what came before it."""
 
+import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from headrace.delivery.promotion import promote
 from headrace.delivery.requirements import NONE, Requirements
-from headrace.delivery.traffic import Said, afresh, alias_of, amended, in_front, shared
-from headrace.errors import UsageError
-from headrace.models.aliases import Move
+from headrace.delivery.rollback import restore
+from headrace.delivery.traffic import Said, afresh, alias_of, amended, in_front, instead_of, shared
+from headrace.errors import Conflict, NotFound, UsageError
+from headrace.models.aliases import Move, moves
 from headrace.models.registry import find
 from headrace.refs import Ref
 from headrace.serving.canary import MEASURED, Canary
-from headrace.serving.deployment import Deployment, amend, current, history
+from headrace.serving.deployment import Deployment, history
 from headrace.serving.rules import rules
 from headrace.serving.split import Split, share
-from headrace.storage.ledger import Ledger
+from headrace.storage.ledger import Fact, Ledger
 
 GATEWAY = "gateway"
 """Who takes a canary further, or ends it."""
+
+WAITED = "canary.waited"
+"""The fact that a canary's step lasts longer than it was asked to."""
 
 
 @dataclass(frozen=True)
@@ -91,21 +96,15 @@ def further(ledger: Ledger, deployment: Deployment) -> Deployment:
     """
     canary = deployment.canary
     assert canary is not None
-    name, version = deployment.endpoint.name, deployment.models[canary.candidate]
+    version = deployment.models[canary.candidate]
     if canary.last:
         return _finish(ledger, deployment, version)
     now = replace(canary, step=canary.step + 1)
     split = Split({canary.candidate: now.share}, deployment.endpoint.split.key)
 
-    def change(standing: Deployment | None) -> Deployment | None:
-        if standing is None or standing.seq != deployment.seq:
-            return standing
-        why = f"canary of {version}: {now.share * 100:g} %, step {now.step + 1} of {len(now.steps)}"
-        return replace(standing, endpoint=shared(standing.endpoint, split), canary=now, who=GATEWAY, why=why)
-
-    made = amend(ledger, name, change)
-    assert made is not None
-    return made
+    why = f"canary of {version}: {now.share * 100:g} %, step {now.step + 1} of {len(now.steps)}"
+    asked = replace(deployment, endpoint=shared(deployment.endpoint, split), canary=now, who=GATEWAY, why=why)
+    return instead_of(ledger, deployment, asked)
 
 
 def abort(ledger: Ledger, deployment: Deployment, reason: str) -> Deployment:
@@ -118,42 +117,90 @@ def abort(ledger: Ledger, deployment: Deployment, reason: str) -> Deployment:
     """
     canary = deployment.canary
     assert canary is not None
-    name = deployment.endpoint.name
-    before = next((d for d in history(ledger, name) if d.seq == canary.before), None)
+    why = f"canary of {deployment.models[canary.candidate]} ended at {canary.share * 100:g} %: {reason}"
+    return restore(ledger, deployment, canary.before, Said(GATEWAY, why))
 
-    def change(standing: Deployment | None) -> Deployment | None:
-        if standing is None or standing.seq != deployment.seq or before is None:
-            return standing
-        why = f"canary of {deployment.models[canary.candidate]} ended at {canary.share * 100:g} %: {reason}"
-        return Deployment(before.endpoint, before.models, GATEWAY, why, restores=before.restores or before.seq)
 
-    made = amend(ledger, name, change)
-    assert made is not None
-    return made
+def wait(ledger: Ledger, deployment: Deployment, reason: str) -> None:
+    """Put into the timeline, once a step, why a canary does not go on although its time is over.
+
+    Args:
+        ledger: Where deployments are.
+        deployment: With a canary.
+        reason: The rules that cannot be asked, with the numbers that there are.
+    """
+    body = {"deployment": deployment.seq, "why": f"no step further yet: {reason}"}
+    with contextlib.suppress(Conflict):  # another gateway has said it
+        ledger.append([Fact(WAITED, deployment.endpoint.name, body, unique=str(deployment.seq))])
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One line of an endpoint's history.
+
+    Attributes:
+        at: Unix seconds.
+        deployment: What was deployed then, or stood.
+        who: Person, run or gateway.
+        why: For people.
+    """
+
+    at: float
+    deployment: Deployment
+    who: str
+    why: str
+
+
+def timeline(ledger: Ledger, name: str) -> list[Moment]:
+    """Everything that was deployed under ``name``, and what canaries waited for, oldest first.
+
+    Raises:
+        NotFound: Nothing was ever deployed there.
+    """
+    known = {deployment.seq: deployment for deployment in history(ledger, name)}
+    if not known:
+        raise NotFound(f"no endpoint named {name!r}", fix="headrace serving ls")
+    changes = [(d.seq, Moment(d.at, d, d.who, d.why)) for d in known.values()]
+    waits = [
+        (fact.seq, Moment(fact.at, known[fact.body["deployment"]], GATEWAY, fact.body["why"]))
+        for fact in ledger.query(WAITED, name)
+    ]
+    return [moment for _, moment in sorted(changes + waits, key=lambda pair: pair[0])]
+
+
+def refuse(ledger: Ledger, deployment: Deployment, reason: str) -> Deployment:
+    """End what a gateway that runs cannot serve for good: a canary, or a version that took over; its alias moves back.
+
+    One gateway speaks for all: a candidate is to serve on every one of them.
+
+    Args:
+        ledger: Where deployments are.
+        deployment: A step of a canary, or with ``instead``.
+        reason: What is wrong with it.
+    """
+    if deployment.canary is not None:
+        return abort(ledger, deployment, reason)
+    preferred = deployment.models[deployment.endpoint.schedule[0].model]
+    why = f"{preferred} did not take over: {reason}"
+    return restore(ledger, deployment, deployment.instead, Said(GATEWAY, why))
 
 
 def _finish(ledger: Ledger, deployment: Deployment, version: str) -> Deployment:
     """The candidate takes the first place; the alias that is preferred moves to it."""
     first = deployment.endpoint.schedule[0].model
     why, found = f"canary of {version} went through", find(ledger, version)
-    preferred, alias = version, alias_of(first)
-    standing = current(ledger, deployment.endpoint.name)
-    if standing is not None and standing.seq != deployment.seq:  # ended meanwhile: its alias stays where it is
-        return standing
-    if alias and Ref.parse(first).name == found.name:
-        promote(ledger, found, Move(alias, 0, GATEWAY, why, deployment.gates))
-        preferred = first
+    alias, before = alias_of(first), deployment.canary.before if deployment.canary else 0
+    aliased = bool(alias) and Ref.parse(first).name == found.name
+    preferred = first if aliased else version
+    asked = in_front(deployment, preferred, version)
+    models = {reference: asked.models[reference] for reference in asked.endpoint.models}
+    asked = replace(asked, models=models, who=GATEWAY, why=why, gates=deployment.gates, instead=before)
+    to = Move(alias, found.version, GATEWAY, why, deployment.gates)
 
-    def change(standing: Deployment | None) -> Deployment | None:
-        if standing is None or standing.seq != deployment.seq:
-            return standing
-        made = in_front(standing, preferred, version)
-        models = {reference: made.models[reference] for reference in made.endpoint.models}
-        return replace(made, models=models, who=GATEWAY, why=why, gates=deployment.gates)
+    def moved(_standing: Deployment | None, _asked: Deployment) -> Sequence[Fact]:
+        return moves(ledger, found.name, [to]) if aliased else ()
 
-    made = amend(ledger, deployment.endpoint.name, change)
-    assert made is not None
-    return made
+    return instead_of(ledger, deployment, asked, moved)
 
 
 def _steps(plan: Plan) -> tuple[float, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from headrace.delivery.canary import abort, further
+from headrace.delivery.canary import abort, further, refuse, wait
 from headrace.errors import HeadraceError
 from headrace.serving.canary import MEASURED, Canary
 from headrace.serving.counters import FINE_S, EndpointCounters, Histogram, ScorerCounters
@@ -14,7 +14,7 @@ from headrace.serving.dataplane import DataPlane
 from headrace.serving.deployment import Deployment
 from headrace.serving.rendezvous import Live
 from headrace.serving.report import in_words, report
-from headrace.serving.rules import rules
+from headrace.serving.rules import Rule, rules
 from headrace.storage.ledger import Ledger
 
 EVERY_S = 0.2
@@ -26,7 +26,7 @@ _TAIL = 500
 
 Numbers = Mapping[str, float]
 Refused = Callable[[str], tuple[Deployment, str] | None]
-"""The newest deployment of an endpoint, if it is the step of a canary that cannot be served, and why."""
+"""The newest deployment of an endpoint, if it is the step of a canary, or took over, and cannot be served; and why."""
 Do = Callable[[Callable[[], None]], None]
 """Does something that may take a while, elsewhere than on the event loop."""
 
@@ -71,21 +71,25 @@ class _Watch:
     candidate: _Stretch
     champion: _Stretch
     busy: bool = False
+    waiting: bool = False
     again_at: float = 0.0
 
     def broken(self) -> str:
         """The rules that hold now, with their numbers."""
-        if self.candidate.met() < self.canary.least:
-            return ""
-        own, champion = self.candidate.numbers(), self.champion.numbers()
-        found = rules(self.canary.abort_if, MEASURED)
-        return "; ".join(rule.said(own, champion) for rule in found if rule.holds(own, champion))
+        return self._said(Rule.holds) if self.candidate.met() >= self.canary.least else ""
 
     def over(self, now: float) -> bool:
-        """Whether the step has lasted long enough and met enough requests to ask every rule."""
-        if now - self.since < self.canary.every_s or self.candidate.met() < self.canary.least:
-            return False
-        return {rule.name for rule in rules(self.canary.abort_if, MEASURED)} <= self.candidate.numbers().keys()
+        """Whether the step has lasted as long, and met as many requests, as it is to."""
+        return now - self.since >= self.canary.every_s and self.candidate.met() >= self.canary.least
+
+    def open(self) -> str:
+        """The rules that cannot be asked yet, with the numbers that there are: nobody knows that they do not hold."""
+        return self._said(lambda rule, own, champion: not rule.known(own, champion))
+
+    def _said(self, which: Callable[[Rule, Numbers, Numbers], bool]) -> str:
+        own, champion = self.candidate.numbers(), self.champion.numbers()
+        found = rules(self.canary.abort_if, MEASURED)
+        return "; ".join(rule.said(own, champion) for rule in found if which(rule, own, champion))
 
 
 class Rollouts:
@@ -139,7 +143,15 @@ class Rollouts:
             live.draw_no_more()
             self._change(watch, partial(abort, self._ledger, watch.deployment, reason))
         elif watch.over(self._clock()):
+            self._go_on(watch)
+
+    def _go_on(self, watch: _Watch) -> None:
+        still_open = watch.open()
+        if not still_open:
             self._change(watch, partial(further, self._ledger, watch.deployment))
+        elif not watch.waiting:
+            watch.waiting = True
+            self._do(partial(wait, self._ledger, watch.deployment, still_open))
 
     def _say_once(self, name: str, why: str) -> None:
         if self._wrong.get(name) != why:
@@ -147,7 +159,7 @@ class Rollouts:
             report(f"the canary of endpoint {name} cannot be followed: {why}")
 
     def _end_refused(self, name: str) -> None:
-        """What is not loaded is not measured: without this it would be under way for ever."""
+        """What is not loaded is not measured: a canary would last for ever, and an alias name what serves nowhere."""
         found = self._refused(name)
         if found is None:
             self._told.pop(name, None)
@@ -159,7 +171,7 @@ class Rollouts:
             reason = f"it cannot be served: {why}"
 
             def end() -> None:
-                abort(self._ledger, deployment, reason)
+                refuse(self._ledger, deployment, reason)
 
             self._do(end)
 

@@ -1,21 +1,20 @@
-"""Change which loaded model answers: split the requests, prefer another version, go back to what served before."""
+"""Change which loaded model answers: split the requests, prefer another version."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from headrace.delivery.deploy import check
-from headrace.delivery.promotion import current_user, promote
+from headrace.delivery.promotion import current_user
 from headrace.delivery.requirements import NONE, Requirements
-from headrace.errors import HeadraceError, NotFound, UsageError
-from headrace.models.aliases import Move, aliases, move
+from headrace.errors import NotFound, UsageError
+from headrace.models.aliases import Move, move, moves
 from headrace.models.registry import find
 from headrace.models.version import ModelVersion
 from headrace.refs import Ref
-from headrace.serving.deployment import Deployment, amend, history
+from headrace.serving.deployment import Beside, Deployment, alone, amend, history
 from headrace.serving.endpoint import Endpoint, Preference
 from headrace.serving.split import WHOLE, Split
-from headrace.serving.succession import offer_of, unmet
-from headrace.storage.ledger import Ledger
+from headrace.storage.ledger import Fact, Ledger
 
 
 @dataclass(frozen=True)
@@ -102,56 +101,57 @@ def prefer(
         GateFailed: The project requires of it what was not shown.
     """
     version = find(ledger, reference)
-    standing = _standing(ledger, name)
+    standing = standing_of(ledger, name)
     _loaded(ledger, standing, str(version))
     first = standing.endpoint.schedule[0].model
     alias = alias_of(first)
-    gates: tuple[str, ...] = ()
     aliased = bool(alias) and Ref.parse(first).name == version.name
-    # Before the alias moves: what is refused must not be what the next deployment means.
-    _checked(ledger, standing, in_front(standing, first if aliased else str(version), str(version)))
-    if aliased:
-        moved = promote(ledger, version, Move(alias, 0, said.who, said.why), requirements)
-        gates, preferred = tuple(moved.body["gates"]), first
-    else:
-        gates, preferred = requirements.met(ledger, version, "champion"), str(version)
+    preferred = first if aliased else str(version)
+    gates = requirements.met(ledger, version, alias if aliased else "champion")
 
     def change(standing: Deployment) -> Deployment:
-        return replace(in_front(standing, preferred, str(version)), gates=gates)
+        before = standing.canary.before if standing.canary else standing.seq
+        return replace(in_front(standing, preferred, str(version)), gates=gates, instead=before)
 
-    return amended(ledger, name, said, change)
+    to = Move(alias, version.version, said.who or current_user(), said.why, gates)
 
+    def moved(_standing: Deployment | None, _asked: Deployment) -> Sequence[Fact]:
+        return moves(ledger, version.name, [to]) if aliased else ()
 
-def rollback(ledger: Ledger, name: str, to: int = 0, said: Said = NOBODY) -> Deployment:
-    """Serve again what an endpoint served before, with the very versions; aliases that had moved on move back.
-
-    Args:
-        ledger: Where deployments and aliases are.
-        name: Of the endpoint.
-        to: ``seq`` of the deployment; by default the one before what serves now, steps of a canary left out. After a
-            rollback that is the one before what it brought back.
-        said: Who and why.
-
-    Raises:
-        NotFound: There is no such endpoint or deployment, or none before.
-    """
-
-    def change(standing: Deployment) -> Deployment:
-        found = _earlier(ledger, name, standing, to)
-        return Deployment(
-            found.endpoint,
-            found.models,
-            replace_signature=_breaks(ledger, standing, found),
-            restores=found.restores or found.seq,
-        )
-
-    before = _standing(ledger, name)
-    made = amended(ledger, name, said, change)
-    _move_back(ledger, before, made, said)
+    made = amended(ledger, name, said, change, moved)
+    if aliased:  # also where the endpoint preferred it already
+        move(ledger, version.name, to)
     return made
 
 
-def amended(ledger: Ledger, name: str, said: Said, change: Callable[[Deployment], Deployment]) -> Deployment:
+def instead_of(ledger: Ledger, deployment: Deployment, asked: Deployment, beside: Beside = alone) -> Deployment:
+    """Put another deployment in the place of ``deployment``, if that still stands.
+
+    Args:
+        ledger: Where deployments are.
+        deployment: What is thought to stand.
+        asked: What follows it.
+        beside: Facts that are written with it, or not at all.
+
+    Returns:
+        What stands now.
+    """
+
+    def changed(standing: Deployment | None) -> Deployment | None:
+        return asked if standing is not None and standing.seq == deployment.seq else standing
+
+    made = amend(ledger, deployment.endpoint.name, changed, beside)
+    assert made is not None
+    return made
+
+
+def amended(
+    ledger: Ledger,
+    name: str,
+    said: Said,
+    change: Callable[[Deployment], Deployment],
+    beside: Beside = alone,
+) -> Deployment:
     """Change what stands, keeping the versions that it meant; all checks of a deployment are made.
 
     Args:
@@ -159,6 +159,7 @@ def amended(ledger: Ledger, name: str, said: Said, change: Callable[[Deployment]
         name: Of the endpoint.
         said: Who and why.
         change: What follows what stands; the same for no change.
+        beside: Facts that are written with it, or not at all.
 
     Raises:
         NotFound: No such endpoint.
@@ -175,7 +176,7 @@ def amended(ledger: Ledger, name: str, said: Said, change: Callable[[Deployment]
             return standing
         return replace(_checked(ledger, standing, asked), who=said.who or current_user(), why=said.why)
 
-    made = amend(ledger, name, checked)
+    made = amend(ledger, name, checked, beside)
     assert made is not None
     return made
 
@@ -218,43 +219,6 @@ def afresh(standing: Deployment, endpoint: Endpoint, models: Mapping[str, str]) 
     )
 
 
-def _earlier(ledger: Ledger, name: str, standing: Deployment, to: int) -> Deployment:
-    deployments = history(ledger, name)
-    if to:
-        found = next((d for d in deployments if d.seq == to), None)
-        known = ", ".join(str(d.seq) for d in deployments[-10:])
-        why, fix = f"there are {known}", "headrace serving rollback " + name
-    else:
-        now = (standing.endpoint, standing.models)
-        before = standing.restores or standing.seq
-        # A step of a canary is nothing to go back to: without the canary it would stand for ever.
-        whole = [d for d in deployments if d.seq < before and d.canary is None]
-        earlier = [d for d in whole if (d.endpoint, d.models) != now]
-        found = earlier[-1] if earlier else None
-        why, fix = "nothing else was deployed there before", "headrace serving deploy " + name
-    if found is None:
-        raise NotFound(f"endpoint {name} has no {f'deployment {to}' if to else 'earlier deployment'}", why=why, fix=fix)
-    return found
-
-
-def _move_back(ledger: Ledger, before: Deployment, made: Deployment, said: Said) -> None:
-    for reference, version in made.models.items():
-        alias, there = alias_of(reference), Ref.parse(version)
-        meant = before.models.get(reference)
-        if not alias or there.version is None or meant in {None, version}:
-            continue
-        if f"{there.name}@{aliases(ledger, there.name).get(alias)}" == meant:
-            why = said.why or f"endpoint {made.endpoint.name} went back to deployment {made.restores}"
-            move(ledger, there.name, Move(alias, there.version, said.who or current_user(), why))
-
-
-def _breaks(ledger: Ledger, standing: Deployment, found: Deployment) -> bool:
-    try:
-        return bool(unmet(offer_of(ledger, standing), offer_of(ledger, found)))
-    except (HeadraceError, KeyError):  # what cannot be served has no callers
-        return True
-
-
 def _loaded(ledger: Ledger, standing: Deployment, reference: str) -> str:
     """The endpoint's own reference to a version that it has loaded."""
     if reference in standing.models:
@@ -277,7 +241,8 @@ def alias_of(reference: str) -> str:
     return ref.selector if ref.selector and ref.version is None else ""
 
 
-def _standing(ledger: Ledger, name: str) -> Deployment:
+def standing_of(ledger: Ledger, name: str) -> Deployment:
+    """What is deployed under ``name`` now; raise ``NotFound`` for nothing."""
     found = history(ledger, name, newest=1)
     _require(found[-1] if found else None, name)
     return found[-1]

@@ -89,7 +89,7 @@ async def serve(
     sources += [] if folder is None else [folder]
     keeper = Keeper(plane, sources, post=loop.call_soon_threadsafe)
     crew = Crew(1, "rollouts", _report)
-    rollouts = Rollouts(plane, platform.ledger(), crew.put, source.refused_canary)
+    rollouts = Rollouts(plane, platform.ledger(), crew.put, source.refused_change)
     named = checked_names(platform.settings.metrics_names)
     gateway = Gateway(plane, vertex=vertex_routes(os.environ), metrics=named)
     controlled = partial(_control, platform, keeper, folder)

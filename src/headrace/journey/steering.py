@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from headrace.delivery import canary, traffic
 from headrace.delivery.canary import Plan
 from headrace.delivery.requirements import read_requirements
+from headrace.delivery.rollback import rollback as rolled_back
 from headrace.delivery.traffic import NOBODY, Said
 from headrace.journey.platform import Platform
 from headrace.serving.deployment import Deployment
@@ -48,8 +49,8 @@ def promote(platform: Platform, endpoint: str, model: str, said: Said = NOBODY) 
 
 
 def rollback(platform: Platform, endpoint: str, to: int = 0, said: Said = NOBODY) -> Deployment:
-    """Serve again what the endpoint served before; see ``delivery.traffic.rollback``."""
-    return traffic.rollback(platform.ledger(), endpoint, to, said)
+    """Serve again what the endpoint served before; see ``delivery.rollback.rollback``."""
+    return rolled_back(platform.ledger(), endpoint, to, said)
 
 
 def begin_canary(platform: Platform, endpoint: str, model: str, plan: Plan, said: Said = NOBODY) -> Deployment:

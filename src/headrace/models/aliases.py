@@ -47,19 +47,34 @@ def move(ledger: Ledger, name: str, to: Move) -> Fact:
     Raises:
         Conflict: Others kept moving this model's aliases at the same time.
     """
-    checked_name(to.alias, of="alias")
     for _ in range(ATTEMPTS):
-        chain = ledger.query(KIND, name)
-        standing = [fact for fact in chain if fact.body["alias"] == to.alias]
-        if standing and standing[-1].body["version"] == to.version:
-            return standing[-1]
-        body = {**vars(to), "gates": list(to.gates), "previous": chain[-1].body["hash"] if chain else ""}
-        body["hash"] = _hash(body)
+        facts = moves(ledger, name, [to])
+        if not facts:
+            return next(fact for fact in reversed(ledger.query(KIND, name)) if fact.body["alias"] == to.alias)
         try:
-            return ledger.append([Fact(KIND, name, body, unique=f"{name}#{len(chain)}")])[0]
+            return ledger.append(facts)[0]
         except Conflict:
             continue
     raise Conflict(f"aliases of {name} keep changing", fix="try again")
+
+
+def moves(ledger: Ledger, name: str, to: Sequence[Move]) -> list[Fact]:
+    """The facts that move aliases of ``name``, for who appends them with others; none for one that is there already.
+
+    Appending raises ``Conflict`` when others moved one meanwhile: ask again then.
+    """
+    chain = ledger.query(KIND, name)
+    length, found = len(chain), list[Fact]()
+    for asked in to:
+        checked_name(asked.alias, of="alias")
+        standing = [fact for fact in chain if fact.body["alias"] == asked.alias]
+        if standing and standing[-1].body["version"] == asked.version:
+            continue
+        body = {**vars(asked), "gates": list(asked.gates), "previous": chain[-1].body["hash"] if chain else ""}
+        body["hash"] = _hash(body)
+        found.append(Fact(KIND, name, body, unique=f"{name}#{length + len(found)}"))
+        chain = [*chain, found[-1]]
+    return found
 
 
 def verify(ledger: Ledger, name: str) -> int:

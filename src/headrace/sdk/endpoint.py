@@ -9,6 +9,7 @@ from headrace.sdk import ambient
 
 if TYPE_CHECKING:
     from headrace.client.overview import Served
+    from headrace.delivery.canary import Moment
     from headrace.delivery.experiment import Experiment, Outcome
     from headrace.delivery.replay import Replayed
     from headrace.journey.platform import Platform
@@ -172,6 +173,16 @@ class Endpoint:
             return scoreboard(client, self.name)
         finally:
             client.close()
+
+    def history(self) -> "list[Moment]":
+        """Every deployment, oldest first, with who and why, and what canaries waited for.
+
+        Raises:
+            NotFound: Nothing was ever deployed there.
+        """
+        from headrace.delivery.canary import timeline
+
+        return timeline(self._platform("look at").ledger(), self.name)
 
     def _platform(self, action: str) -> "Platform":
         if ambient.planning() is not None:

@@ -1,6 +1,6 @@
 """What an endpoint serves now, as the ledger says."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,8 @@ class Deployment:
         replace_signature: Whether it may take or give something else than what served before.
         restores: ``seq`` of the earlier deployment that this one brings back; 0 when it is new.
         canary: How far the candidate of a canary is; None when there is none.
+        instead: Of a version that took over: ``seq`` of the deployment that comes back where it cannot be served; 0 for
+            none.
         seq: Position of the fact in the ledger; 0 before it is recorded.
         at: Unix seconds; 0 before it is recorded.
     """
@@ -39,6 +41,7 @@ class Deployment:
     replace_signature: bool = False
     restores: int = 0
     canary: Canary | None = None
+    instead: int = 0
     seq: int = 0
     at: float = 0.0
 
@@ -48,7 +51,8 @@ class Deployment:
         deliberate = {"replace_signature": True} if self.replace_signature else {}
         back = {"restores": self.restores} if self.restores else {}
         canary = {"canary": self.canary.to_json()} if self.canary else {}
-        return {**self.endpoint.to_json(), **about, **deliberate, **back, **canary}
+        instead = {"instead": self.instead} if self.instead else {}
+        return {**self.endpoint.to_json(), **about, **deliberate, **back, **canary, **instead}
 
     @classmethod
     def from_fact(cls, fact: Fact) -> "Deployment":
@@ -63,6 +67,7 @@ class Deployment:
             replace_signature=body.get("replace_signature", False),
             restores=body.get("restores", 0),
             canary=Canary.from_json(body["canary"]) if "canary" in body else None,
+            instead=body.get("instead", 0),
             seq=fact.seq,
             at=fact.at,
         )
@@ -79,7 +84,21 @@ def current(ledger: Ledger, name: str) -> Deployment | None:
     return found[-1] if found else None
 
 
-def amend(ledger: Ledger, name: str, change: Callable[[Deployment | None], Deployment | None]) -> Deployment | None:
+Beside = Callable[[Deployment | None, Deployment], Sequence[Fact]]
+"""What is written together with a deployment, given what stood before it, and it."""
+
+
+def alone(_standing: Deployment | None, _asked: Deployment) -> Sequence[Fact]:
+    """A deployment by itself."""
+    return ()
+
+
+def amend(
+    ledger: Ledger,
+    name: str,
+    change: Callable[[Deployment | None], Deployment | None],
+    beside: Beside = alone,
+) -> Deployment | None:
     """Put another deployment after the one that stands; what somebody else deploys meanwhile is not overwritten.
 
     Args:
@@ -87,6 +106,7 @@ def amend(ledger: Ledger, name: str, change: Callable[[Deployment | None], Deplo
         name: Of the endpoint.
         change: Given what stands, says what is to follow it; the same, or None, for no change. It is asked again
             when something else stands by then.
+        beside: Facts that hold if the deployment does, such as moves of an alias: all are written or none.
 
     Returns:
         What stands now.
@@ -101,7 +121,8 @@ def amend(ledger: Ledger, name: str, change: Callable[[Deployment | None], Deplo
             return standing
         mark = f"{name} after {standing.seq if standing else 0}"
         try:
-            return Deployment.from_fact(ledger.append([Fact(KIND, name, asked.to_json(), unique=mark)])[0])
+            written = ledger.append([Fact(KIND, name, asked.to_json(), unique=mark), *beside(standing, asked)])
+            return Deployment.from_fact(written[0])
         except Conflict:
             continue
     raise Conflict(f"what endpoint {name} serves keeps changing", fix="headrace serving ls, then try again")

@@ -47,6 +47,7 @@ class LedgerSource:
         self._cut: set[str] = set()
         self._offers: dict[Hashable, Offer] = {}
         self._seen = self._seen_moves = 0
+        self._first: int | None = None
 
     def poll(self, again: str = "") -> Collection[str]:
         """Endpoints with a new deployment, or with one to be tried again."""
@@ -64,6 +65,7 @@ class LedgerSource:
         for move in self._ledger.query(MOVED, after=self._seen_moves):
             self._seen_moves = move.seq
             self._moved(move.subject, move.body["alias"], move.body["version"])
+        self._first = self._seen if self._first is None else self._first
         due = set(self._failures.due())
         retried = [name for name in self._facts if any(fact.seq in due for fact in self._of(name))]
         return tuple(changed | dict.fromkeys(retried))
@@ -98,10 +100,17 @@ class LedgerSource:
             culprit = newest.body["models"][newest.body["schedule"][0]["model"]] if why else ""
         return Refusals(f"deployment {newest.seq}: {why}" if why else "", {culprit: why} if culprit else {})
 
-    def refused_canary(self, name: str) -> tuple[Deployment, str] | None:
-        """The newest deployment, if it is a step of a canary that was refused for good, and why."""
+    def refused_change(self, name: str) -> tuple[Deployment, str] | None:
+        """The newest deployment, if it was refused for good and ought to be taken back; and why it was.
+
+        That is a step of a canary, and a version that took over while this source was watched: one that cannot be
+        loaded when a server starts, weeks later, is that server's trouble alone.
+        """
         newest = next(reversed(self._of(name)), None)
-        if newest is None or "canary" not in newest.body or not self._failures.final(newest.seq):
+        if newest is None or not self._failures.final(newest.seq):
+            return None
+        took_over = "instead" in newest.body and self._first is not None and newest.seq > self._first
+        if not took_over and "canary" not in newest.body:
             return None
         try:
             return Deployment.from_fact(newest), self._failures.why(newest.seq)

@@ -40,9 +40,13 @@ class Rule:
     limit: float
     of_champion: bool
 
+    def known(self, own: Mapping[str, float], champion: Mapping[str, float]) -> bool:
+        """Whether every number that it compares was measured."""
+        return self.name in own and (not self.of_champion or self.name in champion)
+
     def holds(self, own: Mapping[str, float], champion: Mapping[str, float]) -> bool:
         """Whether the comparison is true; NaN and a number that is missing on either side never make it so."""
-        if self.name not in own or (self.of_champion and self.name not in champion):
+        if not self.known(own, champion):
             return False
         limit = self.limit * champion[self.name] if self.of_champion else self.limit
         return _OPERATORS[self.operator](own[self.name], limit)

@@ -12,7 +12,7 @@ from contextlib import suppress
 import fragile
 from mixed_project import asked
 
-from headrace.delivery.traffic import rollback
+from headrace.delivery.rollback import rollback
 from headrace.errors import HeadraceError, NotFound
 from soak.traffic import message
 

@@ -40,7 +40,7 @@ def test_the_past_cannot_be_watched(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit) as done:
         main(["serving", "ls", "late", "--watch", "--as-of", "2h"])
     assert done.value.code == 2
-    assert "leave out one of the two" in capsys.readouterr().err
+    assert "leave out all but one" in capsys.readouterr().err
 
 
 def test_a_folder_of_models_that_is_not_there_is_not_waited_for(tmp_path, monkeypatch, capsys):

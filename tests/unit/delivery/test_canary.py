@@ -1,10 +1,13 @@
+from dataclasses import replace
+
 import pytest
 
-from headrace.delivery.canary import GATEWAY, Plan, abort, begin, further
+from headrace.delivery.canary import GATEWAY, Plan, abort, begin, further, refuse
 from headrace.delivery.deploy import Allowed, deploy
 from headrace.delivery.promotion import promote
 from headrace.delivery.requirements import Requirements
-from headrace.delivery.traffic import NOBODY, rollback, split
+from headrace.delivery.rollback import rollback
+from headrace.delivery.traffic import NOBODY, split
 from headrace.engines.sqlite.ledger import SqliteLedger
 from headrace.errors import GateFailed, NotFound, SettingsError, SignatureError, UsageError
 from headrace.models.aliases import Move, aliases
@@ -157,3 +160,25 @@ def test_settings_do_not_end_a_canary_unasked(ledger):
     assert current(ledger, "good") == standing
     made = deploy(ledger, before.endpoint, allowed=Allowed(end_traffic=True))
     assert (made.canary, made.endpoint) == (None, before.endpoint)
+
+
+def test_an_alias_does_not_go_on_naming_what_a_gateway_refused_after_it_took_over(ledger):
+    before = current(ledger, "good")
+    made = begin(ledger, "good", "good@2", PLAN, NOBODY)
+    while made.canary is not None:
+        made = further(ledger, made)
+    assert (made.instead, aliases(ledger, "good")["champion"]) == (before.seq, 2)
+    back = refuse(ledger, made, "a bad file")
+    assert (back.endpoint, back.models, back.restores) == (before.endpoint, before.models, before.seq)
+    assert (back.who, back.why) == (GATEWAY, "good@2 did not take over: a bad file")
+    assert aliases(ledger, "good")["champion"] == 1
+    assert refuse(ledger, made, "a bad file") == back  # the second gateway comes too late
+
+
+def test_what_was_changed_meanwhile_is_not_taken_back(ledger):
+    made = begin(ledger, "good", "good@2", PLAN, NOBODY)
+    while made.canary is not None:
+        made = further(ledger, made)
+    standing = deploy(ledger, replace(made.endpoint, deadline_s=0.2))
+    assert refuse(ledger, made, "a bad file") == standing
+    assert aliases(ledger, "good")["champion"] == 2

@@ -6,15 +6,16 @@ from dataclasses import replace
 import pytest
 from served import ROW, WINE, constant, endpoint, gated, model
 
-from headrace.delivery.canary import Plan, begin
+from headrace.delivery.canary import WAITED, Plan, begin
 from headrace.delivery.deploy import deploy
 from headrace.delivery.rollout import Rollouts
-from headrace.delivery.traffic import NOBODY
+from headrace.delivery.traffic import NOBODY, prefer, split
 from headrace.engines.sqlite.ledger import SqliteLedger
 from headrace.errors import SettingsError
 from headrace.models.version import ModelVersion
 from headrace.serving.deployment import amend, current
 from headrace.serving.ledger_source import LedgerSource
+from headrace.serving.split import WHOLE
 from headrace.storage.ledger import Fact
 
 RULES = ("error_rate > 1%",)
@@ -39,7 +40,7 @@ class Stage:
         self.now = 1000.0
         self.written = []
         self.source = LedgerSource(ledger=ledger, files=None, runtime=None, moved=lambda *_: None)
-        refused = self.source.refused_canary
+        refused = self.source.refused_change
         self.rollouts = Rollouts(gate.plane, ledger, self.written.append, refused, lambda: self.now)
 
     def look(self):
@@ -79,8 +80,9 @@ def staged(tmp_path):
     with gated(tmp_path, first, models) as gate:
         stage = Stage(gate, ledger)
 
-        def begun(candidate, *, fast=True, steps=("50%", "100%"), rules=RULES, least=20):
-            stage.models = {**models, "wine@2": model("wine@2", candidate, fast=fast)}
+        def begun(candidate, *, fast=True, steps=("50%", "100%"), rules=RULES, least=20, champion=None):
+            own = {"wine@1": model("wine@1", champion, fast=True)} if champion else models
+            stage.models = {**own, "wine@2": model("wine@2", candidate, fast=fast)}
             begin(ledger, "wine", "wine@2", Plan(steps, 60.0, rules, least), NOBODY)
             stage.serve()
             stage.look()
@@ -119,11 +121,33 @@ def test_the_tail_is_known_from_many_requests_only_and_waited_for(staged):
     stage.ask(499)
     stage.now += 61
     stage.look()
-    assert stage.written == []
+    stage.write()
+    assert current(stage.ledger, "wine").canary.step == 0
+    assert [fact.body["why"] for fact in stage.ledger.query(WAITED, "wine")] == [
+        "no step further yet: p99_ms > 1000x champion: not measured, no champion"
+    ]
+    stage.look()
+    assert stage.written == []  # said once
     stage.ask(1)
     stage.look()
     stage.write()
     assert current(stage.ledger, "wine").canary.step == 1
+
+
+def test_a_champion_without_a_number_neither_ends_a_canary_nor_lets_it_go_on(staged):
+    stage = staged(constant(2.0), rules=("p50_ms > 1.5x champion",), champion=raises)
+    stage.ask(40)
+    stage.look()
+    assert stage.written == []
+    stage.now += 61
+    stage.look()
+    stage.write()
+    standing = current(stage.ledger, "wine")
+    assert standing.canary.step == 0
+    (waited,) = stage.ledger.query(WAITED, "wine")
+    assert waited.body["deployment"] == standing.seq
+    assert "p50_ms > 1.5x champion: " in waited.body["why"]
+    assert waited.body["why"].endswith(", no champion")
 
 
 def test_a_good_candidate_goes_on_after_its_time_and_enough_requests(staged):
@@ -219,3 +243,24 @@ def test_a_canary_that_cannot_be_followed_takes_no_gateway_down(staged, capfd):
     stage.look()
     assert stage.written == []
     assert capfd.readouterr().err.count("the canary of endpoint wine cannot be followed") == 1
+
+
+@pytest.mark.parametrize("ran", [True, False])
+def test_a_version_that_took_over_and_is_refused_is_taken_back_by_who_served_before(staged, ran):
+    stage = staged(constant(2.0))
+    standing = split(stage.ledger, "wine", WHOLE)
+    if ran:
+        stage.source.poll()  # otherwise the gateway starts after the promotion, perhaps weeks later
+    prefer(stage.ledger, "wine", "wine@2")
+    stage.source.poll()
+    stage.source.failed(stage.source.aspired("wine"), "wine@2", SettingsError("a bad file"))
+    stage.look()
+    stage.look()
+    assert len(stage.written) == int(ran)
+    stage.write()
+    now = current(stage.ledger, "wine")
+    if not ran:
+        assert now.models[now.endpoint.schedule[0].model] == "wine@2"
+        return
+    assert (now.endpoint, now.models, now.restores) == (standing.endpoint, standing.models, standing.seq)
+    assert (now.who, now.why) == ("gateway", "wine@2 did not take over: it cannot be served: a bad file")

@@ -6,10 +6,11 @@ import pytest
 from headrace.delivery.deploy import Allowed, deploy
 from headrace.delivery.promotion import promote
 from headrace.delivery.requirements import Requirements
-from headrace.delivery.traffic import Said, prefer, rollback, split
+from headrace.delivery.rollback import rollback
+from headrace.delivery.traffic import Said, prefer, split
 from headrace.engines.sqlite.ledger import SqliteLedger
 from headrace.errors import GateFailed, NotFound, SettingsError, SignatureError, UsageError
-from headrace.models.aliases import Move, aliases
+from headrace.models.aliases import Move, aliases, verify
 from headrace.models.signature import Column, Signature
 from headrace.models.version import ModelVersion
 from headrace.serving.deployment import current, history
@@ -190,3 +191,14 @@ def test_settings_that_know_nothing_of_a_split_do_not_end_it_unasked(ledger):
     grown = deploy(ledger, replace(said, schedule=both))  # its settings say what becomes of the split
     assert grown.endpoint.split == Split({"good@2": 0.2})
     assert deploy(ledger, asked, allowed=Allowed(end_traffic=True)).endpoint.split == WHOLE
+
+
+def test_a_version_takes_over_and_its_alias_moves_in_one_write(ledger):
+    deploy(ledger, endpoint(shadows=("good@challenger",)))
+    made = prefer(ledger, "good", "good@2")
+    moved = ledger.query("alias.moved", "good")[-1]
+    assert (moved.seq, moved.body["alias"], moved.body["version"]) == (made.seq + 1, "champion", 2)
+    back = rollback(ledger, "good")
+    moved = ledger.query("alias.moved", "good")[-1]
+    assert (moved.seq, moved.body["alias"], moved.body["version"]) == (back.seq + 1, "champion", 1)
+    assert verify(ledger, "good") == len(ledger.query("alias.moved", "good"))

@@ -62,6 +62,7 @@ def test_an_endpoint_is_split_promoted_and_rolled_back(project):
     assert aliases(ledger, "wine")["champion"] == 2
     assert wine.rollback(why="worse").models["wine@champion"] == "wine@1"
     assert aliases(ledger, "wine")["champion"] == 1
+    assert [moment.why for moment in wine.history()] == ["", "a try", "", "", "worse"]
     assert repr(wine) == "hr.endpoint('wine')"
 
 
