@@ -60,6 +60,8 @@ def test_only_who_has_the_token_loads_and_unloads(control):
     for wrong in ("", "x", token[:-1], token + "x"):
         assert ask(port, "unload", wrong)[0] == 401
     assert port.request("GET", "/v2/health/ready").status == 401
+    for scheme, due in (("bearer", 200), ("BEARER", 200), ("Basic", 401), ("", 401)):
+        assert port.request("GET", "/v2", b"", {"authorization": f"{scheme} {token}"}).status == due
     assert ask(scoring, "unload", token)[0] == 400
     assert ask(port, "unload", token, b'{"parameters": {"unload_dependents": false}}') == (200, "{}")
     assert state(scoring) == "UNAVAILABLE"

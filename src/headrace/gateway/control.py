@@ -30,15 +30,16 @@ class Token:
     """Who may change what is served.
 
     Args:
-        secret: What callers must send as ``Authorization: Bearer <secret>``.
+        secret: What callers must send as ``Authorization: Bearer <secret>``; the scheme in any case (RFC 9110, 11.1).
     """
 
     def __init__(self, secret: str) -> None:
-        self._due = f"Bearer {secret}".encode()
+        self._due = secret.encode()
 
     def check(self, header: bytes) -> None:
         """Raise ``Unauthorized`` unless the header carries the secret; takes equally long wherever they differ."""
-        if not hmac.compare_digest(header, self._due):
+        scheme, _, secret = header.partition(b" ")
+        if not hmac.compare_digest(secret, self._due) or scheme.lower() != b"bearer":
             raise Unauthorized(
                 "the control port needs its token",
                 why="the header Authorization is missing or wrong",

@@ -7,7 +7,8 @@ types) is 422.
 """
 
 import asyncio
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -34,6 +35,7 @@ _CODES = {
     429: "REQUEST_LIMIT_EXCEEDED",
     503: "TEMPORARILY_UNAVAILABLE",
 }
+_RECORDS = re.compile(r"Expected `(object`, got `array` - at `\$\.inputs`|array`, got `[^`]*` - at `\$\.inputs\.)")
 _PATHS = frozenset({"/invocations", "/ping", "/health", "/version"})
 _FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 
@@ -118,16 +120,23 @@ def _parse(decoder: Decoder, body: bytes) -> Input:
         check_rows(decoder, body)
     parser = decoder.parsers.get("mlflow")
     if parser is None:
-        parser = decoder.parsers["mlflow"] = _compiled(decoder)
+        parser = decoder.parsers["mlflow"] = _compiled(decoder, decoder.columns)
     try:
         given = parser.decode(body)
     except msgspec.ValidationError as error:
+        if _RECORDS.match(str(error)) and decoder.signature.kind == "table":
+            return _of_records(decoder, body)
         cell, _, place = str(error).partition(" - at `$.dataframe_split.")
         if not place:
             raise
         raise SignatureError(
             "a cell is refused", where=f"dataframe_split.{place[:-1]}", why=plain_words(cell)
         ) from None
+    return _input(decoder, given, decoder.of_columns)
+
+
+def _input(decoder: Decoder, given: Any, of_inputs: Callable[[Any], Input]) -> Input:
+    """What a body holds, in the only form that it may hold."""
     if isinstance(given, list):
         return decoder.of_rows(given)
     forms = [form for form in _FORMS if getattr(given, form) is not UNSET]
@@ -138,16 +147,26 @@ def _parse(decoder: Decoder, body: bytes) -> Input:
     value = getattr(given, forms[0])
     if forms[0] == "dataframe_split":
         return _of_split(decoder, value)
-    return decoder.of_columns(value) if forms[0] == "inputs" else decoder.of_rows(value)
+    return of_inputs(value) if forms[0] == "inputs" else decoder.of_rows(value)
 
 
-def _compiled(decoder: Decoder) -> Any:
+def _of_records(decoder: Decoder, body: bytes) -> Input:
+    """``inputs`` as MLflow's clients may send them to a model of columns: a list of records, or the only one."""
+    parser = decoder.parsers.get("mlflow_records")
+    if parser is None:
+        parser = decoder.parsers["mlflow_records"] = _compiled(decoder, decoder.many_rows | decoder.row)
+    return _input(
+        decoder, parser.decode(body), lambda value: decoder.of_rows(value if isinstance(value, list) else [value])
+    )
+
+
+def _compiled(decoder: Decoder, inputs: Any) -> Any:
     rows = decoder.many_rows | UnsetType
     fields: list[Any] = [
         ("dataframe_split", _Split | UnsetType, UNSET),
         ("dataframe_records", rows, UNSET),
         ("instances", rows, UNSET),
-        ("inputs", decoder.columns | UnsetType, UNSET),
+        ("inputs", inputs | UnsetType, UNSET),
         ("params", dict[str, Any] | None, None),
     ]
     # A bare list of records is what clients send who have read no documentation; it is no less clear.

@@ -36,6 +36,21 @@ def test_the_forms_of_mlflow(post):
     assert status == 200
 
 
+def test_inputs_may_be_records_as_mlflow_takes_them(post):
+    assert post("/invocations", {"inputs": ROWS}, JSON) == (200, {"predictions": DUE})
+    assert post("/invocations", {"inputs": ROW, "params": {}}, JSON) == (200, {"predictions": DUE[:1]})
+    for inputs, said in (
+        ([{**ROW, "alcohol": "strong"}], "column 'alcohol' is refused - row 0"),
+        ({**ROW, "alcohol": "strong"}, "column 'alcohol' is refused"),
+        ([{"alcohol": 9.5}], "is missing"),
+        ({**ROW, "colour": "red"}, "'colour' is not an input"),
+        ([list(ROW.values())], "unnamed input is refused"),
+        ([], "no rows"),
+    ):
+        status, reply = post("/invocations", {"inputs": inputs}, JSON)
+        assert (status in {400, 422}, said in reply["message"]) == (True, True), reply
+
+
 def test_the_open_inference_protocol(post):
     status, reply = post("/v2/models/wine/infer", {"id": "my own", **tensors()})
     assert status == 200
