@@ -298,11 +298,13 @@ def _compare(out: Output, client: "Client", endpoint: str, asked: dict[str, Any]
 
 
 def _image(platform: "Platform", client: "Client", endpoint: str, path: Path, white: float) -> Any:
-    """An image file as a row of the endpoint's only tensor."""
+    """An image file as a row of the endpoint's only tensor: its pixels, or itself for a model that decodes it."""
     from headrace.assembly import factory
-    from headrace.models.images import row_of
+    from headrace.models.images import encoded, row_of
 
     inputs = client.metadata(endpoint)["inputs"]
+    if len(inputs) == 1 and inputs[0]["datatype"] == "BYTES":
+        return encoded(path, inputs[0]["shape"])
     if len(inputs) != 1:
         names = ", ".join(field["name"] for field in inputs)
         raise UsageError(f"endpoint {endpoint!r} takes no image", why=f"it takes {names}", fix="--row or --file")

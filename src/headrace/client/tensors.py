@@ -26,10 +26,10 @@ _LENGTH = struct.Struct("<I")
 
 
 def packed(inputs: Mapping[str, NDArray[Any]]) -> tuple[bytes, dict[str, str]]:
-    """A request's body and its headers; arrays of text are sent as UTF-8.
+    """A request's body and its headers; arrays of text are sent as UTF-8, bytes as they are.
 
     Raises:
-        SignatureError: An array is neither numbers, truth values nor text.
+        SignatureError: An array is neither numbers, truth values, text nor bytes.
     """
     said, tail = [], []
     for name, given in inputs.items():
@@ -73,6 +73,14 @@ def _array(output: Mapping[str, Any], data: bytes) -> NDArray[Any]:
     cells, at = [], 0
     while at < len(data):
         (size,) = _LENGTH.unpack_from(data, at)
-        cells.append(data[at + _LENGTH.size : at + _LENGTH.size + size].decode())
+        cells.append(_words(data[at + _LENGTH.size : at + _LENGTH.size + size]))
         at += _LENGTH.size + size
     return np.array(cells, dtype=object).reshape(output["shape"])
+
+
+def _words(data: bytes) -> str | bytes:
+    """Text where it is UTF-8; the protocol tells neither from the other."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data

@@ -9,7 +9,7 @@ from headrace.errors import SignatureError
 from headrace.gateway.answers import encode
 from headrace.gateway.http import Response
 from headrace.gateway.oip_request import DATATYPES, Infer
-from headrace.models.signature import Dtype, Signature
+from headrace.models.signature import WORDS, Dtype, Signature
 from headrace.models.tensors import NUMPY
 from headrace.serving.rendezvous import Answer
 
@@ -59,7 +59,7 @@ def infer_reply(answer: Answer, signature: Signature, *, name: str, asked: Infer
 def to_bytes(values: Any, dtype: Dtype) -> bytes:
     """A raw tensor, as ``oip_request.from_bytes`` reads it."""
     array = np.asarray(values, NUMPY[dtype])
-    if dtype == "string":
+    if dtype in WORDS:
         texts = [cell if isinstance(cell, bytes) else str(cell).encode() for cell in array.ravel().tolist()]
         return b"".join(struct.pack("<I", len(text)) + text for text in texts)
     return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()

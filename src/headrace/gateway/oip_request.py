@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from headrace.errors import SignatureError, UsageError
 from headrace.gateway.row_limit import SUSPECT_BYTES, check_tensors, check_values
-from headrace.models.signature import Dtype, Tensor
-from headrace.models.tensors import NUMPY, check_shape, from_cells, makeable
+from headrace.models.signature import WORDS, Dtype, Tensor
+from headrace.models.tensors import NUMPY, as_words, check_shape, from_cells, makeable
 from headrace.serving.request import Input, check_row_count
 from headrace.serving.tensors import Decoder, TensorDecoder, flat_type, row_type
 
@@ -35,6 +35,7 @@ DATATYPES: Mapping[Dtype, str] = {
     "float32": "FP32",
     "float64": "FP64",
     "string": "BYTES",
+    "bytes": "BYTES",
 }
 _DTYPES = {datatype: dtype for dtype, datatype in DATATYPES.items()}
 _INTEGERS = frozenset(name for name in _DTYPES if "INT" in name)
@@ -124,7 +125,7 @@ def from_bytes(data: memoryview, *, name: str, datatype: str, shape: Sequence[in
         SignatureError: The bytes are not what datatype and shape say.
     """
     if datatype == "BYTES":
-        return _texts(data, name, shape)
+        return _elements(data, name, shape)
     kind = np.dtype(NUMPY[_dtype(name, datatype)]).newbyteorder("<")
     due = math.prod(shape) * kind.itemsize
     if due != len(data) or not makeable(shape):
@@ -134,7 +135,7 @@ def from_bytes(data: memoryview, *, name: str, datatype: str, shape: Sequence[in
     return np.frombuffer(data, kind).reshape(shape)
 
 
-def _texts(data: memoryview, name: str, shape: Sequence[int]) -> NDArray[Any]:
+def _elements(data: memoryview, name: str, shape: Sequence[int]) -> NDArray[Any]:
     count, cells, at = math.prod(shape), [], 0
     fault = SignatureError(f"tensor {name!r} has not the {count} elements of its shape", why="or their lengths lie")
     if not makeable(shape) or count * _LENGTH.size > len(data):
@@ -146,19 +147,12 @@ def _texts(data: memoryview, name: str, shape: Sequence[int]) -> NDArray[Any]:
         start, at = at + _LENGTH.size, at + _LENGTH.size + size
         if at > len(data):
             raise fault
-        cells.append(_text(bytes(data[start:at]), name))
+        cells.append(bytes(data[start:at]))
     if at != len(data):
         raise fault
     array = np.empty(count, np.object_)
     array[:] = cells
     return array.reshape(shape)
-
-
-def _text(data: bytes, name: str) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise SignatureError(f"tensor {name!r} holds no UTF-8 text", why=str(error)[:100]) from None
 
 
 def _dtype(name: str, datatype: str) -> Dtype:
@@ -250,6 +244,8 @@ def _array(item: InputTensor, raw: memoryview | NDArray[Any]) -> NDArray[Any]:
 
 def _raw_cells(item: InputTensor, raw: memoryview | NDArray[Any]) -> list[Cell]:
     array = _array(item, raw)
+    if array.dtype.kind == "O":
+        array = as_words(array, Tensor(item.name, "string", (-1,)))
     cells: list[Cell] = array.ravel().tolist()
     if array.dtype.kind == "f":  # raw numbers know no null but NaN
         return [None if cell != cell else cell for cell in cells]  # noqa: PLR0124 - only NaN differs from itself
@@ -283,12 +279,12 @@ def _raw_request(decoder: Decoder, body: bytes) -> tuple[Infer, Input]:
         raise SignatureError("a raw body is for a model of one tensor", why=f"it takes {', '.join(decoder.names)}")
     (tensor,) = decoder.tensors.values()
     shape = [1, *tensor.shape[1:]]
-    if tensor.dtype == "string":
+    if tensor.dtype in WORDS:
         shape = [1 if n < 0 else n for n in shape]
         if math.prod(shape) != 1:
             raise SignatureError(f"tensor {tensor.name!r} has 1 value", why=f"{shape} is due")
         array: NDArray[Any] = np.empty(1, np.object_)
-        array[0] = _text(body, tensor.name)
+        array[0] = body
         return asked, decoder.of_arrays({tensor.name: array.reshape(shape)})
     if shape.count(-1) == 1:  # the one extent that varies follows from the size
         one = -math.prod(shape) * np.dtype(NUMPY[tensor.dtype]).itemsize

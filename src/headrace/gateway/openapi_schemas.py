@@ -25,6 +25,7 @@ _FLOAT = _between("number", -3.4028234663852886e38, 3.4028234663852886e38)
 _KINDS: Mapping[str, Json] = {
     "bool": {"type": "boolean"},
     "string": {"type": "string"},
+    "bytes": {"type": "string"},
     "float16": _between("number", -65504, 65504),
     "float32": _FLOAT,
     "float64": _FLOAT,

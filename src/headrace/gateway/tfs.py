@@ -56,6 +56,7 @@ _DTYPES: dict[Dtype, str] = {
     "float32": "DT_FLOAT",
     "float64": "DT_DOUBLE",
     "string": "DT_STRING",
+    "bytes": "DT_STRING",
 }
 
 

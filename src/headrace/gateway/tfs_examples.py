@@ -11,7 +11,7 @@ from headrace.errors import SignatureError, UsageError
 from headrace.gateway.answers import encode
 from headrace.gateway.http import Response
 from headrace.gateway.row_limit import SUSPECT_BYTES, check_rows
-from headrace.models.signature import Signature, Tensor
+from headrace.models.signature import Column, Signature, Tensor
 from headrace.models.tensors import text_of, to_cells
 from headrace.serving.rendezvous import Answer
 from headrace.serving.request import ROWS_LIMIT, Input
@@ -53,7 +53,7 @@ def of_examples(decoder: Decoder, examples: Sequence[Mapping[str, Any]], context
     Raises:
         SignatureError: Features do not fit the signature, or the context repeats one of an example's.
     """
-    ranks = {f.name: len(f.shape) if isinstance(f, Tensor) else 1 for f in decoder.signature.inputs}
+    fields = {f.name: f for f in decoder.signature.inputs}
     strange = context.keys() - set(decoder.names)
     if strange:  # refused here, or each example would carry it
         raise SignatureError(f"column {min(strange)!r} is not an input of this model", where="context")
@@ -63,7 +63,7 @@ def of_examples(decoder: Decoder, examples: Sequence[Mapping[str, Any]], context
         if again:
             raise SignatureError(f"feature {min(again)!r} is in the context and in example {number}")
         features = {**context, **example}
-        records.append({name: _feature(name, value, ranks.get(name, 1)) for name, value in features.items()})
+        records.append({name: _feature(name, value, fields.get(name)) for name, value in features.items()})
     return decoder.of_records(records)
 
 
@@ -111,14 +111,14 @@ def values_of(answer: Answer) -> list[Any]:
     return found
 
 
-def _feature(name: str, value: Any, rank: int) -> Any:
+def _feature(name: str, value: Any, field: Column | Tensor | None) -> Any:
     """A feature as the decoder takes it: a list of one is its value where one is due, and the other way round."""
-    if isinstance(value, Mapping):
-        return _text(name, value)
-    if isinstance(value, list):
-        cells = [_text(name, v) if isinstance(v, dict) else v for v in value]
-        return cells[0] if rank == 1 and len(cells) == 1 else cells
-    return [value] if rank > 1 else value
+    rank = len(field.shape) if isinstance(field, Tensor) else 1
+    cells = value if isinstance(value, list) else [value]
+    if not isinstance(field, Tensor) or field.dtype != "bytes":
+        cells = [_text(name, cell) if isinstance(cell, dict) else cell for cell in cells]
+    single = len(cells) == 1 if isinstance(value, list) else True
+    return cells[0] if rank == 1 and single else cells
 
 
 def _text(name: str, value: Mapping[str, Any]) -> str:

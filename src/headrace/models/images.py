@@ -1,5 +1,9 @@
-"""An image file as one row of a tensor: its size, channels and order follow from the tensor's shape."""
+"""An image file as one row of a tensor: its size, channels and order follow from the tensor's shape.
 
+A tensor of bytes takes the file as it is: such a model decodes it itself.
+"""
+
+import base64
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.errors import SignatureError
+from headrace.errors import SignatureError, UsageError
 
 _COLOUR = 3
 
@@ -87,3 +91,25 @@ def row_of(images: Images, path: Path, shape: Sequence[int], *, most: float = 1.
         pixels = pixels.transpose(2, 0, 1)
     values = pixels.astype(np.float64) * (most / 255) if most != 255 else pixels  # noqa: PLR2004 - as stored
     return values.reshape(frame.shape).tolist()
+
+
+def encoded(path: Path, shape: Sequence[int]) -> Any:
+    """An image file as one row for a tensor of bytes, as JSON takes it; nothing is decoded here.
+
+    Args:
+        path: The file.
+        shape: Of the tensor, the batch first.
+
+    Raises:
+        SignatureError: A row is more than one file.
+        UsageError: The file cannot be read.
+    """
+    if any(extent not in {-1, 1} for extent in shape[1:]):
+        raise SignatureError(f"a tensor of shape {list(shape)} takes no image", why="a row of it is several files")
+    try:
+        row: Any = {"b64": base64.b64encode(path.read_bytes()).decode()}
+    except OSError as error:
+        raise UsageError("the image cannot be read", where=str(path), why=error.strerror or "") from error
+    for _ in shape[1:]:
+        row = [row]
+    return row

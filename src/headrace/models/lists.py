@@ -9,10 +9,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from headrace.errors import SignatureError
-from headrace.models.signature import Tensor
-from headrace.models.tensors import NUMPY
+from headrace.models.signature import WORDS, Tensor
+from headrace.models.tensors import NUMPY, as_words
 
-_KINDS = {"string": "OSU", "bool": "b"}
+_KINDS = {"string": "OSU", "bytes": "OSU", "bool": "b"}
 
 
 def tensor_of(cells: pa.Array, tensor: Tensor, first: int) -> NDArray[Any]:
@@ -50,7 +50,8 @@ def column_of(array: NDArray[Any], kind: pa.DataType) -> pa.Array:
 
 def type_of(tensor: Tensor) -> pa.DataType:
     """The Arrow type of a column that holds a tensor with a row for each row of its batch."""
-    kind = pa.string() if tensor.dtype == "string" else pa.from_numpy_dtype(np.dtype(NUMPY[tensor.dtype]))
+    words = {"string": pa.string(), "bytes": pa.binary()}
+    kind = words[tensor.dtype] if tensor.dtype in words else pa.from_numpy_dtype(np.dtype(NUMPY[tensor.dtype]))
     for _ in tensor.shape[1:]:
         kind = pa.list_(kind)
     return kind
@@ -65,6 +66,8 @@ def _typed(values: pa.Array, tensor: Tensor, first: int, each: int) -> NDArray[A
         raise SignatureError(
             f"column {tensor.name!r} holds {values.type}", why=f"a tensor {tensor.dtype} {list(tensor.shape)} is due"
         )
+    if tensor.dtype in WORDS:
+        return as_words(found, tensor)
     with np.errstate(over="ignore", invalid="ignore"):  # what does not fit is refused below
         made: NDArray[Any] = found.astype(due)
     if due.kind in "iu":

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from headrace.errors import SignatureError
 from headrace.models.runtime import Batch, numeric, textual
-from headrace.models.signature import Signature, Tensor
+from headrace.models.signature import WORDS, Signature, Tensor
 from headrace.models.tensors import NUMPY
 
 Matrix = NDArray[Any]
@@ -137,7 +137,7 @@ def _matrix_of(signature: Signature) -> tuple[str, tuple[str, ...]]:
 
 
 def _is_number(tensor: Tensor) -> bool:
-    return tensor.dtype != "string"
+    return tensor.dtype not in WORDS
 
 
 def _list(names: Sequence[object]) -> str:

@@ -18,8 +18,12 @@ Dtype = Literal[
     "float32",
     "float64",
     "string",
+    "bytes",
 ]
 """Types on the wire; columns of tables are bool, int64, float32, float64 or string."""
+
+WORDS: frozenset[Dtype] = frozenset({"string", "bytes"})
+"""Types whose values are no numbers: UTF-8 text, or bytes of any kind such as those of an image file."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import base64
 import binascii
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from headrace.errors import RegistrationRefused, SignatureError
 from headrace.models.artifact import Artifact
-from headrace.models.signature import Dtype, Signature, Tensor
+from headrace.models.signature import WORDS, Dtype, Signature, Tensor
 
 NUMPY: Mapping[Dtype, Any] = {
     "bool": np.bool_,
@@ -27,8 +27,9 @@ NUMPY: Mapping[Dtype, Any] = {
     "float32": np.float32,
     "float64": np.float64,
     "string": np.object_,
+    "bytes": np.object_,
 }
-"""Wire type to the NumPy type that models take; text is an array of ``str`` objects."""
+"""Wire type to the NumPy type that models take; text is an array of ``str`` objects, bytes one of ``bytes``."""
 
 _MOST_VALUES = 2**48
 MOST_EXTENTS = 32
@@ -37,7 +38,7 @@ MOST_EXTENTS = 32
 TOLERANCE = 1e-5
 """How far a served answer may be from the trained model's, per unit of the largest answer."""
 
-_WIRE: Mapping[np.dtype[Any], Dtype] = {np.dtype(kind): dtype for dtype, kind in NUMPY.items()}
+_WIRE: Mapping[np.dtype[Any], Dtype] = {np.dtype(kind): dtype for dtype, kind in NUMPY.items() if dtype not in WORDS}
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -92,7 +93,7 @@ def tolerance_of(answers: Arrays) -> float:
 def to_cells(array: NDArray[Any]) -> Any:
     """Nested lists of JSON values; bytes that are no UTF-8 text become ``{"b64": ...}``."""
     if array.dtype.kind in "OSU":
-        return _mapped(array.tolist(), _text_cell)
+        return _mapped(array.tolist(), word_cell)
     return array.tolist()
 
 
@@ -103,8 +104,8 @@ def from_cells(cells: Any, tensor: Tensor) -> NDArray[Any]:
         SignatureError: The cells are ragged, or not of the tensor's shape or type.
     """
     try:
-        if tensor.dtype == "string":
-            array: NDArray[Any] = np.array(_mapped(cells, text_of), dtype=np.object_)
+        if tensor.dtype in WORDS:
+            array: NDArray[Any] = np.array(_mapped(cells, _READ[tensor.dtype]), dtype=np.object_)
         else:
             with np.errstate(over="ignore"):  # what became infinite is refused below
                 array = np.array(cells, dtype=NUMPY[tensor.dtype])
@@ -118,7 +119,7 @@ def from_cells(cells: Any, tensor: Tensor) -> NDArray[Any]:
 
 def from_parsed(cells: Any, tensor: Tensor) -> NDArray[Any]:
     """As ``from_cells``, of cells that a parser has held to the tensor's type, range and fixed extents."""
-    if tensor.dtype == "string" or -1 in tensor.shape[1:]:
+    if tensor.dtype in WORDS or -1 in tensor.shape[1:]:
         return from_cells(cells, tensor)
     try:
         return np.array(cells, dtype=NUMPY[tensor.dtype])
@@ -156,26 +157,60 @@ def check_shape(shape: Sequence[int], tensor: Tensor) -> None:
 
 
 def text_of(cell: Any) -> str:
-    """The text of a cell: itself, or what ``{"b64": text}`` holds.
+    """The text of a cell: itself, what bytes spell, or what ``{"b64": text}`` holds.
 
     Raises:
-        SignatureError: It is neither, or holds no UTF-8 text.
+        SignatureError: It is none of these, or holds no UTF-8 text.
     """
     if isinstance(cell, str):
         return cell
-    if isinstance(cell, dict) and set(cell) == {"b64"} and isinstance(cell["b64"], str):
-        try:
-            return base64.b64decode(cell["b64"], validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError) as error:
-            raise SignatureError("Unable to base64 decode", why=str(error)) from None
+    try:
+        return bytes_of(cell).decode()
+    except UnicodeDecodeError as error:
+        raise SignatureError("this is no UTF-8 text", why=str(error)[:100], fix="send it to a model of bytes") from None
+
+
+def bytes_of(cell: Any) -> bytes:
+    """The bytes of a cell: itself, those of text in UTF-8, or what ``{"b64": text}`` holds.
+
+    Raises:
+        SignatureError: It is none of these.
+    """
+    if isinstance(cell, bytes):
+        return cell
+    try:
+        if isinstance(cell, str):
+            return cell.encode()
+        if isinstance(cell, dict) and set(cell) == {"b64"} and isinstance(cell["b64"], str):
+            return base64.b64decode(cell["b64"], validate=True)
+    except (binascii.Error, UnicodeEncodeError) as error:
+        raise SignatureError("Unable to base64 decode", why=str(error)) from None
     raise SignatureError(f"{str(cell)[:50]!r} is no text", why='text or {"b64": text} is due')
+
+
+def as_words(array: NDArray[Any], tensor: Tensor) -> NDArray[Any]:
+    """Text or bytes of whatever kind, as the tensor has them: ``str`` for text, ``bytes`` for bytes.
+
+    Raises:
+        SignatureError: A cell is neither, or is no UTF-8 text where text is due; names the tensor.
+    """
+    made = np.empty(array.size, np.object_)
+    try:
+        made[:] = list(map(_READ[tensor.dtype], array.ravel().tolist()))
+    except SignatureError as error:
+        raise SignatureError(f"tensor {tensor.name!r} is refused", why=str(error)) from None
+    return made.reshape(array.shape)
+
+
+_READ: Mapping[str, Callable[[Any], str | bytes]] = {"string": text_of, "bytes": bytes_of}
 
 
 def _mapped(cells: Any, what: Any) -> Any:
     return [_mapped(cell, what) for cell in cells] if isinstance(cells, list) else what(cells)
 
 
-def _text_cell(value: Any) -> Any:
+def word_cell(value: Any) -> Any:
+    """Text or bytes as a JSON value: bytes that are no UTF-8 text become ``{"b64": ...}``."""
     if isinstance(value, bytes):
         try:
             return value.decode()
@@ -193,8 +228,14 @@ def _present(arrays: Arrays, name: str, what: str) -> NDArray[Any]:
     return np.asarray(found)
 
 
+def _words(array: NDArray[Any]) -> Dtype:
+    """Bytes where objects say so; NumPy's own type of bytes is what many keep text in, and drops zeros at the end."""
+    objects = array.ravel().tolist() if array.dtype.kind == "O" else []
+    return "bytes" if any(isinstance(cell, bytes) for cell in objects) else "string"
+
+
 def _tensor(name: str, array: NDArray[Any], counts: set[int]) -> Tensor:
-    dtype = "string" if array.dtype.kind in "SU" else _WIRE.get(array.dtype)
+    dtype = _words(array) if array.dtype.kind in "OSU" else _WIRE.get(array.dtype)
     if dtype is None:
         raise RegistrationRefused(f"tensor {name!r} has type {array.dtype}", fix=f"one of {', '.join(NUMPY)}")
     if array.ndim and len(array) in counts:

@@ -1,7 +1,7 @@
 """What travels between a server and the worker process of a model: length-prefixed messages of plain data.
 
-No pickle: a worker runs code that the server does not trust, so what it sends is decoded as numbers and text only, and
-checked (type, shape, size) before anything is made of it.
+No pickle: a worker runs code that the server does not trust, so what it sends is decoded as numbers, text and bytes
+only, and checked (type, shape, size) before anything is made of it.
 """
 
 import math
@@ -19,18 +19,19 @@ MOST_BYTES = 1 << 28
 """A longer message is refused before it is read."""
 
 _LENGTH = struct.Struct(">Q")
-_TEXT = "text"
+_TEXT, _BYTES = "text", "bytes"
 _NUMERIC = frozenset("biuf")
 
 
 class Array(msgspec.Struct, array_like=True):
-    """One array: NumPy's name of its type, or ``text``; its extents; its bytes, or its texts, in C order."""
+    """One array: NumPy's name of its type, ``text`` or ``bytes``; its extents; and what it holds, in C order."""
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     data: memoryview | None = None
     texts: list[str] | None = None
+    items: list[bytes] | None = None
 
 
 class Frame(msgspec.Struct, array_like=True):
@@ -110,7 +111,7 @@ class Channel:
 
 
 def packed(arrays: Mapping[str, Any]) -> list[Array]:
-    """Arrays ready to travel; text of any NumPy kind as ``str``."""
+    """Arrays ready to travel; text of any NumPy kind as ``str``, bytes as they are."""
     return [_packed(name, np.asarray(array)) for name, array in arrays.items()]
 
 
@@ -125,7 +126,7 @@ def unpacked(arrays: list[Array]) -> dict[str, NDArray[Any]]:
 
 def _packed(name: str, array: NDArray[Any]) -> Array:
     if array.dtype.kind in "OSU":
-        return Array(name, _TEXT, array.shape, texts=[_text(cell) for cell in array.ravel().tolist()])
+        return _packed_words(name, array.shape, array.ravel().tolist())
     if array.dtype.kind not in _NUMERIC:
         raise TypeError(f"{name!r} has type {array.dtype}, which is neither numbers nor text")
     return Array(name, array.dtype.str, array.shape, data=memoryview(np.ascontiguousarray(array).tobytes()))
@@ -135,12 +136,12 @@ def _unpacked(array: Array) -> NDArray[Any]:
     count = math.prod(array.shape)
     if min(array.shape, default=0) < 0:
         raise ValueError(f"{array.name!r} has extents {array.shape}")
-    if array.dtype == _TEXT:
-        texts = array.texts or []
-        if len(texts) != count:
-            raise ValueError(f"{array.name!r} has {len(texts)} texts for extents {array.shape}")
+    if array.dtype in {_TEXT, _BYTES}:
+        words = (array.texts if array.dtype == _TEXT else array.items) or []
+        if len(words) != count:
+            raise ValueError(f"{array.name!r} has {len(words)} texts for extents {array.shape}")
         cells = np.empty(count, dtype=np.object_)
-        cells[:] = texts
+        cells[:] = words
         return cells.reshape(array.shape)
     kind, data = np.dtype(array.dtype), array.data or b""
     if kind.kind not in _NUMERIC or len(data) != count * kind.itemsize:
@@ -148,8 +149,16 @@ def _unpacked(array: Array) -> NDArray[Any]:
     return np.frombuffer(data, kind).reshape(array.shape).copy()
 
 
+def _packed_words(name: str, shape: tuple[int, ...], cells: list[Any]) -> Array:
+    """Text, or bytes where one of the cells is that; null is the empty text."""
+    if any(isinstance(cell, bytes) for cell in cells):
+        items = [cell if isinstance(cell, bytes) else _text(cell).encode() for cell in cells]
+        return Array(name, _BYTES, shape, items=items)
+    return Array(name, _TEXT, shape, texts=[_text(cell) for cell in cells])
+
+
 def _text(cell: Any) -> str:
-    return cell.decode() if isinstance(cell, bytes) else "" if cell is None else str(cell)
+    return "" if cell is None else str(cell)
 
 
 def _left(deadline: float | None) -> float | None:

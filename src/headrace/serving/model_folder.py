@@ -20,7 +20,7 @@ from headrace.models.formats import SAVED_MODEL, at, sniffed, sniffed_folder
 from headrace.models.reading import read_file, read_folder
 from headrace.models.registry import EXAMPLES, PROFILE, SIGNATURE
 from headrace.models.runtime import Runtime, cautious
-from headrace.models.signature import Column, Signature, Tensor
+from headrace.models.signature import WORDS, Column, Signature, Tensor
 from headrace.models.tensors import NUMPY
 from headrace.models.trust import TRUSTED_FILE, check_trust
 from headrace.refs import checked_name
@@ -197,4 +197,4 @@ def _nothing(column: Column) -> Any:
 
 def _zeros(tensor: Tensor) -> Any:
     extents = [1 if extent < 0 else extent for extent in tensor.shape]
-    return np.full(extents, "" if tensor.dtype == "string" else 0, NUMPY[tensor.dtype]).tolist()
+    return np.full(extents, "" if tensor.dtype in WORDS else 0, NUMPY[tensor.dtype]).tolist()

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from headrace.errors import SignatureError
-from headrace.models.signature import Signature, Tensor
-from headrace.models.tensors import NUMPY, all_finite, to_cells
+from headrace.models.signature import WORDS, Signature, Tensor
+from headrace.models.tensors import NUMPY, all_finite, as_words, to_cells
 
 ALIKE = 0.01
 """Answers that are no farther apart count as the same."""
@@ -47,11 +47,7 @@ def checked(raw: Mapping[str, Any], names: Sequence[str], count: int) -> dict[st
 def check_default(signature: Signature, default: Mapping[str, float]) -> None:
     """Raise ``SignatureError`` when a default cannot stand for an output: its extents vary, or it is text."""
     for tensor in signature.outputs:
-        if (
-            isinstance(tensor, Tensor)
-            and tensor.name in default
-            and (-1 in tensor.shape[1:] or tensor.dtype == "string")
-        ):
+        if isinstance(tensor, Tensor) and tensor.name in default and (-1 in tensor.shape[1:] or tensor.dtype in WORDS):
             raise SignatureError(
                 f"output {tensor.name!r} can have no default", why=f"it is {tensor.dtype} {list(tensor.shape)}"
             )
@@ -94,9 +90,20 @@ def _tensor(value: Any, tensor: Tensor, count: int) -> Any:
         raise TypeError(f"{tensor.name!r} is {type(value).__name__}, no tensor")
     if not all_finite(value):
         raise ValueError(f"{tensor.name!r} is not finite")
+    if value.dtype.kind in "OSU":
+        value = _in_words(value, tensor)
     if tensor.shape[:1] == (-1,) and value.shape == (count, *tensor.shape[1:]):
         return value
     due = (count if tensor.shape[:1] == (-1,) else tensor.shape[0], *tensor.shape[1:]) if tensor.shape else ()
     if len(value.shape) != len(due) or any(d not in {-1, n} for n, d in zip(value.shape, due, strict=True)):
         raise ValueError(f"wrong shape: {tensor.name!r} is {list(value.shape)}, {list(due)} is due")
     return value
+
+
+def _in_words(value: Any, tensor: Tensor) -> Any:
+    if tensor.dtype not in WORDS:
+        raise TypeError(f"{tensor.name!r} is text or bytes, {tensor.dtype} is due")
+    try:
+        return as_words(value, tensor)
+    except SignatureError as error:
+        raise ValueError(str(error)) from None

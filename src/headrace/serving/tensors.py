@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from headrace.errors import SignatureError
 from headrace.models.runtime import Batch
-from headrace.models.signature import Dtype, Signature, Tensor
-from headrace.models.tensors import NUMPY, all_finite, check_shape, from_parsed
+from headrace.models.signature import WORDS, Dtype, Signature, Tensor
+from headrace.models.tensors import NUMPY, all_finite, as_words, check_shape, from_parsed
 from headrace.serving.request import ROWS_LIMIT, TableDecoder, at_most_rows, check_row_count, plain_words
 
 _NARROW: tuple[Dtype, ...] = ("float16", "float32")
@@ -65,11 +65,12 @@ class TensorDecoder:
         self._named_row = self._struct("Row", cells)
         self._named_columns = self._struct("Columns", [at_most_rows(cell) for cell in cells])
         self._bare, self._first = len(cells) == 1, signature.tensors[0]
+        self._words = [t for t in signature.tensors if t.dtype in WORDS]
         self.row: Any = self._named_row
         self.columns: Any = self._named_columns
         if self._bare:
             # A union may hold one kind of object only: a bare text may be {"b64": ...}, so names are looked for later.
-            text = signature.tensors[0].dtype == "string" and len(signature.tensors[0].shape) == 1
+            text = signature.tensors[0].dtype in WORDS and len(signature.tensors[0].shape) == 1
             self.row = str | dict[str, Any] if text else cells[0] | self._named_row
             self.columns = at_most_rows(cells[0]) | self._named_columns
         self.many_rows: Any = at_most_rows(self.row)
@@ -116,7 +117,8 @@ class TensorDecoder:
                 raise SignatureError(f"tensor {name!r} has type {array.dtype}", why=f"{tensor.dtype} is due")
             if not all_finite(array):
                 raise SignatureError(f"tensor {name!r} is not finite")
-        return self._input({name: arrays[name] for name in self.names})
+        words = {tensor.name: as_words(arrays[tensor.name], tensor) for tensor in self._words}
+        return self._input({name: words[name] if name in words else arrays[name] for name in self.names})
 
     def fault(self, error: Exception) -> SignatureError:
         """What a parser's complaint means for this signature, in words."""
@@ -182,4 +184,6 @@ def _leaf(dtype: Dtype) -> Any:
     if dtype in _NARROW:  # what is larger would become infinite
         most = float(np.finfo(NUMPY[dtype]).max)
         return Annotated[float, Meta(ge=-most, le=most)]
-    return {"bool": bool, "string": str | dict[str, str]}.get(dtype, float)
+    if dtype in WORDS:
+        return str | dict[str, str]
+    return bool if dtype == "bool" else float

@@ -14,7 +14,7 @@ from headrace.errors import ParityFailed, RunFailed
 from headrace.models.registry import EXAMPLES, fetch, find
 from headrace.models.runtime import Batch, Loaded, Runtime, cautious
 from headrace.models.signature import Signature
-from headrace.models.tensors import from_cells
+from headrace.models.tensors import bytes_of, from_cells
 from headrace.models.version import ModelVersion
 from headrace.serving.isolated import IsolatedModel
 from headrace.serving.outputs import checker
@@ -190,8 +190,13 @@ def _gap(answers: Any, recorded: Any) -> NDArray[np.float64]:
     if given.shape != due.shape:
         return np.full(1, np.inf)
     if due.dtype.kind in "OSU":
-        return np.asarray(given.astype(str) != due.astype(str), float)
+        pairs = zip(given.ravel().tolist(), due.ravel().tolist(), strict=True)
+        return np.array([_word(a) != _word(b) for a, b in pairs], float).reshape(due.shape)
     return np.asarray(np.abs(given.astype(float) - due.astype(float)))
+
+
+def _word(cell: Any) -> bytes:
+    return bytes_of(cell if isinstance(cell, str | bytes | dict) else str(cell))
 
 
 def warm_up(loaded: Loaded, one: Batch) -> float:

@@ -62,7 +62,7 @@ def test_one_long_text_does_not_stand_for_many():
     with pytest.raises(SignatureError, match="has 1 values"):
         read_tensor("x", tensor)
     tensor.string_val[0] = b"x"
-    assert read_tensor("x", tensor)[1].tolist() == ["x"] * 100
+    assert read_tensor("x", tensor)[1].tolist() == [b"x"] * 100
 
 
 def test_the_extents_of_a_tensor_are_counted_before_they_are_multiplied():

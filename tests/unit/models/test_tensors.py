@@ -11,7 +11,7 @@ from headrace.errors import RegistrationRefused, SignatureError
 from headrace.models.artifact import Artifact
 from headrace.models.registry import Registration, fetch, register
 from headrace.models.signature import Signature, Tensor
-from headrace.models.tensors import NUMPY, from_cells, is_arrays, to_cells
+from headrace.models.tensors import NUMPY, from_cells, is_arrays, tensor_signature, to_cells
 
 ARTIFACT = Artifact("onnx", {"model.onnx": onnx_double()}, ("x",), ("y",))
 X = np.arange(12, dtype=np.float32).reshape(2, 2, 3)
@@ -78,6 +78,24 @@ def test_cells_and_back_is_the_same_array(data, dtype):
 def test_text_that_is_no_utf8_is_kept_as_base64():
     assert to_cells(np.array([b"\xff", "ü"], object)) == [{"b64": "/w=="}, "ü"]
     assert from_cells([{"b64": "w7w="}], Tensor("x", "string", (-1,))).tolist() == ["ü"]
+
+
+def test_bytes_are_kept_as_text_where_they_are_text():
+    raw, tensor = np.array([b"\xff\x00", "ü".encode()], object), Tensor("x", "bytes", (-1,))
+    cells = to_cells(raw)
+    assert cells == [{"b64": "/wA="}, "ü"]
+    assert from_cells(json.loads(json.dumps(cells)), tensor).tolist() == raw.tolist()
+    assert from_cells([{"b64": "w7w="}], tensor).tolist() == ["ü".encode()]
+    with pytest.raises(SignatureError, match="Unable to base64 decode"):
+        from_cells([{"b64": "?"}], tensor)
+
+
+@pytest.mark.parametrize(
+    ("cells", "dtype"), [([b"\xff"], "bytes"), ([b"text"], "bytes"), (["text"], "string"), (["t", b"t"], "bytes")]
+)
+def test_an_example_of_objects_shows_whether_they_are_bytes(cells, dtype):
+    shown = tensor_signature(ARTIFACT, {"x": np.array(cells, object)}, {"y": np.zeros(len(cells), np.float32)})
+    assert shown.tensors == (Tensor("x", dtype, (-1,)),)
 
 
 @pytest.mark.parametrize("cells", [[[1.0], [1.0, 2.0]], [["a"]], [[1e39]], [1.0], [[None]], [[1, 2, 3]]])

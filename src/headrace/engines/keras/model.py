@@ -12,7 +12,7 @@ from headrace.engines.keras.archive import MAIN_FILE, read, write
 from headrace.engines.keras.backends import CHOICE, backend
 from headrace.errors import IntegrityError, SignatureError
 from headrace.models.feeding import fed
-from headrace.models.signature import Signature, Tensor
+from headrace.models.signature import WORDS, Signature, Tensor
 from headrace.models.tensors import NUMPY
 from headrace.serving.worker import Score
 
@@ -96,6 +96,6 @@ def _tensor(name: str, tensor: Any) -> Tensor:
     if isinstance(tensor, (dict, list, tuple)):
         raise SignatureError(f"the model gives {name!r} as tensors within {type(tensor).__name__}", why="one is due")
     dtype: Any = str(tensor.dtype)
-    if dtype not in NUMPY or dtype == "string":
+    if dtype not in NUMPY or dtype in WORDS:
         raise SignatureError(f"tensor {name!r} is {dtype}, which does not travel", fix="let the model cast to float32")
     return Tensor(name, dtype, tuple(-1 if extent is None else int(extent) for extent in tensor.shape))

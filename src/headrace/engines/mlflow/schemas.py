@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from headrace.errors import SignatureError
-from headrace.models.signature import Column, Dtype, Signature, Tensor
+from headrace.models.signature import WORDS, Column, Dtype, Signature, Tensor
 from headrace.models.tensors import NUMPY
 
 INPUT, OUTPUT = "input", "output"
@@ -42,7 +42,7 @@ def signature_of(schemas: Any) -> Signature:
     if schemas.inputs.is_tensor_spec():
         return Signature("tensor", _tensors(inputs, INPUT), _tensors(outputs, OUTPUT))
     columns, answers = tuple(map(_column, inputs)), _tensors(outputs, OUTPUT)
-    if any(tensor.dtype == "string" for tensor in answers) and not any(column.nullable for column in columns):
+    if any(tensor.dtype in WORDS for tensor in answers) and not any(column.nullable for column in columns):
         return Signature("tensor", tuple(Tensor(c.name, c.dtype, (-1,)) for c in columns), answers)
     return Signature("table", columns, tuple(_answers(answers)))
 
@@ -64,8 +64,9 @@ def _tensor(spec: Any, otherwise: str) -> Tensor:
     name = str(spec.name or otherwise)
     shape = getattr(spec, "shape", (-1,))
     kind = spec.type if hasattr(spec, "shape") else getattr(spec.type, "to_numpy", lambda: None)()
-    dtype: Dtype | None = "string" if getattr(kind, "kind", "") in {"O", "S", "U"} else None
-    dtype = dtype or next((d for d in NUMPY if d != "string" and kind == NUMPY[d]), None)
+    words: dict[str, Dtype] = {"O": "string", "S": "bytes", "U": "string"}
+    dtype = words.get(getattr(kind, "kind", ""))
+    dtype = dtype or next((d for d in NUMPY if d not in WORDS and kind == NUMPY[d]), None)
     if not name or dtype is None or not shape:
         raise SignatureError(
             f"the MLmodel's tensor {name!r} cannot be served", why=f"{kind} of extents {list(shape)}", fix=_SAY
@@ -76,8 +77,8 @@ def _tensor(spec: Any, otherwise: str) -> Tensor:
 def _answers(tensors: Sequence[Tensor]) -> Iterator[Column]:
     for tensor in tensors:
         width = {1: 1, 2: tensor.shape[-1]}.get(len(tensor.shape), -1)
-        if tensor.dtype == "string" or width < 1:
-            what = "text" if tensor.dtype == "string" else f"extents {list(tensor.shape)}"
+        if tensor.dtype in WORDS or width < 1:
+            what = "text" if tensor.dtype in WORDS else f"extents {list(tensor.shape)}"
             raise SignatureError(
                 f"the MLmodel's answer {tensor.name!r} is {what}",
                 why="a table, whose columns may be null, is answered with columns of numbers",

@@ -12,7 +12,7 @@ from headrace.engines.tensorflow.signatures import definition, tensors, with_row
 from headrace.errors import HeadraceError, IntegrityError, SignatureError
 from headrace.models.feeding import fed
 from headrace.models.formats import SAVED_MODEL, sniffed_folder
-from headrace.models.signature import Signature, Tensor
+from headrace.models.signature import WORDS, Signature, Tensor
 from headrace.models.tensors import NUMPY
 from headrace.serving.worker import Score
 
@@ -162,7 +162,7 @@ def _with_rows(model: _Model) -> Signature:
 
 def _blank(tensor: Tensor) -> NDArray[Any]:
     extents = [_TRIED, *(max(extent, 1) for extent in tensor.shape[1:])]
-    return np.full(extents, "" if tensor.dtype == "string" else 0, NUMPY[tensor.dtype])
+    return np.full(extents, "" if tensor.dtype in WORDS else 0, NUMPY[tensor.dtype])
 
 
 def _as_said(said: Signature, why: str) -> Signature:

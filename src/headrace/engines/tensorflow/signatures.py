@@ -16,7 +16,7 @@ _DTYPES: Mapping[int, Dtype] = {
     4: "uint8",
     5: "int16",
     6: "int8",
-    7: "string",
+    7: "bytes",
     9: "int64",
     10: "bool",
     17: "uint16",
@@ -67,6 +67,6 @@ def _tensor(name: str, info: Any) -> Tensor:
             why=f"sparse, ragged or TensorFlow's type {info.dtype}",
             fix="let the model convert it to a dense tensor of float32",
         )
-    if dtype == "string" and info.tensor_shape.unknown_rank:  # serialised examples, one a row
+    if dtype == "bytes" and info.tensor_shape.unknown_rank:  # serialised examples, one a row
         return Tensor(name, dtype, (-1,))
     return Tensor(name, dtype, tuple(max(dim.size, -1) for dim in info.tensor_shape.dim))

@@ -77,8 +77,6 @@ def _typed(item: InputTensor, contents: Any) -> NDArray[Any]:
     if len(cells) != math.prod(item.shape) or not makeable(item.shape):
         raise SignatureError(f"tensor {item.name!r} has {len(cells)} values", why=f"its shape says {item.shape}")
     try:
-        if item.datatype == "BYTES":
-            cells = [cell.decode() for cell in cells]
         array: NDArray[Any] = np.array(cells, NUMPY[_DTYPES[item.datatype]])
     except (OverflowError, ValueError) as error:
         raise SignatureError(f"tensor {item.name!r} is refused", why=str(error)) from None

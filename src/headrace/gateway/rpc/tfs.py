@@ -14,6 +14,7 @@ from headrace.gateway.tfs import DEFAULT_SIGNATURE, check_signature_name, versio
 from headrace.gateway.tfs_examples import check_outputs, classes_of, of_examples, values_of
 from headrace.gateway.tfs_flat import flattened, made_upright
 from headrace.models.signature import Column, Tensor
+from headrace.models.tensors import word_cell
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.rendezvous import Answer, Live
 
@@ -168,8 +169,5 @@ def _features(example: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, feature in example.features.feature.items():
         cells = [*feature.float_list.value, *feature.int64_list.value]
-        try:
-            found[name] = cells + [value.decode() for value in feature.bytes_list.value]
-        except UnicodeDecodeError as error:
-            raise SignatureError(f"feature {name!r} holds no UTF-8 text", why=str(error)[:100]) from None
+        found[name] = cells + [word_cell(value) for value in feature.bytes_list.value]
     return found

@@ -12,7 +12,7 @@ from headrace.gateway.http import BODY_LIMIT
 from headrace.gateway.oip_reply import shape_of
 from headrace.gateway.oip_request import DATATYPES, InputTensor, Sent, from_bytes
 from headrace.gateway.rpc.tfs_messages import SERVING
-from headrace.models.signature import Dtype
+from headrace.models.signature import WORDS, Dtype
 from headrace.models.tensors import NUMPY, check_extents, makeable
 
 # TensorFlow's number of a type, and the field that holds its values.
@@ -24,6 +24,7 @@ _TYPES: Mapping[Dtype, tuple[int, str]] = {
     "int16": (5, "int_val"),
     "int8": (6, "int_val"),
     "string": (7, "string_val"),
+    "bytes": (7, "string_val"),
     "int64": (9, "int64_val"),
     "bool": (10, "bool_val"),
     "uint16": (17, "int_val"),
@@ -70,7 +71,7 @@ def write_tensor(values: Any, dtype: Dtype) -> Any:
         tensor.tensor_shape.dim.add(size=extent)
     array = np.asarray(values, NUMPY[dtype]).ravel()
     cells = array.view(np.uint16).tolist() if dtype == "float16" else array.tolist()
-    if dtype == "string":
+    if dtype in WORDS:
         cells = [cell.encode() if isinstance(cell, str) else cell for cell in cells]
     getattr(tensor, field).extend(cells)
     return tensor
@@ -87,8 +88,6 @@ def _array(name: str, cells: list[Any], dtype: Dtype) -> NDArray[Any]:
     try:
         if dtype == "float16":
             return np.array(cells, np.uint16).view(np.float16)
-        if dtype == "string":
-            return np.array([cell.decode() for cell in cells], np.object_)
         return np.array(cells, NUMPY[dtype])
-    except (OverflowError, UnicodeDecodeError) as error:
+    except OverflowError as error:
         raise SignatureError(f"tensor {name!r} is refused", why=str(error)[:200]) from None
