@@ -73,7 +73,8 @@ def test_only_who_has_the_token_loads_and_unloads(control):
     status, said = ask(port, "load", token, b'{"parameters": {"file:1/model.onnx": "AAAA"}}')
     assert (status, "files are not taken from callers" in said) == (400, True)
     assert ask(port, "load", token, b'{"parameters": {"config": "{}"}}')[0] == 400
-    assert ask(port, "load", token, b"[")[0] == 400
+    for unreadable in (b"[", b'{"a": ' + b"[" * 50_000 + b"]" * 50_000 + b"}", b'{"parameters": {"\xff": 1}}', b"\xff"):
+        assert ask(port, "load", token, unreadable)[0] == 400
 
 
 def test_grpc_asks_for_the_token_too(control):

@@ -1,5 +1,6 @@
 """What the protocols share: parse a body for an endpoint, score it, and turn answers and faults into replies."""
 
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,12 +16,16 @@ from headrace.serving.dataplane import DataPlane
 from headrace.serving.outputs import plain
 from headrace.serving.records import DEFAULT
 from headrace.serving.rendezvous import Answer, Live
+from headrace.serving.report import report
 from headrace.serving.request import Input
 from headrace.serving.tensors import Decoder
 
 encode = msgspec.json.Encoder(enc_hook=plain).encode
 _DIGITS = 18
 _SHOWN = 40
+
+UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+"""What msgspec raises for JSON that it cannot read."""
 
 Parse = Callable[[Decoder, bytes], Input]
 Render = Callable[[Live, Answer], Response]
@@ -66,7 +71,7 @@ def parse(live: Live, body: bytes, how: Callable[[Decoder, bytes], Any]) -> Any:
     """
     try:
         return how(live.decoder, body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         live.counters.refused += 1
         raise named(error, body, live.decoder) from None
     except UsageError:
@@ -82,6 +87,12 @@ def refuse_foreign_type(request: Request) -> None:
     kind = said.partition(b";")[0].strip().lower()
     if kind not in {b"application/json", b"application/x-www-form-urlencoded", b"application/octet-stream"}:
         raise UsageError(f"content type {kind.decode('latin-1')!r} is refused", why="application/json is due")
+
+
+def our_fault() -> Response:
+    """The reply to what met the exception that is being handled: the caller learns that, standard error our stack."""
+    report(traceback.format_exc())
+    return Response(500, encode({"error": "internal error"}))
 
 
 def wrong_method(request: Request, *allowed: bytes) -> Response | None:

@@ -1,11 +1,10 @@
 """The gateway: who may ask, and which protocol answers."""
 
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from headrace.errors import NotFound
-from headrace.gateway.answers import encode, error_body, wrong_method
+from headrace.gateway.answers import encode, error_body, our_fault, wrong_method
 from headrace.gateway.encodings import UnreadableBody, packed, unpacked
 from headrace.gateway.http import Request, Response, Send
 from headrace.gateway.metrics import rendered
@@ -17,7 +16,6 @@ from headrace.gateway.overview import Overviews
 from headrace.gateway.tfs import TensorFlowServing
 from headrace.gateway.vertex import Vertex, VertexRoutes
 from headrace.serving.dataplane import DataPlane
-from headrace.serving.report import report
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _CACHED = 256
@@ -86,9 +84,8 @@ class Gateway:
         protocol, path = self._routes.get(request.target) or self._route(request.target)
         try:
             protocol(request, path, send)
-        except Exception:  # noqa: BLE001 - a fault of ours: the caller learns that, not our stack
-            report(traceback.format_exc())
-            send(Response(500, encode({"error": "internal error"})))
+        except Exception:  # noqa: BLE001 - whatever it is, one reply is due
+            send(our_fault())
 
     def _route(self, target: bytes) -> tuple[Protocol, str]:
         """Which protocol answers, and the path; that of the first targets is remembered."""

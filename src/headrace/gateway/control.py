@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import msgspec
 
 from headrace.errors import HeadraceError, Unauthorized, UsageError
-from headrace.gateway.answers import encode, error_body, wrong_method
+from headrace.gateway.answers import UNREADABLE, encode, error_body, our_fault, wrong_method
 from headrace.gateway.app import Gateway
 from headrace.gateway.http import JSON, Request, Response, Send
 from headrace.serving.folder_source import FolderSource
@@ -99,6 +99,8 @@ class ControlPort:
             send(Response(401, encode({"error": str(error)}), JSON, b"www-authenticate: Bearer\r\n"))
         except HeadraceError as error:
             send(error_body(error))
+        except Exception:  # noqa: BLE001 - whatever it is, one reply is due
+            send(our_fault())
 
 
 def check_parameters(verb: str, names: Collection[str]) -> None:
@@ -115,7 +117,7 @@ def check_parameters(verb: str, names: Collection[str]) -> None:
 def _parameters(body: bytes) -> Collection[str]:
     try:
         return msgspec.json.decode(body or b"{}", type=_Change).parameters
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise UsageError("this is no load or unload request", why=str(error), fix='{"parameters": {}}') from None
 
 

@@ -20,7 +20,8 @@ from headrace.errors import (
 )
 from headrace.serving.tensors import Decoder
 
-DEPTH_LIMIT = 64
+_DEPTH_LIMIT = 64
+"""So deep it is looked for what is not finite."""
 SAID_BYTES = 2048
 """No more is said of an error: it repeats names that were sent, and gRPC clients take 8 KiB, escaped."""
 _SEARCHED_BYTES = 1024 * 1024
@@ -68,7 +69,7 @@ def named(error: Exception, body: bytes, decoder: Decoder) -> HeadraceError:
     if not body.strip():
         return UsageError("JSON Parse error: The document is empty")
     if isinstance(error, RecursionError):
-        return UsageError("the request is nested too deep", why=f"at most {DEPTH_LIMIT} levels are read")
+        return UsageError("the request is nested too deep", why="no model takes what is nested so")
     if isinstance(error, msgspec.ValidationError):
         return decoder.fault(error)
     if _NOT_FINITE.search(body) and len(body) <= _SEARCHED_BYTES:
@@ -92,7 +93,7 @@ def _not_finite(body: bytes) -> Iterator[tuple[str | int, ...]]:
 
 
 def _walk(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:
-    if len(path) > DEPTH_LIMIT:
+    if len(path) > _DEPTH_LIMIT:
         return
     if isinstance(value, float) and not math.isfinite(value):
         yield path

@@ -12,6 +12,7 @@ import msgspec
 from headrace import __version__
 from headrace.errors import HeadraceError, NotFound, Unavailable, UsageError
 from headrace.gateway.answers import (
+    UNREADABLE,
     Replies,
     encode,
     error_body,
@@ -136,7 +137,7 @@ def _metadata(name: str, live: Live) -> dict[str, Any]:
 def _only_ready(body: bytes) -> bool:
     try:
         return msgspec.json.decode(body or b"{}", type=_Index).ready
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise UsageError("this is no index request", why=str(error), fix='{"ready": true}') from None
 
 

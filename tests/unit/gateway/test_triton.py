@@ -50,7 +50,9 @@ def test_the_index_lists_versions_with_their_state(ask):
     row = {"name": "wine", "version": "3", "state": "READY", "reason": ""}
     assert ask("POST", "/v2/repository/index") == (200, [row])
     assert ask("POST", "/v2/repository/index", b'{"ready": true}') == (200, [row])
-    assert ask("POST", "/v2/repository/index", b'{"ready": 1}')[0] == 400
+    deep = b'{"a": ' + b"[" * 50_000 + b"]" * 50_000 + b"}"
+    for unreadable in (b'{"ready": 1}', deep, b'{"ready": "\xff"}', b"\xff"):
+        assert ask("POST", "/v2/repository/index", unreadable)[0] == 400
     assert ask("GET", "/v2/repository/index")[0] == 405
 
 
