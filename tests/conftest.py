@@ -78,3 +78,18 @@ def tansu(tmp_path_factory: pytest.TempPathFactory) -> Generator[Any, None, None
 
     with kafka_brokers.running(kafka_brokers.tansu(tmp_path_factory.mktemp("tansu"))) as broker:
         yield broker
+
+
+@pytest.fixture
+def unharmed(figure: Any) -> Any:
+    """Says what was lost and what was answered twice; neither may be."""
+
+    from three_models import harm
+
+    def check(case: str, loads: Any, log: Any) -> None:
+        lost, twice = harm(loads, log)
+        figure(f"rendezvous.lost_acknowledged, {case}", lost)
+        figure(f"rendezvous.answered_twice, {case}", twice)
+        assert (lost, twice) == (0, 0)
+
+    return check

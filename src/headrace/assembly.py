@@ -50,6 +50,7 @@ def open_platform(settings: Settings | None = None) -> Platform:
         files=port("files", chosen.store),
         tables=tables,
         stream=port("stream", chosen.stream),
+        exchange=_exchange(chosen, port),
         executor=port("executor", chosen.steps),
         services=port("services", chosen.services),
         sampler=port("sampler", chosen.sampler),
@@ -152,6 +153,19 @@ def _tracking(settings: Settings, port: Callable[[str, str], Callable[[], Any]])
     if settings.tracking == "auto":
         return port("tracking", "mlflow") if importlib.util.find_spec("mlflow") else lambda: None
     return port("tracking", settings.tracking)
+
+
+def _exchange(settings: Settings, port: Callable[[str, str], Callable[[], Any]]) -> Callable[[], Any]:
+    if known(f"exchange.{_scheme(settings.stream)}"):
+        return port("exchange", settings.stream)
+
+    def refuse() -> Any:
+        raise SettingsError(
+            f"stream = {settings.stream!r} carries nothing between processes", where="scorers",
+            why="front doors and workers meet on it", fix='stream = "kafka://broker:9092"',
+        )  # fmt: skip
+
+    return refuse
 
 
 def project_home(settings: Settings) -> Path:

@@ -29,6 +29,7 @@ class Settings:
         tables: The table engine: ``duckdb`` or a URI.
         steps: Where steps run: ``local`` or a URI.
         stream: Where request logs are kept: ``sqlite`` or a URI.
+        scorers: Where endpoints score: ``here`` in the gateway, or in ``workers`` (needs a stream between processes).
         ledger: Where facts are kept: ``sqlite`` or a URI.
         services: What runs services: ``local``.
         sampler: The search strategy: ``optuna``.
@@ -51,6 +52,7 @@ class Settings:
     tables: str = "duckdb"
     steps: str = "local"
     stream: str = "sqlite"
+    scorers: str = "here"
     ledger: str = "sqlite"
     services: str = "local"
     sampler: str = "optuna"

@@ -20,10 +20,10 @@ ROW = {name: values[0] for name, values in COLUMNS.items()}
 
 
 class WineProject:
-    """A project folder with the platform opened on it."""
+    """A project folder with the platform opened on it; ``settings`` is its headrace.toml."""
 
-    def __init__(self, root: Path):
-        (root / "headrace.toml").write_text("")
+    def __init__(self, root: Path, settings: str = ""):
+        (root / "headrace.toml").write_text(settings)
         self.root = root
         self.platform = open_platform(load_settings(root))
 

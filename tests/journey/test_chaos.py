@@ -8,90 +8,31 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections import Counter
 from contextlib import closing, contextmanager
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
 import moody
-import polars as pl
 import pytest
-from load import predict
 from open_load import OpenLoad
-from served import onnx_artifact
 from server_process import alive, serving, until
 from stepped.sitecustomize import FILE, step
-from wine_project import COLUMNS, ROW, WineProject
+from three_models import BEST, DEADLINE_S, SECOND, THIRD, asked, logged, three_models
+from wine_project import WineProject
 
 from headrace.delivery.canary import Plan, begin
-from headrace.delivery.deploy import deploy
 from headrace.delivery.traffic import Said
-from headrace.models.registry import Registration, register
 from headrace.placement.gateway import GATEWAY, gateway_spec
 from headrace.refs import id_time_ms
-from headrace.sdk.functions import serve_function
 from headrace.serving.deployment import current
-from headrace.serving.endpoint import Endpoint, Preference
-from headrace.serving.log import RequestLog
 
 SOAK = bool(os.environ.get("HEADRACE_SOAK"))
-DEADLINE_S, GRACE_S = 0.05, 0.01
+GRACE_S = 0.01
 SHARE, BOUND_S = 0.9, 0.5
 """A busy machine is no fault of ours: this is what it must keep to, the figure says how it did."""
 HUGE, HOUR_S = 3.4e38, 3600.0
 FLIPS = 200 if SOAK else 10
-BEST, SECOND, THIRD = "moody@1", "heavy@1", "light@1"
-
-
-def asked(density=ROW["density"], endpoint="wine", **more):
-    return predict(endpoint, json.dumps({"instances": [{**ROW, "density": density, **more}]}).encode())
-
-
-def three_models(root):
-    """A project whose endpoint prefers a function in a worker of its own, then two ONNX models in the gateway."""
-    project = WineProject(root)
-    example = pl.DataFrame(COLUMNS)
-    made = {
-        "moody": serve_function(moody.moody, outputs=("quality",)),
-        "heavy": onnx_artifact(COLUMNS, [1, 10, 100]),
-        "light": onnx_artifact(COLUMNS, [2, 0, 0]),
-    }
-    for name, artifact in made.items():
-        register(project.platform.stores(), artifact, Registration(name, example, "CC0-1.0"))
-    schedule = tuple(Preference(name, wait) for name, wait in ((BEST, 0.03), (SECOND, 0.04), (THIRD, 0.045)))
-    deploy(project.platform.ledger(), Endpoint("wine", schedule, DEADLINE_S, {"quality": 5.0}), who="test")
-    return project
-
-
-def logged(project, endpoint="wine"):
-    """Every logged request, in the log's order."""
-    log, found, after = RequestLog(project.platform.stream(), endpoint), [], -1
-    while page := log.predictions(after, 1000, late=False):
-        after = page[-1][0]
-        found += [prediction for _, prediction in page]
-    return found
-
-
-def harm(loads, log):
-    """Acknowledged requests that are not in the log, and requests answered or logged more than once."""
-    acknowledged = Counter(reply.id for load in loads for reply in load.replies if reply.status == 200)
-    ids = Counter(prediction.id for prediction in log)
-    twice = {i for i, times in (*acknowledged.items(), *ids.items()) if times > 1}
-    return len(acknowledged.keys() - ids.keys()), len(twice) + sum(load.unasked for load in loads)
-
-
-@pytest.fixture
-def unharmed(figure):
-    """Says what was lost and what was answered twice; neither may be."""
-
-    def check(case, loads, log):
-        lost, twice = harm(loads, log)
-        figure(f"rendezvous.lost_acknowledged, {case}", lost)
-        figure(f"rendezvous.answered_twice, {case}", twice)
-        assert (lost, twice) == (0, 0)
-
-    return check
 
 
 @pytest.fixture(scope="module")

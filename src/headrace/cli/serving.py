@@ -146,6 +146,33 @@ def run(out: Output, endpoints: tuple[str, ...], *, detach: bool, stop: bool, **
         services.stop(GATEWAY)
 
 
+@command.command()
+@click.argument("endpoint")
+@click.option("--model", "models", multiple=True, help="Score with this model or version only; may repeat.")
+@options
+def worker(out: Output, endpoint: str, *, models: tuple[str, ...]) -> None:
+    """Score what gateways ask of ENDPOINT, in this process, until Ctrl-C or SIGTERM.
+
+    For gateways with scorers = "workers" and a stream that goes between processes: stream = "kafka://broker:9092".
+    Several workers of one model version share its requests.
+    """
+    import signal
+    import threading
+
+    from headrace.journey.workers import worker as open_worker
+
+    platform = open_project()
+    stations, stop = open_worker(platform, endpoint, models), threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    out.result({"worker": stations.worker, "endpoint": endpoint}, [f"worker {stations.worker} scores for {endpoint}"])
+    out.say("Ctrl-C ends it")
+    try:
+        stations.run(stop)
+    finally:
+        platform.close()
+
+
 def _say_addresses(out: Output, state: "ServiceState", home: Path) -> None:
     from headrace.placement.gateway import addresses
     from headrace.placement.tokens import NAME

@@ -22,12 +22,13 @@ from headrace.gateway.control import Control, ControlPort, Token
 from headrace.gateway.http import Server
 from headrace.gateway.vertex import vertex_routes
 from headrace.journey.platform import Platform
-from headrace.placement.gateway import checked_host, checked_names
+from headrace.placement.gateway import checked_host, checked_names, in_workers
 from headrace.placement.tokens import control_token, mask_key
 from headrace.serving import provenance
 from headrace.serving.aspired import Moved, Source
 from headrace.serving.crew import Crew
 from headrace.serving.dataplane import DataPlane
+from headrace.serving.desk import Desks
 from headrace.serving.folder_source import FolderSource
 from headrace.serving.keeper import Keeper
 from headrace.serving.ledger_source import LedgerSource
@@ -71,7 +72,8 @@ async def serve(
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    plane = DataPlane(platform.stream(), loop, names, lambda: mask_key(project_home(platform.settings)))
+    desks = Desks(platform.exchange(), loop) if in_workers(platform.settings.scorers) else None
+    plane = DataPlane(platform.stream(), loop, names, lambda: mask_key(project_home(platform.settings)), desks)
 
     def moved(model: str, alias: str, version: int) -> None:
         loop.call_soon_threadsafe(plane.move, model, alias, version)
@@ -82,6 +84,7 @@ async def serve(
         runtime=platform.runtime,
         moved=moved,
         names=names,
+        workers=desks.require if desks else None,
     )
     sources: list[Source] = [source]
     scratch = Scratch(project_home(platform.settings) / "cache" / "models")
@@ -158,6 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load_settings(given.root.resolve(), flags)
         checked_host(settings.host)
         checked_names(settings.metrics_names)
+        in_workers(settings.scorers)
         _open_more_files()
         sys.setswitchinterval(_SWITCH_S)
         gc.freeze()  # what start-up made stays: the collector need not look at it between requests

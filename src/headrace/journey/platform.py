@@ -10,6 +10,7 @@ if TYPE_CHECKING:  # opening a platform imports no room that nobody asked for
     from headrace.optimization.converter import Converter
     from headrace.pipelines.ports import Codec, Executor
     from headrace.placement.services import Services
+    from headrace.serving.exchange import Exchange
     from headrace.settings import Settings
     from headrace.storage.files import Files
     from headrace.storage.ledger import Ledger
@@ -31,6 +32,7 @@ class Platform:
         files: Objects.
         tables: The table engine.
         stream: Request, score and label logs.
+        exchange: Between front doors and workers; raises ``SettingsError`` where the stream carries nothing.
         executor: Worker processes.
         services: Long-running services.
         sampler: Search strategy.
@@ -47,6 +49,7 @@ class Platform:
     files: "Callable[[], Files]"
     tables: "Callable[[], Tables]"
     stream: "Callable[[], Stream]"
+    exchange: "Callable[[], Exchange]"
     executor: "Callable[[], Executor]"
     services: "Callable[[], Services]"
     sampler: "Callable[[], Sampler]"

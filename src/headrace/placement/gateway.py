@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from headrace.errors import UsageError
+from headrace.errors import SettingsError, UsageError
 from headrace.placement.services import ServiceSpec, ServiceState, free_port
 
 GATEWAY = "gateway"
 METRICS_NAMES = ("headrace", "tensorflow", "triton")
 """Whose names a gateway's metrics may have: its own, TensorFlow Serving's, Triton's."""
 
+_SCORERS = ("here", "workers")
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -119,6 +120,13 @@ def checked_names(said: str) -> tuple[str, ...]:
                 fix=f"one or more of {','.join(METRICS_NAMES)}",
             )
     return names
+
+
+def in_workers(said: str) -> bool:
+    """Whether the setting ``scorers`` has workers score; raise ``SettingsError`` when it says neither of two things."""
+    if said not in _SCORERS:
+        raise SettingsError(f"scorers is {said!r}", fix=f"one of {', '.join(_SCORERS)}")
+    return said == "workers"
 
 
 def addresses(command: Sequence[str]) -> dict[str, str]:

@@ -80,6 +80,7 @@ class ScorerCounters:
         seconds: From arrival to score.
         fine: The same in finer buckets, while somebody compares it with another; None otherwise.
         calls: What its calls cost.
+        here: Requests that its workers were to score and the front door did itself.
     """
 
     scored: int = 0
@@ -93,6 +94,7 @@ class ScorerCounters:
     seconds: Histogram = field(default_factory=Histogram)
     fine: Histogram | None = None
     calls: Calls = field(default_factory=Calls)
+    here: int = 0
 
     def took(self, outcome: Outcome, elapsed_s: float) -> None:
         """Count the outcome of one request that was there before its reply."""

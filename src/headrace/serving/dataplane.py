@@ -12,6 +12,7 @@ from headrace.serving.arms import arm
 from headrace.serving.arrival import Arrival
 from headrace.serving.counters import EndpointCounters
 from headrace.serving.deployment import Deployment
+from headrace.serving.desk import Desks
 from headrace.serving.drain import Drain
 from headrace.serving.log import topic
 from headrace.serving.log_writer import LogWriter
@@ -45,6 +46,7 @@ class DataPlane:
         loop: The event loop that serves.
         names: Endpoints that are to be served; those deployed later are added.
         mask_key: The secret of endpoints that mask columns of their log; asked for when there is one.
+        desks: Where deployed endpoints have workers score; None to score here.
     """
 
     def __init__(
@@ -53,8 +55,9 @@ class DataPlane:
         loop: asyncio.AbstractEventLoop,
         names: Sequence[str],
         mask_key: Callable[[], bytes] = _no_key,
+        desks: Desks | None = None,
     ) -> None:
-        self._mask_key = mask_key
+        self._mask_key, self._desks = mask_key, desks
         self._stream, self._loop = stream, loop
         self._live: dict[str, Live | None] = dict.fromkeys(names)
         self._refused: dict[str, str] = {}
@@ -169,7 +172,9 @@ class DataPlane:
         """
         name = deployment.endpoint.name
         counters = self.counters.setdefault(name, EndpointCounters())
-        live = prepared(deployment, models, Place(self._loop, self._writer(deployment), counters, self._mask_key))
+        desk = self._desks.of(name) if self._desks and deployment.seq else None  # workers know the ledger's only
+        place = Place(self._loop, self._writer(deployment), counters, self._mask_key, desk)
+        live = prepared(deployment, models, place)
         before = self._live.get(name)
         self._live[name] = live
         self._refused.pop(name, None)
@@ -234,6 +239,8 @@ class DataPlane:
         scorers = [scorer for live in self.lives for scorer in live.loaded.values()]
         await _until(lambda: not any(live.busy for live in self.lives), within_s - 2 * _LATE_S)
         self._ticker.cancel()
+        if self._desks is not None:
+            self._desks.close()
         for scorer in scorers:
             scorer.close()
         await _until(lambda: not any(scorer.busy for scorer in scorers), _LATE_S)

@@ -27,6 +27,8 @@ from headrace.serving.lifeline import lifeline
 from headrace.serving.worker import OUT_OF_MEMORY
 from headrace.storage.manifest import file_digest
 
+DIED = "the model's worker died"
+AWAY = "the model's worker is not running"
 _PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "SYSTEMROOT")
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _RAISED: Mapping[str, type[HeadraceError]] = {
@@ -187,7 +189,7 @@ class IsolatedModel:
     def trouble(self) -> str:
         """Why it cannot score now; empty while its worker runs."""
         state, why = self.state, self._why
-        return "" if state == "running" else f"the model's worker is not running: {state}{why and f' - {why}'}"
+        return "" if state == "running" else f"{AWAY}: {state}{why and f' - {why}'}"
 
     @property
     def pid(self) -> int | None:
@@ -206,7 +208,7 @@ class IsolatedModel:
         try:
             worker = self._worker
             if worker is None or self._closed.is_set():
-                raise RunFailed(f"the model's worker is not running: {self.state}", why=self._why)
+                raise RunFailed(f"{AWAY}: {self.state}", why=self._why)
             return self._scored(worker, batch)
         finally:
             self._turn.release()
@@ -228,7 +230,7 @@ class IsolatedModel:
             # Nothing more of this worker can be trusted: what it sends next may answer another call.
             self._worker = None
             self._why = worker.ended(error)
-            raise RunFailed("the model's worker died", why=self._why) from error
+            raise RunFailed(DIED, why=self._why) from error
 
     def _keep(self, worker: "_Worker | None") -> None:
         """Start a new worker whenever one dies, until closed."""

@@ -24,10 +24,12 @@ class Ticket(Protocol):
     """What a scorer is handed: a request that waits for its outcome.
 
     Attributes:
+        id: Of the request.
         input: What to score.
         started: When it arrived, in monotonic seconds.
     """
 
+    id: str
     input: Input
     started: float
 

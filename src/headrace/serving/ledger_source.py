@@ -4,9 +4,11 @@ import threading
 from collections.abc import Callable, Collection, Hashable, Sequence
 
 from headrace.models.aliases import KIND as MOVED
+from headrace.models.registry import find
 from headrace.models.runtime import Runtime
 from headrace.serving.aspired import Aspired, Failures, Moved, Refusals, Wanted
 from headrace.serving.deployment import KIND, Deployment
+from headrace.serving.remote import elsewhere
 from headrace.serving.succession import Heir, Offer, breaks, offer_of
 from headrace.serving.versions import Model, load_model
 from headrace.storage.files import Files
@@ -25,6 +27,8 @@ class LedgerSource:
         runtime: The runtime for a model format.
         moved: Told of every move of an alias, oldest first.
         names: Only these endpoints; empty for all.
+        workers: Where models are scored by workers: raises unless an endpoint has one for a version. Only the version
+            that is preferred is then loaded here.
     """
 
     every_s = 0.1
@@ -37,9 +41,10 @@ class LedgerSource:
         runtime: Callable[[str], Runtime],
         moved: Moved,
         names: Sequence[str] = (),
+        workers: Callable[[str, str], None] | None = None,
     ) -> None:
         self._ledger, self._files, self._runtime, self._moved = ledger, files, runtime, moved
-        self._names = frozenset(names)
+        self._names, self._workers = frozenset(names), workers
         self._lock = threading.Lock()
         self._facts: dict[str, list[Fact]] = {}
         self._failures = Failures()
@@ -161,7 +166,20 @@ class LedgerSource:
     def _read(self, fact: Fact) -> Aspired:
         deployment = Deployment.from_fact(fact)
         versions = {deployment.models[reference] for reference in deployment.endpoint.models}
-        return Aspired(deployment, {version: Wanted(version, version, self._loader(version)) for version in versions})
+        return Aspired(deployment, {version: self._wanted(deployment, version) for version in versions})
+
+    def _wanted(self, deployment: Deployment, version: str) -> Wanted:
+        endpoint = deployment.endpoint
+        if self._workers is None or version == deployment.models[endpoint.schedule[0].model]:
+            return Wanted(version, version, self._loader(version))
+        return Wanted(version, f"{version} in workers", self._elsewhere(self._workers, endpoint.name, version))
+
+    def _elsewhere(self, workers: Callable[[str, str], None], endpoint: str, version: str) -> Callable[[], Model]:
+        def met() -> Model:
+            workers(endpoint, version)
+            return elsewhere(find(self._ledger, version))
+
+        return met
 
     def _loader(self, version: str) -> Callable[[], Model]:
         return lambda: load_model(self._ledger, self._files, self._runtime, version)

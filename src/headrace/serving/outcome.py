@@ -7,12 +7,16 @@ QUEUE_FULL = "dropped: the queue is full"
 EXPIRED = "dropped: the deadline passed while it waited"
 CANCELLED = "cancelled: the caller had gone"
 BREAKER_OPEN = "breaker open: the model hangs"
+NO_WORKER = "no worker has the model"
+UNANSWERED = "no worker answered"
 
 DROPPED: Mapping[str, str] = {
     QUEUE_FULL: "queue_full",
     EXPIRED: "expired",
     CANCELLED: "cancelled",
     BREAKER_OPEN: "breaker_open",
+    NO_WORKER: "no_worker",
+    UNANSWERED: "unanswered",
 }
 """Errors of requests that no model has seen, each with its short name in the metrics."""
 

@@ -8,10 +8,12 @@ from headrace.models.signature import Signature
 from headrace.serving.arms import split_up
 from headrace.serving.counters import EndpointCounters
 from headrace.serving.deployment import Deployment, contract
+from headrace.serving.desk import Desk, Errand
 from headrace.serving.lane import Terms
 from headrace.serving.log_writer import LogWriter
 from headrace.serving.masking import Mask
 from headrace.serving.outputs import check_default
+from headrace.serving.remote import RemoteScorer
 from headrace.serving.rendezvous import Live
 from headrace.serving.request import TableDecoder, projection
 from headrace.serving.scorer import Scorer
@@ -31,12 +33,14 @@ class Place:
         log: Where its requests go; None when it keeps no log.
         counters: Plain numbers about it.
         mask_key: The secret with which columns of the log are masked.
+        desk: Where its requests are sent to workers; None to score here.
     """
 
     loop: asyncio.AbstractEventLoop
     log: LogWriter | None
     counters: EndpointCounters
     mask_key: Callable[[], bytes]
+    desk: Desk | None = None
 
 
 def prepared(deployment: Deployment, models: Mapping[str, Model], place: Place) -> Live:
@@ -54,12 +58,13 @@ def prepared(deployment: Deployment, models: Mapping[str, Model], place: Place) 
     order = list(dict.fromkeys(deployment.models[ref] for ref in endpoint.scoring))
     signature = contract({name: models[name].signature for name in order})
     check_default(signature, endpoint.default)
+    errand = Errand(tuple(order), order[0], endpoint.deadline_s)
     place.counters.limit_s = endpoint.deadline_s + GRACE_S
     live = Live(
         deployment=deployment,
         signature=signature,
         decoder=_decoder(signature, endpoint.event_time),
-        scorers=[_scorer(models[name], signature, place, _terms(deployment, name)) for name in order],
+        scorers=[_scorer(models[name], signature, place, _terms(deployment, name), errand) for name in order],
         schedule=[(order.index(deployment.models[p.model]), p.wait_s) for p in endpoint.schedule],
         default=endpoint.default,
         log=place.log,
@@ -84,7 +89,7 @@ def _standby(live: Live, model: Model, place: Place) -> Live:
         deployment=live.deployment,
         signature=model.signature,
         decoder=_decoder(model.signature, endpoint.event_time),
-        scorers=[_scorer(model, model.signature, place, terms)],
+        scorers=[_scorer(model, model.signature, place, terms, Errand((model.name,), model.name, endpoint.deadline_s))],
         schedule=[(0, endpoint.deadline_s)],
         default={},
         log=live.log,
@@ -95,14 +100,11 @@ def _standby(live: Live, model: Model, place: Place) -> Live:
     )
 
 
-def _scorer(model: Model, contract: Signature, place: Place, terms: Terms) -> Scorer:
-    return Scorer(
-        model,
-        project=projection(contract, model.signature),
-        post=place.loop.call_soon_threadsafe,
-        terms=terms,
-        counters=place.counters.scorers[model.name],
-    )
+def _scorer(model: Model, contract: Signature, place: Place, terms: Terms, errand: Errand) -> Scorer:
+    project, counters = projection(contract, model.signature), place.counters.scorers[model.name]
+    if place.desk is not None:
+        return RemoteScorer(model, place.desk, errand, project=project, terms=terms, counters=counters)
+    return Scorer(model, project=project, post=place.loop.call_soon_threadsafe, terms=terms, counters=counters)
 
 
 def _terms(deployment: Deployment, version: str) -> Terms:

@@ -42,17 +42,19 @@ class Topics:
                 self._known.update(self._admin().list_topics(timeout=WITHIN_S).topics)
         return name in self._known
 
-    def make(self, name: str, *, compact: bool = False) -> None:
+    def make(self, name: str, *, compact: bool = False, partitions: int = 1, keep_ms: int = -1) -> None:
         """Make the topic unless it is there.
 
         Args:
             name: What Kafka calls it.
             compact: Keep the newest message of each key instead of all.
+            partitions: How many.
+            keep_ms: For how long messages are kept; -1 for ever.
         """
         if self.exists(name):
             return
-        kept: Mapping[str, str] = {"cleanup.policy": "compact"} if compact else {"retention.ms": "-1"}
-        asked = NewTopic(name, 1, self._address.replicas, config=dict(kept))
+        kept: Mapping[str, str] = {"cleanup.policy": "compact"} if compact else {"retention.ms": str(keep_ms)}
+        asked = NewTopic(name, partitions, self._address.replicas, config=dict(kept))
         try:
             with translated(self._address.brokers):
                 (made,) = self._admin().create_topics([asked], request_timeout=WITHIN_S).values()

@@ -1,0 +1,236 @@
+"""An exchange on Kafka: questions in a topic that every group reads, answers in one with a partition a front door.
+
+Nothing is kept for long and nothing waits for replicas: what is lost is answered without, by the deadline. What must
+not be lost is in the request log.
+"""
+
+import contextlib
+import threading
+import time
+import uuid
+import zlib
+from collections.abc import Callable, Sequence
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from headrace.engines.kafka.address import Address
+from headrace.engines.kafka.faults import silent, translated
+from headrace.engines.kafka.group import KafkaGroup
+from headrace.engines.kafka.topics import WITHIN_S, Topics
+from headrace.settings import Settings
+
+QUESTIONS = 8
+"""Partitions of the questions: so many workers of a version share them."""
+
+ANSWERS = 64
+"""Partitions of the answers: the first is for announcements, front doors draw theirs from the rest."""
+
+KEPT_MS = 600_000
+_PATIENCE_S = 0.25
+_POLL_S = 0.02
+_ASK_S = 0.5
+_GONE_MS = 2000
+_MOST = 500
+
+
+def open_exchange(settings: Settings, uri: str) -> "KafkaExchange":  # noqa: ARG001 - every factory takes both
+    """The exchange of the project on the cluster that ``uri`` names; connects when first used."""
+    return KafkaExchange(Address.parse(uri))
+
+
+class KafkaExchange:
+    """Exchange port on Kafka; see there.
+
+    Two front doors that draw the same partition each pass over what is the other's.
+
+    Args:
+        address: The cluster.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self._address, self._topics = address, Topics(address)
+        self._sender = Sender(address)
+        self._listeners: list[_Listener] = []
+        self._partition = 1 + zlib.crc32(uuid.uuid4().bytes) % (ANSWERS - 1)
+        self._names: dict[tuple[str, str], str] = {}
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be asked now."""
+        return self._sender.trouble
+
+    def ask(self, endpoint: str, message: bytes) -> None:
+        """Send a question; its partition is drawn."""
+        self._sender.send(self._named("asked", endpoint), message)
+
+    def tell(self, endpoint: str, message: bytes, address: int | None = None) -> None:
+        """Send to one front door, or to all."""
+        if address is None:
+            self._make(endpoint)  # a broker might make a topic that it does not know, with one partition
+        self._sender.send(self._named("scored", endpoint), message, partition=address or 0)
+
+    def listen(self, endpoint: str, take: Callable[[Sequence[bytes]], None]) -> int:
+        """Have ``take`` called with what comes from now on."""
+        self._make(endpoint)
+        name = self._named("scored", endpoint)
+        self._listeners.append(_Listener(self._address, name, (0, self._partition), take))
+        self._sender.start()
+        return self._partition
+
+    def join(self, endpoint: str, group: str) -> KafkaGroup:
+        """Become a member of a group."""
+        self._make(endpoint)
+        asked, aside = self._named("asked", endpoint), self._named("set-aside", endpoint)
+        own = f"{self._topics.named(f'scorers.{endpoint}')}.{group}"
+        return KafkaGroup(self._address, asked, own, lambda value, why: self._sender.keep(aside, value, why))
+
+    def close(self) -> None:
+        """Send what waits to be sent, and listen no more."""
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
+        self._sender.close()
+
+    def _named(self, what: str, endpoint: str) -> str:
+        found = self._names.get((what, endpoint))
+        if found is None:
+            found = self._names[what, endpoint] = self._topics.named(f"{what}.{endpoint}")
+        return found
+
+    def _make(self, endpoint: str) -> None:
+        self._topics.make(self._named("asked", endpoint), partitions=QUESTIONS, keep_ms=KEPT_MS)
+        self._topics.make(self._named("scored", endpoint), partitions=ANSWERS, keep_ms=KEPT_MS)
+        self._topics.make(self._named("set-aside", endpoint))
+
+
+class Sender:
+    """A producer that never makes anybody wait, and knows when no broker takes what it sends.
+
+    Args:
+        address: The cluster.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._lock = threading.Lock()
+        self._producer: Producer | None = None
+        self._sent: dict[int, float] = {}
+        self._next = 0
+        self._away_since = 0.0
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be sent now; empty when it can."""
+        if not self._away_since:
+            return ""
+        return f"{self._address.brokers} takes no messages since {time.monotonic() - self._away_since:.0f} s"
+
+    def start(self) -> None:
+        """Connect, in the background."""
+        self._running()
+
+    def send(self, name: str, value: bytes, partition: int = -1) -> None:
+        """Queue a message; raise ``Unavailable`` when it would not be taken."""
+        if self._away_since:
+            raise silent(f"{self._address.brokers} {name}", self.trouble)
+        producer = self._producer or self._running()
+        self._next = token = self._next + 1
+        self._sent[token] = time.monotonic()
+        try:
+            with translated(self._address.brokers):
+                producer.produce(name, value, partition=partition, on_delivery=_Told(self._sent, token))
+        except BufferError as error:
+            del self._sent[token]
+            raise silent(f"{self._address.brokers} {name}", "more waits to be sent than the memory holds") from error
+
+    def keep(self, name: str, value: bytes, why: str) -> None:
+        """Write a message with the reason in its headers, and wait until it is written."""
+        producer = self._producer or self._running()
+        with translated(self._address.brokers):
+            producer.produce(name, value, headers=[("why", why.encode())])
+            producer.flush(WITHIN_S)
+
+    def close(self) -> None:
+        """Send what is queued, for a moment."""
+        with self._lock:
+            producer, self._producer = self._producer, None
+        if producer is not None:
+            producer.flush(1.0)
+
+    def _running(self) -> Producer:
+        with self._lock:
+            if self._producer is None:
+                with translated(self._address.brokers):
+                    self._producer = Producer(
+                        self._address.properties(acks=1, linger_ms=0, message_timeout_ms=_GONE_MS)
+                    )
+                threading.Thread(target=self._serve, args=(self._producer,), name="kafka sender", daemon=True).start()
+            return self._producer
+
+    def _serve(self, producer: Producer) -> None:
+        while self._producer is producer:
+            producer.poll(_POLL_S)
+            if self._away_since:
+                with contextlib.suppress(KafkaException):
+                    producer.list_topics(timeout=_ASK_S)
+                    self._sent.clear()
+                    self._away_since = 0.0
+            elif (
+                self._sent and time.monotonic() - next(iter(list(self._sent.values())), time.monotonic()) > _PATIENCE_S
+            ):
+                self._away_since = time.monotonic()
+                with contextlib.suppress(KafkaException):
+                    producer.purge()  # what is late already need not be sent
+
+
+class _Told:
+    """Called once the fate of a message is known."""
+
+    __slots__ = ("_sent", "_token")
+
+    def __init__(self, sent: dict[int, float], token: int) -> None:
+        self._sent, self._token = sent, token
+
+    def __call__(self, error: KafkaError | None, message: Message) -> None:  # noqa: ARG002 - the library's
+        if error is None:  # a failure is not: that it was not taken is how one sees that brokers are away
+            self._sent.pop(self._token, None)
+
+
+class _Listener:
+    """Reads some partitions from now on, on a thread of its own."""
+
+    def __init__(
+        self, address: Address, name: str, partitions: Sequence[int], take: Callable[[Sequence[bytes]], None]
+    ) -> None:
+        self._take, self._closed = take, False
+        with translated(f"{address.brokers} {name}"):
+            self._consumer = Consumer(
+                address.properties(
+                    group_id=f"{address.prefix}-front-doors",  # it joins none, and commits nothing
+                    enable_auto_commit=False,
+                    auto_offset_reset="latest",
+                    fetch_wait_max_ms=500,
+                )
+            )
+            places = [TopicPartition(name, partition) for partition in partitions]
+            for place in places:
+                place.offset = max(self._consumer.get_watermark_offsets(place, timeout=WITHIN_S)[1], 0)
+            self._consumer.assign(places)
+        self._thread = threading.Thread(target=self._run, name=f"kafka {name}", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Read no more."""
+        self._closed = True
+        self._thread.join(WITHIN_S)
+
+    def _run(self) -> None:
+        while not self._closed:
+            first = self._consumer.poll(0.2)
+            if first is None:
+                continue
+            found = [first, *self._consumer.consume(_MOST, 0)]
+            values = [value for message in found if message.error() is None and (value := message.value())]
+            if values:
+                self._take(values)
+        self._consumer.close()
