@@ -6,6 +6,7 @@ import inspect
 import pytest
 
 import headrace
+from headrace import client
 
 
 def test_every_list_names_the_same(root):
@@ -21,6 +22,14 @@ def test_a_public_name_exists_and_is_documented(name, root):
     assert inspect.getdoc(getattr(headrace, name))
     page = (root / "docs/reference/api.md").read_text("utf-8")
     assert f"`hr.{name}`" in page, "docs/reference/api.md does not name it"
+
+
+def test_the_client_is_documented(root):
+    page = (root / "docs/reference/api.md").read_text("utf-8")
+    methods = [name for name, _ in inspect.getmembers(client.Client, inspect.isfunction) if name[0] != "_"]
+    assert len(methods) > 5
+    assert [name for name in methods if f"`{name}(" not in page] == []
+    assert [name for name in client.__all__ if f"`{name}`" not in page and f".{name}`" not in page] == []
 
 
 def test_an_unknown_name_is_an_attribute_error():
