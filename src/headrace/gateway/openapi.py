@@ -1,6 +1,6 @@
 """The gateway as an OpenAPI 3.1 document: every path with the schemas that the deployed signatures say."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from urllib.parse import quote
 
 from headrace import __version__
@@ -29,10 +29,12 @@ def document(plane: DataPlane, vertex: VertexRoutes | None = None, metrics: Iter
         metrics: Paths that tell metrics.
     """
     paths = _server_paths() | {path: {"get": _get("Metrics for Prometheus", _TEXT)} for path in metrics}
+    bodies: Json = {}
     for position, name in enumerate(plane.names):
         if plane.status(name).deployment is None:
             continue
         live, named = plane.live(name), quote(name, safe="")
+        bodies |= {f"{name}.{asked}": make(live) for asked, make in _BODIES.items()}
         own = _model_paths(f"/v1/models/{named}", f"/v2/models/{named}", live)
         paths |= own | _version_paths(named, live) | _label_paths(named, live)
         if position == 0:
@@ -43,6 +45,7 @@ def document(plane: DataPlane, vertex: VertexRoutes | None = None, metrics: Iter
         "openapi": "3.1.0",
         "info": {"title": "headrace", "version": __version__, "description": "Endpoints served by this gateway."},
         "paths": paths,
+        "components": {"schemas": bodies | _SHARED, "responses": _REFUSALS},
     }
 
 
@@ -65,7 +68,7 @@ def _server_paths() -> Json:
 
 def _model_paths(v1: str, v2: str, live: Live) -> Json:
     """What is answered below these two."""
-    infer = _post("Score tensors", schemas.infer(live.signature), answer=schemas.INFERRED)
+    infer = _post("Score tensors", _body(live, "infer"), answer=_schema("inferred"))
     infer["parameters"] = [{"name": LENGTH_HEADER, "in": "header", "schema": {"type": "integer", "minimum": 0}}]
     for part in (infer["requestBody"], infer["responses"]["200"]):  # JSON, then raw tensors
         part["content"]["application/octet-stream"] = {"schema": schemas.BYTES}
@@ -82,9 +85,9 @@ def _model_paths(v1: str, v2: str, live: Live) -> Json:
 def _tensorflow_paths(v1: str, live: Live) -> Json:
     said = {"classify": "Classes with their scores, by example", "regress": "One value an example"}
     methods = {method: summary for method, summary in said.items() if _gives(method, live.signature)}
-    examples = schemas.examples(live)
+    predict, examples = _body(live, "predict"), _body(live, "examples")
     return {
-        f"{v1}:predict": {"post": _post("Score rows or columns", schemas.predict(live), answer=schemas.PREDICTED)},
+        f"{v1}:predict": {"post": _post("Score rows or columns", predict, answer=_schema("predicted"))},
         **{f"{v1}:{m}": {"post": _post(s, examples, answer=schemas.RESULTS)} for m, s in methods.items()},
         v1: {"get": _get("Versions with their state")},
         f"{v1}/metadata": {"get": _get("Inputs and outputs")},
@@ -109,7 +112,7 @@ def _with_parameter(paths: Json, name: str, schema: Json) -> Json:
     for methods in paths.values():
         for operation in methods.values():
             operation.setdefault("parameters", []).append(parameter)
-            operation["responses"] |= {"400": _refused(ERROR), "404": _refused(ERROR)}
+            operation["responses"] |= dict.fromkeys(("400", "404"), _named("refused"))
     return paths
 
 
@@ -132,17 +135,11 @@ def _gives(method: str, signature: Signature) -> bool:
 
 def _invocations(live: Live) -> Json:
     """MLflow says what is wrong in its own words, and in plain text which content types it takes."""
-    said = _post(
-        "Score, as MLflow and SageMaker ask",
-        schemas.invocation(live),
-        refused=(422, 429, 503),
-        answer=schemas.INVOKED,
-        error=MLFLOW_ERROR,
-    )
-    said["responses"]["400"] = _refused({"anyOf": [MLFLOW_ERROR, ERROR]})
-    said["responses"]["413"] = _refused(ERROR)
-    said["responses"]["415"] = _refused(ERROR)
-    said["responses"]["415"]["content"][_TEXT] = {"schema": WORDS}
+    said = _post("Score, as MLflow and SageMaker ask", schemas.invocation(live), answer=schemas.INVOKED)
+    by_mlflow, types = _refused(MLFLOW_ERROR), _refused(ERROR)
+    types["content"][_TEXT] = {"schema": WORDS}
+    said["responses"] |= {"400": _refused({"anyOf": [MLFLOW_ERROR, ERROR]}), "415": types}
+    said["responses"] |= dict.fromkeys(("422", "429", "503"), by_mlflow)
     if live.signature.kind == "table":
         said["requestBody"]["content"] |= {kind: {"schema": schemas.BYTES} for kind in _TABLES}
     return said
@@ -152,28 +149,39 @@ def _get(summary: str, kind: str = _JSON, *, also: Sequence[int] = ()) -> Json:
     return {"summary": summary, "responses": _responses(kind, also)}
 
 
-def _post(
-    summary: str,
-    schema: Json,
-    *,
-    refused: Sequence[int] = (400, 413, 415, 429, 503),
-    answer: Json = OBJECT,
-    error: Json = ERROR,
-) -> Json:
+def _post(summary: str, schema: Json, *, answer: Json) -> Json:
     body = {"required": True, "content": {_JSON: {"schema": schema}}}
-    return {
-        "summary": summary,
-        "requestBody": body,
-        "responses": _responses(_JSON, refused, answer=answer, error=error),
-    }
+    return {"summary": summary, "requestBody": body, "responses": _responses(_JSON, (400, 413, 415, 429, 503), answer)}
 
 
-def _responses(kind: str, others: Sequence[int], *, answer: Json = OBJECT, error: Json = ERROR) -> Json:
+def _responses(kind: str, others: Sequence[int], answer: Json = OBJECT) -> Json:
     schema = WORDS if kind == _TEXT else answer
     found: Json = {"200": {"description": "The answer", "content": {kind: {"schema": schema}}}}
-    found["403"] = _refused(ERROR)  # from a web page, or to another host
-    return found | {str(status): _refused(error, kind if status in _PLAIN else _JSON) for status in others}
+    found["403"] = _named("refused")  # from a web page, or to another host
+    plain = kind == _TEXT
+    return found | {str(status): _named("unwell" if plain and status in _PLAIN else "refused") for status in others}
 
 
 def _refused(schema: Json, kind: str = _JSON) -> Json:
-    return {"description": "Why not", "content": {kind: {"schema": WORDS if kind == _TEXT else schema}}}
+    return {"description": "Why not", "content": {kind: {"schema": schema}}}
+
+
+def _named(response: str) -> Json:
+    return {"$ref": f"#/components/responses/{response}"}
+
+
+def _schema(name: str) -> Json:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _body(live: Live, asked: str) -> Json:
+    return _schema(f"{live.deployment.endpoint.name}.{asked}")
+
+
+_BODIES: Mapping[str, Callable[[Live], Json]] = {
+    "predict": schemas.predict,
+    "examples": schemas.examples,
+    "infer": lambda live: schemas.infer(live.signature),
+}
+_SHARED: Json = {"error": ERROR, "predicted": schemas.PREDICTED, "inferred": schemas.INFERRED}
+_REFUSALS: Json = {"refused": _refused(_schema("error")), "unwell": _refused(WORDS, _TEXT)}

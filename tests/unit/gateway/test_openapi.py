@@ -26,9 +26,22 @@ def document(gate):
     return json.loads(gate.client.request("GET", "/openapi.json").body)
 
 
+def whole(value, document):
+    """The same with what it refers to in its place."""
+    if isinstance(value, dict) and "$ref" in value:
+        _, *place = value["$ref"].split("/")
+        for part in place:
+            document = document[part]
+        return document
+    if isinstance(value, dict):
+        return {name: whole(each, document) for name, each in value.items()}
+    return [whole(each, document) for each in value] if isinstance(value, list) else value
+
+
 def operations(document, method):
     """Path, with every value of its parameter, to what it says of a method."""
     found = {}
+    document = whole(document, document)
     for path, methods in document["paths"].items():
         if method in methods:
             (wanted,) = [p for p in methods[method].get("parameters", ()) if p["in"] == "path"] or [{"schema": {}}]
