@@ -66,16 +66,18 @@ def _lines(found: "Experiment") -> Iterator[str]:
     yield ""
     for side in found.sides:
         if side.verdict is not None:
-            yield _verdict(found, side)
+            yield _verdict(found, side, unit)
             if side.needed is not None:
                 yield f"  so small a lift is found with {side.needed:,} {unit} a model, 4 times out of 5"
 
 
-def _verdict(found: "Experiment", side: "Side") -> str:
+def _verdict(found: "Experiment", side: "Side", unit: str) -> str:
+    from headrace.delivery.sequential import BURN_IN
+
     verdict = side.verdict
     assert verdict is not None
     if not math.isfinite(verdict.low):
-        return f"{side.model} against {found.control}: too early to say"
+        return f"{side.model} against {found.control}: too early to say, {BURN_IN} {unit} of each are due"
     said = {
         "better": f"better - headrace serving promote {found.endpoint} {side.model}",
         "worse": f"worse - headrace serving split {found.endpoint} --end",

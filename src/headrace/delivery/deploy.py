@@ -67,7 +67,7 @@ def deploy(
     def change(standing: Deployment | None) -> Deployment:
         if standing is not None and not allowed.end_traffic:
             _check_traffic(standing, endpoint)
-        versions = {reference: find(ledger, reference) for reference in endpoint.models}
+        versions = {reference: _found(ledger, endpoint, reference) for reference in endpoint.models}
         models = {reference: str(version) for reference, version in versions.items()}
         check(ledger, endpoint, versions, None if said else standing)
         _check_mask(endpoint, versions)
@@ -123,6 +123,23 @@ def current(ledger: Ledger, name: str) -> tuple[Endpoint, Fact]:
     if fact is None:
         raise NotFound(f"no endpoint named {name!r}", fix="headrace serving ls; hr.deploy(...) in a pipeline makes one")
     return Deployment.from_fact(fact).endpoint, fact
+
+
+def _found(ledger: Ledger, endpoint: Endpoint, reference: str) -> ModelVersion:
+    """What a reference means; an error says which setting it stands in."""
+    try:
+        return find(ledger, reference)
+    except HeadraceError as error:
+        settings = {
+            "schedule": [p.model for p in endpoint.schedule],
+            "shadows": endpoint.shadows,
+            "reference": [endpoint.reference],
+            "standby": endpoint.standby,
+        }
+        where = next(name for name, models in settings.items() if reference in models)
+        raise type(error)(
+            error.what, where=f"{where} of [endpoint.{endpoint.name}]", why=error.why, fix=error.fix
+        ) from None
 
 
 def _check_succession(ledger: Ledger, standing: Deployment, due: Offer) -> None:

@@ -212,6 +212,8 @@ class Scorer:
             spent = self._by_rows.get(rows) or self._calls.of(rows)
             spent.calls += 1
             spent.model_s += taken
+            if self.counters.fine is not None:
+                self.counters.fine.add(taken)
         self._usual_s += _DRIFT_WEIGHT * (taken - self._usual_s)
         if taken > _OVERRUN_S or self._usual_s > _DRIFT_S:
             # The model's doing or the machine's: the next requests do not wait to find out, a measurement does.

@@ -113,3 +113,17 @@ def test_two_shares_of_one_version_are_refused(ledger):
     lines = (("good@1", 0.02), ("good@2", 0.02), ("good@challenger", 0.02))
     with pytest.raises(UsageError, match="gives good@2 two shares"):
         deploy(ledger, endpoint(*lines, split=shares))
+
+
+@pytest.mark.parametrize(
+    ("given", "where"),
+    [
+        ({"shadows": ("gone@1",)}, "shadows"),
+        ({"reference": "gone@1"}, "reference"),
+        ({"standby": ("gone@1",)}, "standby"),
+        ({"shadows": ("not/a/name",)}, "shadows"),
+    ],
+)
+def test_a_model_that_is_not_there_is_said_with_the_setting_that_names_it(ledger, given, where):
+    with pytest.raises((UsageError, NotFound), match=rf" - {where} of \[endpoint.good\] - "):
+        deploy(ledger, endpoint(("good@1", 0.02), **given))
