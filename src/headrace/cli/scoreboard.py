@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from headrace.serving.deployment import Deployment
 
 _EVERY_S = 1.0
-_COLUMNS = ("model", "won", "late", "failed", "dropped", "p50_ms", "p99_ms", "agrees")
+_COLUMNS = ("model", "role", "won", "late", "failed", "dropped", "p50_ms", "p99_ms", "agrees")
 
 
 def look(out: Output, platform: "Platform", endpoint: str | None, asked: Mapping[str, Any]) -> None:
@@ -68,10 +68,14 @@ def lines(served: "Served") -> Iterator[str]:
         f"{served.name}: {traffic.requests:,} requests, {traffic.per_second:.1f} a second, "
         f"{traffic.defaults:,} answered by the default, {traffic.errors:,} errors"
     )
+    if traffic.requests:
+        level = 1 - traffic.missed / traffic.requests
+        yield f"service level {level:.3%}: answered by a model, and in time; {traffic.past_deadline:,} came too late"
     yield ""
     rows = [
         {
             "model": one.name,
+            "role": one.role or None,
             "won": _share(one.answered, traffic.requests),
             "late": _share(one.late, one.scores + one.failed),
             "failed": one.failed - one.dropped,

@@ -14,7 +14,7 @@ _ENDPOINT = (
     *("endpoint", "state", "schedule", "deadline_ms"),
     *("requests", "errors", "defaults", "req/s", "p50_ms", "p99_ms"),
 )
-_VERSION = ("endpoint", "version", "state", "runs", "memory", "scores", "failed", "p50_ms", "p99_ms")
+_VERSION = ("endpoint", "version", "role", "state", "runs", "memory", "scores", "failed", "p50_ms", "p99_ms")
 _NOT_SERVED = "not served"
 _LEAST_IN_MIB = 2**20
 _ABSENT = {"deployment": 0, "schedule": "", "deadline_ms": None, "log": "", "by": ""}
@@ -107,7 +107,7 @@ def _flat(row: Row) -> Mapping[str, Any]:
 
 
 def _flat_version(one: Row) -> Mapping[str, Any]:
-    return {**one, "memory": _said(one["memory"]), "runs": one["runs"] or None}
+    return {**one, "memory": _said(one["memory"]), "runs": one["runs"] or None, "role": one["role"] or None}
 
 
 def _said(memory: Row | None) -> str | None:

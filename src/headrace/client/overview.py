@@ -27,6 +27,7 @@ class Version:
 
     Attributes:
         name: ``late@3``.
+        role: ``scheduled``, ``shadow``, ``reference`` or ``standby``; empty when it does not serve.
         state: ``loading``, ``available``, ``unloading`` or ``failed``.
         why: What is wrong with it.
         runs: ``inline``, in a ``thread``, in a ``worker``, or not (``breaker open``); empty when not loaded.
@@ -44,6 +45,7 @@ class Version:
     """
 
     name: str
+    role: str
     state: str
     why: str
     runs: str
@@ -70,6 +72,8 @@ class Traffic:
         overloaded: Requests refused because too many waited.
         unanswered: Requests that no model answered, at an endpoint without a default; they count as answered too.
         defaults: Answered by the default.
+        past_deadline: Answered more than 10 ms after the deadline.
+        missed: Answered so late, or by the default: what counts against the service level.
         cancelled: Requests whose caller went before there was an answer.
         per_second: Answered, over the last minute.
         p50_s: Half of the replies came within so long: a bound of the metrics' buckets. None of no replies, and
@@ -83,6 +87,8 @@ class Traffic:
     overloaded: int
     unanswered: int
     defaults: int
+    past_deadline: int
+    missed: int
     cancelled: int
     per_second: float
     p50_s: float | None

@@ -26,7 +26,7 @@ _TAIL = 500
 
 _SURE = 2.0
 """Standard deviations of a percentile's rank. Without them one in five of equal models exceeds 1.2x the other's p99 at
-some look (lognormal times with a heavy tail, until 4,000 requests); with them none of 200 did, all twice as slow did."""
+some look (lognormal times with a heavy tail, until 4,000 requests); with them none of 200 did, all twice as slow do."""
 
 Numbers = Mapping[str, float]
 Refused = Callable[[str], tuple[Deployment, str] | None]

@@ -5,6 +5,7 @@ import math
 import os
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from headrace.client.overview import Memory, Overview, Preference, Served, Traffic, Version
 from headrace.errors import NotFound
@@ -62,14 +63,18 @@ def _served(plane: DataPlane, name: str, memory: Mapping[int, int]) -> Served:
     status, counters = plane.status(name), plane.counters.get(name) or EndpointCounters()
     loaded = plane.live(name).loaded if status.deployment is not None else {}
     schedule, deadline_s, log, by, seq = [], None, "", "", 0
+    roles: Mapping[str, str] = {}
     if status.deployment is not None:
         endpoint = status.deployment.endpoint
         models = status.deployment.models
         schedule = [Preference(models[p.model], p.wait_s) for p in endpoint.schedule]
         deadline_s, log = endpoint.deadline_s, endpoint.log
-        by, seq = status.deployment.who, status.deployment.seq
+        by, seq, roles = status.deployment.who, status.deployment.seq, status.deployment.roles
     versions = [
-        _version(version, note, counters.scorers.get(version) or ScorerCounters(), loaded.get(version), memory)
+        replace(
+            _version(version, note, counters.scorers.get(version) or ScorerCounters(), loaded.get(version), memory),
+            role=roles.get(version, ""),
+        )
         for version, note in status.versions.items()
     ]
     traffic = _traffic(counters, plane.recent.per_second(name, time.monotonic(), counters.requests))
@@ -81,6 +86,7 @@ def _version(
 ) -> Version:
     return Version(
         name=name,
+        role="",
         state=note.state,
         why=note.why,
         runs="" if scorer is None else _runs(scorer),
@@ -116,6 +122,8 @@ def _traffic(one: EndpointCounters, per_second: float) -> Traffic:
         overloaded=one.overloaded,
         unanswered=one.unanswered,
         defaults=one.defaults,
+        past_deadline=one.past_deadline,
+        missed=one.missed,
         cancelled=one.cancelled,
         per_second=per_second,
         p50_s=_within(one.seconds, 0.5),

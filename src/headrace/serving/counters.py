@@ -141,6 +141,7 @@ class EndpointCounters:
         overloaded: Requests refused because too many rows waited.
         cancelled: Requests whose caller went before there was an answer.
         past_deadline: Answered more than 10 ms after the deadline.
+        missed: Answered so late, or by the default: what counts against the service level.
         last_ns: Unix nanoseconds of the last reply; 0 before the first.
         limit_s: The deadline and those 10 ms.
         seconds: From arrival to reply.
@@ -155,6 +156,7 @@ class EndpointCounters:
     overloaded: int = 0
     cancelled: int = 0
     past_deadline: int = 0
+    missed: int = 0
     last_ns: int = 0
     limit_s: float = 0.0
     seconds: Histogram = field(default_factory=Histogram)
@@ -168,7 +170,9 @@ class EndpointCounters:
         self.seconds.add(elapsed_s)
         if elapsed_s > self.limit_s:
             self.past_deadline += 1
+            self.missed += winner != DEFAULT
         if winner == DEFAULT:
             self.defaults += 1
+            self.missed += 1
         else:
             self.scorers[winner].won += 1

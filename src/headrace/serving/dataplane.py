@@ -68,6 +68,7 @@ class DataPlane:
         self._aliases: dict[tuple[str, str], list[int]] = {}
         self.counters: dict[str, EndpointCounters] = {}
         self.recent = Recent()
+        self._looked_at = time.monotonic()
         self._ticker = loop.call_later(_TICK_S, self._tick)
 
     @property
@@ -269,7 +270,10 @@ class DataPlane:
 
     def _tick(self) -> None:
         now = time.monotonic()
+        lag_s = now - self._looked_at - _TICK_S
+        self._looked_at = now
         for live in self.lives:
+            live.look(lag_s)
             for scorer in live.loaded.values():
                 scorer.check(now)
         for writer in self._writers.values():

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from headrace.errors import Conflict, SignatureError
 from headrace.models.signature import Column, Signature, Tensor
@@ -11,6 +11,7 @@ from headrace.serving.endpoint import Endpoint
 from headrace.storage.ledger import Fact, Ledger
 
 KIND = "endpoint.deployed"
+Role = Literal["scheduled", "shadow", "reference", "standby"]
 _ATTEMPTS = 8
 
 
@@ -44,6 +45,22 @@ class Deployment:
     instead: int = 0
     seq: int = 0
     at: float = 0.0
+
+    @property
+    def roles(self) -> dict[str, Role]:
+        """Model version to what it is here; the first of several roles."""
+        endpoint = self.endpoint
+        by_role: dict[Role, Sequence[str]] = {
+            "scheduled": [preference.model for preference in endpoint.schedule],
+            "shadow": endpoint.shadows,
+            "reference": [endpoint.reference] if endpoint.reference else [],
+            "standby": endpoint.standby,
+        }
+        found: dict[str, Role] = {}
+        for role, references in by_role.items():
+            for reference in references:
+                found.setdefault(self.models[reference], role)
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """The body of the fact."""

@@ -9,6 +9,7 @@ CANCELLED = "cancelled: the caller had gone"
 BREAKER_OPEN = "breaker open: the model hangs"
 NO_WORKER = "no worker has the model"
 UNANSWERED = "no worker answered"
+SHED = "dropped: so much is asked that only who may answer scores"
 
 DROPPED: Mapping[str, str] = {
     QUEUE_FULL: "queue_full",
@@ -17,6 +18,7 @@ DROPPED: Mapping[str, str] = {
     BREAKER_OPEN: "breaker_open",
     NO_WORKER: "no_worker",
     UNANSWERED: "unanswered",
+    SHED: "shed",
 }
 """Errors of requests that no model has seen, each with its short name in the metrics."""
 

@@ -19,7 +19,7 @@ from headrace.serving.deployment import Deployment
 from headrace.serving.log import Answered, Late, encode
 from headrace.serving.log_writer import LogWriter, Written
 from headrace.serving.masking import Mask
-from headrace.serving.outcome import CANCELLED, Outcome, untold
+from headrace.serving.outcome import CANCELLED, SHED, Outcome, untold
 from headrace.serving.outputs import alike, filled
 from headrace.serving.records import DEFAULT, GONE
 from headrace.serving.request import Input
@@ -27,6 +27,8 @@ from headrace.serving.scorer import Scorer
 from headrace.serving.tensors import Decoder
 
 _TICK_S = 0.001
+_LAG = 0.25
+"""Of the deadline: an event loop that is later than this has more to do than answer in time."""
 _COMPARED_EVERY = 16
 _NO_BYTES: Raw | None = None
 _NO_NAMES: tuple[str, ...] = ()
@@ -75,6 +77,7 @@ class Live:
         arms: Of a split endpoint: the same models in another order for each share, the last for the rest.
         drawn: Of such an arm: the model version that its requests prefer.
         ended: Arms that draw nobody any more; requests may still be under way there.
+        shed: Whether so much is asked now that models which may not answer do not score.
     """
 
     deployment: Deployment
@@ -94,6 +97,26 @@ class Live:
     arms: list["Live"] = field(default_factory=list)
     drawn: str = ""
     ended: Sequence["Live"] = ()
+    shed: bool = False
+
+    def look(self, lag_s: float) -> None:
+        """See whether too much is asked to score for the log alone.
+
+        Args:
+            lag_s: How late the event loop is now.
+        """
+        scheduled = {slot for slot, _ in self.schedule}
+        late = lag_s > _LAG * self.deployment.endpoint.deadline_s
+        self.shed = late or any(self.scorers[slot].behind for slot in scheduled)
+        for arm in self.arms:
+            arm.shed = self.shed
+
+    def leave_out(self, outcomes: list[Outcome | None]) -> Sequence[Scorer]:
+        """The models that score while the others are left out, with the others' outcome."""
+        answering = len({slot for slot, _ in self.schedule})  # they come first
+        dropped = Outcome({}, self.clock(), SHED)
+        outcomes[answering:] = [dropped] * (len(outcomes) - answering)
+        return self.scorers[:answering]
 
     def draw_no_more(self) -> None:
         """Have every further request go by the schedule; those that were drawn end as they began."""
@@ -161,7 +184,7 @@ class Rendezvous:
         live, outcomes = self._live, self._outcomes
         live.open += 1
         inline = []
-        for slot, scorer in enumerate(live.scorers):
+        for slot, scorer in enumerate(live.leave_out(outcomes) if live.shed else live.scorers):
             if scorer.inline:
                 inline.append((slot, scorer))
             else:

@@ -151,6 +151,11 @@ class Scorer:
         return lane is not None and not lane.room(rows)
 
     @property
+    def behind(self) -> bool:
+        """Whether more waits for it than its next call takes."""
+        return self._lane is not None and self._lane.rows > self._terms.batching.max_batch_rows
+
+    @property
     def waiting(self) -> int:
         """How many requests wait for it."""
         return 0 if self._lane is None else self._lane.requests

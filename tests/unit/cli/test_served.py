@@ -16,7 +16,7 @@ from headrace.serving.split import Split
 @pytest.mark.parametrize(("size_bytes", "said"), [(23_000, "22.5 KiB file"), (3 * 2**20, "3.0 MiB file")])
 def test_a_small_file_is_not_said_to_take_nothing(size_bytes, said):
     memory = {"size_bytes": size_bytes, "of": "file"}
-    version = {"version": "late@1", "state": "available", "why": "", "runs": "inline", "memory": memory}
+    version = {"version": "late@1", "role": "", "state": "available", "why": "", "runs": "inline", "memory": memory}
     row = {"endpoint": "late", "state": "serving", "why": "", "traffic": None, "versions": [version]}
     assert any(said in line for line in lines([row]))
 

@@ -1,7 +1,9 @@
 """More requests than may wait are refused at the door, and callers that go free their place."""
 
+import asyncio
 import json
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -14,6 +16,7 @@ from headrace.client import Client
 from headrace.errors import Overloaded
 from headrace.gateway.rpc.messages import INFERENCE
 from headrace.serving.endpoint import Batching
+from headrace.serving.outcome import SHED
 
 SMALL = Batching(max_batch_rows=1, max_queue_rows=2)
 BODY = json.dumps({"instances": [ROW]}).encode()
@@ -51,7 +54,7 @@ class Crowd:
 @contextmanager
 def crowded(folder, *schedule, models=None, **more):
     held = Held()
-    deployed = endpoint(*(schedule or [("a@1", 20.0)]), deadline_s=30.0, batching=SMALL, **more)
+    deployed = endpoint(*(schedule or [("a@1", 20.0)]), deadline_s=30.0, **{"batching": SMALL} | more)
     with gated(folder, deployed, {"a@1": model("a@1", held)} | (models or {})) as gate:
         crowd = Crowd(gate, held)
         try:
@@ -170,6 +173,45 @@ def test_shadows_and_the_reference_are_dropped_and_refuse_nobody(tmp_path):
             assert crowd.counters.scorers[name].dropped["queue_full"] == 3
             shadow.loaded.score.go.set()
         assert crowd.counters.overloaded == 0
+
+
+def test_models_that_may_not_answer_do_not_score_while_a_scheduled_one_is_behind(tmp_path):
+    others = {name: model(name, constant(2.0), fast=True) for name in ("s@1", "r@1")}
+    roomy = Batching(max_batch_rows=1, max_queue_rows=9)
+    with crowded(tmp_path, models=others, batching=roomy, shadows=["s@1"], reference="r@1") as crowd:
+        live = crowd.gate.plane.live("wine")
+        accepted = crowd.fill()  # two wait for a model that takes one a call
+        until(lambda: live.shed)
+        left_out = crowd.pool.submit(crowd.gate.client.predict, "wine", rows=[ROW])
+        until(lambda: crowd.waiting() == 3)
+        crowd.held.go.set()
+        assert {future.result().winner for future in (*accepted, left_out)} == {"a@1"}
+        logged = {score.model: score.error for score in crowd.gate.log.find(left_out.result().id).scores}
+        assert logged == {"a@1": "", "s@1": SHED, "r@1": SHED}
+        until(lambda: not live.shed)  # it ends by itself
+        whole = crowd.gate.client.predict("wine", rows=[ROW])
+        assert not any(score.error for score in crowd.gate.log.find(whole.id).scores)
+    for name in others:
+        counters = crowd.counters.scorers[name]
+        assert (counters.dropped["shed"], counters.scored) == (1, 4)
+
+
+def test_an_event_loop_that_is_late_leaves_them_out_too(tmp_path):
+    with gated(
+        tmp_path,
+        endpoint(("a@1", 0.02), shadows=("s@1",)),
+        {name: model(name, constant(2.0), fast=True) for name in ("a@1", "s@1")},
+    ) as gate:
+
+        async def late():
+            time.sleep(0.3)  # noqa: ASYNC251 - as a loop is that has too much to do
+            while not live.shed:  # noqa: ASYNC110 - the gateway's own look sets it
+                await asyncio.sleep(0)
+
+        live = gate.plane.live("wine")
+        assert not live.shed
+        gate.call(late())
+        until(lambda: not live.shed)
 
 
 def test_a_failing_model_is_no_full_one(tmp_path):

@@ -109,7 +109,28 @@ def test_models_are_held_against_the_winner(tmp_path):
     assert {one.name: one.agreed for one in served.versions} == {"wine@3": None, "plain@1": 0.0, "same@1": 1.0}
     # Of one request in sixteen, the first among them.
     assert metrics['headrace_compared_scores_total{endpoint="wine",model="same@1"}'] == 3
+    assert [(one.name, one.role) for one in served.versions] == [
+        *(("wine@3", "scheduled"), ("plain@1", "scheduled"), ("same@1", "shadow")),
+    ]
     lines = list(scoreboard(served))
     assert lines[0].startswith("wine: 33 requests")
-    assert lines[2].split()[:5] == ["MODEL", "WON", "LATE", "FAILED", "DROPPED"]
+    assert lines[3].split()[:6] == ["MODEL", "ROLE", "WON", "LATE", "FAILED", "DROPPED"]
     assert "100.0%" in next(line for line in lines if line.startswith("wine@3"))
+
+
+def test_answers_of_the_default_count_against_the_service_level(tmp_path):
+    def moody(batch):
+        if batch["numbers"][0, 0] < 0:
+            raise ValueError("no")
+        return constant(2.0)(batch)
+
+    bad = {**ROW, next(name for name, cell in ROW.items() if type(cell) is float): -1.0}
+    with gated(tmp_path, endpoint(("wine@3", 0.02)), {"wine@3": model("wine@3", moody, fast=True)}) as gate:
+        winners = [gate.client.predict("wine", rows=[row]).winner for row in (ROW, ROW, ROW, bad)]
+        gate.plane.counters["wine"].limit_s = 0.0  # from here on every answer is late
+        winners += [gate.client.predict("wine", rows=[row]).winner for row in (ROW, bad)]
+        served, metrics = only(gate.client.overview()), gate.client.metrics()
+    assert winners == ["wine@3"] * 3 + ["default", "wine@3", "default"]
+    assert (served.traffic.defaults, served.traffic.past_deadline, served.traffic.missed) == (2, 2, 3)
+    assert metrics['headrace_missed_total{endpoint="wine"}'] == 3
+    assert list(scoreboard(served))[1].startswith("service level 50.000%: ")

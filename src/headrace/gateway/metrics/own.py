@@ -16,6 +16,7 @@ _ENDPOINT = (
     ("headrace_overloaded_total", "Requests refused because too many rows waited.", "overloaded"),
     ("headrace_cancelled_total", "Requests whose caller went before there was an answer.", "cancelled"),
     ("headrace_past_deadline_total", "Requests answered more than 10 ms after the deadline.", "past_deadline"),
+    ("headrace_missed_total", "Requests answered so late, or by the default: against the service level.", "missed"),
 )
 _SCORER: tuple[tuple[str, str, Callable[[ScorerCounters], int | float]], ...] = (
     ("headrace_scores_total", "Scores that came before the reply.", lambda one: one.scored),
