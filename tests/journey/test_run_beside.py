@@ -2,13 +2,15 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import time
 
 import grpc
 import pytest
-from wine_project import ROW, WineProject
+from server_process import alive, serving
+from wine_project import ROW, WineProject, until
 
 from headrace.client import Client
 from headrace.gateway.rpc.messages import INFERENCE
@@ -97,6 +99,51 @@ def test_a_folder_whose_settings_are_wrong_is_not_served(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2, done.stderr
     assert "unknown setting 'version' - [model.wine] of models.toml - fix: did you mean 'versions'?" in done.stderr
+
+
+@pytest.fixture
+def beside(tmp_path):
+    """A project that has deployed ``wine`` and ``plum``, with a folder that has ``cork`` and is looked at each hour."""
+    project = WineProject(tmp_path)
+    project.deploy(project.register(0.5))
+    project.deploy(project.register(1.0, name="plum"), endpoint="plum")
+    (tmp_path / "models/cork").mkdir(parents=True)
+    (tmp_path / "models/models.toml").write_text("poll_s = 3600")
+    shutil.copytree(project.model_file(project.register(2.0, name="cork")).parent, tmp_path / "models/cork/1")
+    yield project
+    project.close()
+
+
+def test_named_endpoints_are_served_beside_the_whole_folder_and_sighup_looks_for_changes(beside):
+    models = beside.root / "models"
+    with serving(beside.root, "--endpoint", "wine", "--models", str(models)) as server:
+        until(lambda: {e.name for e in server.client.overview().endpoints if e.state == "serving"} == {"wine", "cork"})
+        assert server.client.predict("cork", rows=[ROW]).values[0] == pytest.approx(beside.answer(2.0), abs=1e-3)
+        shutil.copytree(models / "cork/1", models / "cork/2")
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: server.client.predict("cork", rows=[ROW]).winner == "cork@2")
+        assert server.client.request("GET", "/v2/models/plum").status == 404
+        assert server.end()[0] == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_gateway_in_the_foreground_ends_with_its_command(beside, number):
+    command = [sys.executable, "-m", "headrace", "serving", "run", "wine", "--port", "0", "--json"]
+    with subprocess.Popen(command, cwd=beside.root, stdout=subprocess.PIPE, text=True) as running:
+        pid = json.loads(running.stdout.readline())["pid"]
+        assert alive(pid)
+        running.send_signal(number)
+        assert running.wait(30) == 130
+    assert not alive(pid)
+
+
+def test_a_folder_without_models_is_not_waited_for(tmp_path):
+    (tmp_path / "headrace.toml").write_text("port = 0\n")
+    (tmp_path / "models/wine").mkdir(parents=True)
+    done = headrace(tmp_path, "serving", "run", "--models", "models")
+    assert (done.returncode, "put a model's file at models/NAME/1/" in done.stderr) == (5, True)
+    done = headrace(tmp_path, "serving", "run", "nothing", "--models", "models")
+    assert (done.returncode, "nothing is deployed under nothing" in done.stderr) == (5, True)
 
 
 def test_ls_lists_what_a_folder_serves_and_why_a_version_is_refused(served, tmp_path):

@@ -1,6 +1,7 @@
 """``headrace serving``: endpoints: deploy, split, promote, rollback, run, predict, replay, explain."""
 
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,7 +115,10 @@ def deploy(out: Output, endpoint: str, *, canary: str | None, on: str | None, **
 @click.option("--stop", is_flag=True, help="Stop a running gateway.")
 @options
 def run(out: Output, endpoints: tuple[str, ...], *, detach: bool, stop: bool, **asked: Any) -> None:
-    """Serve ENDPOINTS (by default all that are deployed) over HTTP until Ctrl-C."""
+    """Serve ENDPOINTS (by default all that are deployed) over HTTP until Ctrl-C.
+
+    The models of a watched folder are served besides, all of them.
+    """
     from headrace.placement.gateway import GATEWAY, Beside, check_same, gateway_spec
 
     bind = {name: asked.pop(name) for name in ("host", "port")}
@@ -127,20 +131,23 @@ def run(out: Output, endpoints: tuple[str, ...], *, detach: bool, stop: bool, **
         line = "nothing to stop: no gateway is running" if before.state == "stopped" else "stopped"
         out.result({"state": "stopped"}, [line])
         return
-    if beside.models is None:
+    if beside.models is None or endpoints:
         _check_deployed(platform, endpoints)
-    elif not beside.models.is_dir():
-        raise NotFound("no such folder", where=str(beside.models), fix="name the folder that holds MODEL/VERSION/")
+    if beside.models is not None:
+        _check_folder(platform, beside.models)
     if before.state == "running":
         check_same(before, endpoints, **bind, beside=beside)
     root = settings.root.resolve()
+    if not detach:
+        _end_as_by_ctrl_c()
     state = services.start(gateway_spec(root, endpoints, host=settings.host, port=settings.port, beside=beside))
-    _say_addresses(out, state, platform.home)
     if detach:
+        _say_addresses(out, state, platform.home)
         out.say("headrace serving run --stop ends it")
         return
-    out.say("Ctrl-C ends it")
     try:
+        _say_addresses(out, state, platform.home)
+        out.say("Ctrl-C ends it")
         _watch(platform)
     finally:
         services.stop(GATEWAY)
@@ -280,6 +287,28 @@ def _check_deployed(platform: "Platform", endpoints: tuple[str, ...]) -> None:
         raise NotFound(
             f"nothing is deployed under {', '.join(missing)}" if missing else "nothing is deployed",
             fix=f"headrace serving deploy {missing[0] if missing else 'NAME'}",
+        )
+
+
+def _end_as_by_ctrl_c() -> None:
+    """Have SIGTERM, and the SIGHUP of a terminal that closes, end the gateway as well, and not us alone."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, signal.default_int_handler)
+
+
+def _check_folder(platform: "Platform", folder: Path) -> None:
+    from headrace.serving.deployment import history
+    from headrace.serving.model_folder import states
+
+    if not folder.is_dir():
+        raise NotFound("no such folder", where=str(folder), fix="name the folder that holds MODEL/VERSION/")
+    if not states(folder) and not history(platform.ledger(), newest=1):
+        raise NotFound(
+            "there is nothing to serve",
+            where=str(folder),
+            why="it holds no MODEL/VERSION/, and nothing is deployed",
+            fix=f"put a model's file at {folder / 'NAME/1'}/",
         )
 
 

@@ -67,7 +67,7 @@ class Ports:
 async def serve(
     platform: Platform, names: Sequence[str], *, host: str, ports: Ports, models: Path | None = None
 ) -> None:
-    """Serve until SIGTERM or SIGINT; then finish what was accepted, and flush the log."""
+    """Serve until SIGTERM or SIGINT; then finish what was accepted, and flush the log. SIGHUP: look for changes now."""
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -88,9 +88,10 @@ async def serve(
     )
     sources: list[Source] = [source]
     scratch = Scratch(project_home(platform.settings) / "cache" / "models")
-    folder = None if models is None else _watched(platform, models, scratch, moved=moved, names=names)
+    folder = None if models is None else _watched(platform, models, scratch, moved)
     sources += [] if folder is None else [folder]
     keeper = Keeper(plane, sources, post=loop.call_soon_threadsafe)
+    loop.add_signal_handler(signal.SIGHUP, keeper.hurry)
     crew = Crew(1, "rollouts", _report)
     rollouts = Rollouts(plane, platform.ledger(), crew.put, source.refused_change)
     named = checked_names(platform.settings.metrics_names)
@@ -115,9 +116,9 @@ async def serve(
     scratch.close()
 
 
-def _watched(platform: Platform, models: Path, scratch: Scratch, *, moved: Moved, names: Sequence[str]) -> FolderSource:
+def _watched(platform: Platform, models: Path, scratch: Scratch, moved: Moved) -> FolderSource:
     heard = partial(provenance.record, platform.ledger())
-    return FolderSource(models, runtime=platform.runtime, scratch=scratch, moved=moved, names=names, heard=heard)
+    return FolderSource(models, runtime=platform.runtime, scratch=scratch, moved=moved, heard=heard)
 
 
 async def _listening(
@@ -147,7 +148,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line and serve; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m headrace.gateway", description="Serve deployed endpoints.")
     parser.add_argument("--root", type=Path, required=True, help="the project folder")
-    parser.add_argument("--endpoint", action="append", default=[], help="only this one; may be repeated")
+    parser.add_argument(
+        "--endpoint", action="append", default=[], help="of those deployed only this one; may be repeated"
+    )
     parser.add_argument("--models", type=Path, default=None, help="serve the models of this folder as well")
     parser.add_argument("--host", default=None)
     parser.add_argument("--port", type=int, default=None)

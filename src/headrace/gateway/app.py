@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlsplit
 
+from headrace import __version__
 from headrace.errors import NotFound
 from headrace.gateway.answers import encode, error_body, our_fault, wrong_method
 from headrace.gateway.encodings import UnreadableBody, packed, unpacked
@@ -53,6 +54,7 @@ class Gateway:
         self._known_hosts: set[bytes] = set()
         mlflow = MlflowScoring(plane)
         self._protocols: Mapping[str, Protocol] = {
+            "": self._front,
             "v1": TensorFlowServing(plane),
             "v2": OpenInference(plane),
             "invocations": mlflow,
@@ -108,6 +110,25 @@ class Gateway:
         if b"origin" in request.headers:
             return Response(403, encode({"error": "requests from web pages (Origin) are refused"}))
         return None
+
+    def _front(self, request: Request, path: str, send: Send) -> None:
+        """What this is, and where the rest lies: for people who open the address, and who only have the port."""
+        if path != "/":
+            _nowhere(request, path, send)
+            return
+        body = {
+            "server": f"headrace {__version__}",
+            "ready": self._plane.ready,
+            "endpoints": {name: f"/v1/models/{name}:predict" for name in self._plane.names},
+            "see": {
+                "/openapi.json": "what is answered, and with what",
+                "/overview": "endpoints, versions, memory and traffic",
+                "/metrics": "the same for Prometheus",
+                "/v2/health/ready": "whether every endpoint can answer",
+            },
+            "docs": "docs/how-to/serve-a-model.md and docs/reference/protocols.md of headrace",
+        }
+        send(wrong_method(request, b"GET", b"HEAD") or Response(200, encode(body)))
 
     def _metrics(self, request: Request, path: str, send: Send) -> None:
         names = self._metrics_at.get(path)

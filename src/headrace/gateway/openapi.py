@@ -61,6 +61,7 @@ def _server_paths() -> Json:
         "/ping": {"get": _get("Whether every endpoint can score", _TEXT, also=(404,))},
         "/health": {"get": _get("Whether every endpoint can score", _TEXT, also=(404,))},
         "/version": {"get": _get("The version of headrace", _TEXT)},
+        "/": {"get": _get("What this is, and where the rest lies")},
         "/overview": {"get": _get("Endpoints with their versions, memory and traffic")},
         "/openapi.json": {"get": _get("This document")},
     }

@@ -108,6 +108,11 @@ class Written:
             self.wrong = str(error)
         return True
 
+    @property
+    def settled(self) -> bool:
+        """Whether it was the same at the last look as when it was read."""
+        return self._seen == self._read
+
     def _stamp(self) -> tuple[int, ...]:
         try:
             about = (self._folder / FILE).stat()

@@ -9,7 +9,7 @@ import json
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -23,9 +23,10 @@ from headrace.models.version import ModelVersion
 from headrace.serving.aspired import Aspired, Failures, Moved, Refusals, Wanted
 from headrace.serving.deployment import Deployment
 from headrace.serving.endpoint import Preference
-from headrace.serving.folder_settings import FolderSettings, Written
+from headrace.serving.folder_settings import FILE, POLL_S, FolderSettings, Written
 from headrace.serving.model_folder import State, blank_examples, contents, declared, said, states
 from headrace.serving.provenance import Heard
+from headrace.serving.report import report
 from headrace.serving.scratch import Scratch
 from headrace.serving.succession import Heir, Offer, breaks
 from headrace.serving.versions import Model, proven, tried
@@ -43,7 +44,6 @@ class FolderSource:
         runtime: The runtime for a model format.
         scratch: Where copies of what is loaded are kept meanwhile, and what versions declared for longer.
         moved: Told of every label that means another version, or none any more.
-        names: Only these models; empty for all.
         heard: Told of what was loaded, before it answers anybody.
 
     Raises:
@@ -57,10 +57,9 @@ class FolderSource:
         runtime: Callable[[str], Runtime],
         scratch: Scratch,
         moved: Moved,
-        names: Sequence[str] = (),
         heard: Heard = lambda *_: None,
     ) -> None:
-        self._folder, self._runtime, self._scratch, self._names = folder, runtime, scratch, frozenset(names)
+        self._folder, self._runtime, self._scratch = folder, runtime, scratch
         self._moved, self._heard = moved, heard
         self._lock = threading.Lock()
         self._written = Written(folder)
@@ -69,14 +68,15 @@ class FolderSource:
         self._seen: Mapping[tuple[str, int], State] = {}
         self._whole: Mapping[tuple[str, int], State] = {}
         self._loaded: dict[tuple[str, int], State] = {}
+        self._settled = False
         self._touched: frozenset[tuple[str, int]] = frozenset()
         self._failures = Failures()
         self._offers: dict[tuple[str, int], tuple[State, Offer | None]] = {}
 
     @property
     def every_s(self) -> float:
-        """Seconds from one look to the next; what changed between two looks is not loaded yet."""
-        return self._settings.poll_s
+        """Seconds from one look to the next; soon after one that saw changes, to see whether they came whole."""
+        return self._settings.poll_s if self._settled else min(self._settings.poll_s, POLL_S)
 
     @property
     def path(self) -> Path:
@@ -99,11 +99,13 @@ class FolderSource:
         Raises:
             Unavailable: The folder went as a whole, as when a disk is gone: nothing is unloaded for that.
         """
-        seen = states(self._folder, self._names)
+        seen = states(self._folder)
         if self._seen and not self._folder.is_dir():
             why, fix = "what serves goes on", "mount it, or empty it if its models are to go"
             raise Unavailable("the model folder is not there any more", where=str(self._folder), why=why, fix=fix)
         renewed = self._renew()
+        if renewed:
+            self._report_strange({name for name, _ in seen})
         self._failures.forget(lambda key: isinstance(key, tuple) and key[0] == again)
         due = {key[0] for key in self._failures.due() if isinstance(key, tuple)}
         with self._lock:
@@ -113,6 +115,7 @@ class FolderSource:
             touched = frozenset(key for key, state in held.items() if seen[key] != state)
             changed = {key[0] for key in whole.keys() | self._whole.keys() if whole.get(key) != self._whole.get(key)}
             changed |= {key[0] for key in touched ^ self._touched}
+            self._settled = seen == self._seen and self._written.settled
             self._seen, self._whole, self._touched = seen, whole, touched
         return sorted(changed | due | ({name for name, _ in seen} if renewed else set()))
 
@@ -167,6 +170,13 @@ class FolderSource:
             if before.labels.get((model, label)) != number:
                 self._moved(model, label, number)
         return turned or renewed
+
+    def _report_strange(self, there: Collection[str]) -> None:
+        """Say which tables of the settings are of no model: one that is misspelt changes nothing."""
+        for name in sorted(self._settings.models.keys() - there):
+            what, has = f"[model.{name}] of {FILE} is of no model", ", ".join(sorted(there)) or "none"
+            fix = f"put it at {self._folder / name / '1'}, or name one that is there"
+            report(f"serving: {what} - {self._folder} has {has} - {fix}")
 
     def _versions(self, name: str) -> list[tuple[int, State]]:
         """Versions that came whole and that the settings may want, newest first."""

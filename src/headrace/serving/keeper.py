@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 
 from headrace.errors import NotFound, Unavailable
 from headrace.serving.aspired import Aspired, Source, Wanted
@@ -124,6 +125,12 @@ class Keeper:
             NotFound: No source knows it.
         """
         return self._order(name, serve=False)
+
+    def hurry(self) -> None:
+        """Have every source looked at now, twice: what is the same both times came whole."""
+        for source in self._sources:
+            self._crew.put(partial(self._look, source))
+            self._crew.put(partial(self._look, source))
 
     def look(self, source: Source) -> None:
         """Bring about what a source says now, before its next turn; may wait for a disk."""

@@ -8,7 +8,7 @@ trusted is not said here: a ``trusted.json`` is passed over.
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,16 +56,15 @@ class Contents(NamedTuple):
     signature: Signature | None
 
 
-def states(folder: Path, names: Collection[str] = ()) -> dict[tuple[str, int], State]:
+def states(folder: Path) -> dict[tuple[str, int], State]:
     """Every version by model and number, but for links and for what no model may be called.
 
     Args:
         folder: Where they are; it need not exist yet.
-        names: Only these models; empty for all.
     """
     found: dict[tuple[str, int], State] = {}
     for model in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if model.is_symlink() or not model.is_dir() or not _may_serve(model.name, names):
+        if model.is_symlink() or not model.is_dir() or not _may_serve(model.name):
             continue
         with suppress(FileNotFoundError):  # it went while we looked
             for version in sorted(model.iterdir()):
@@ -133,9 +132,9 @@ def blank_examples(signature: Signature) -> dict[str, Any]:
     return {"tensors": {tensor.name: _zeros(tensor) for tensor in signature.tensors}}
 
 
-def _may_serve(name: str, names: Collection[str]) -> bool:
+def _may_serve(name: str) -> bool:
     try:
-        return checked_name(name) in names or not names
+        return bool(checked_name(name))
     except NameRefused:
         return False
 

@@ -9,6 +9,7 @@ import pytest
 
 from headrace.conformance.services import ServicesSuite, server, wait_until
 from headrace.engines.local.services import LocalServices
+from headrace.placement.services import ServiceSpec
 
 
 class TestLocalServices(ServicesSuite):
@@ -37,6 +38,19 @@ class TestLocalServices(ServicesSuite):
         command = [sys.executable, "-m", "headrace.engines.local.supervisor", str(tmp_path / "nowhere" / "web.life")]
         done = subprocess.run([*command, "echo", "runs"], capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout, done.stderr) == (0, "runs\n", "")
+
+    def test_sighup_reaches_the_service(self, services, tmp_path):
+        code = (
+            "import signal, sys; signal.signal(signal.SIGHUP, lambda *_: print('looks again', flush=True));"
+            "print('begins', flush=True)\nwhile True: signal.pause()"
+        )
+        services.start(ServiceSpec("web", [sys.executable, "-c", code], restart=True))
+        log = tmp_path / "services" / "web.log"
+        wait_until(lambda: log.read_text() == "begins\n")
+        state = services.state("web")
+        os.kill(json.loads((tmp_path / "services" / "web.json").read_text())["pid"], signal.SIGHUP)
+        wait_until(lambda: log.read_text() == "begins\nlooks again\n")
+        assert services.state("web").pid == state.pid
 
     def test_a_service_does_not_outlive_its_supervisor(self, services, tmp_path):
         state = services.start(server("web", restart=True))

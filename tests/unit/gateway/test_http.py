@@ -178,7 +178,7 @@ def test_any_origin_is_refused(raw, origin):
     assert raw(request(b"origin: " + origin))[0] == 403
 
 
-@pytest.mark.parametrize("path", [b"/", b"/nothing", b"/v3/models", b"*", b"//v1/models/wine:predict", b"/metrics/x"])
+@pytest.mark.parametrize("path", [b"//", b"/nothing", b"/v3/models", b"*", b"//v1/models/wine:predict", b"/metrics/x"])
 def test_what_is_not_served_is_404(raw, path):
     status, _, body = raw(request(path=path))
     assert status == 404

@@ -1,5 +1,7 @@
 import itertools
 import json
+import re
+from pathlib import Path
 
 import pytest
 from served import ROW
@@ -158,6 +160,16 @@ def test_the_small_paths_of_mlflow(get):
     assert get("/ping") == get("/health") == (200, "\n")
     assert get("/version") == (200, __version__)
     assert get("/invocations")[0] == 405
+
+
+def test_the_address_itself_says_what_is_served_and_where_the_rest_lies(get, post):
+    status, said = get("/")
+    assert (status, said["ready"], said["server"]) == (200, True, f"headrace {__version__}")
+    assert post(said["endpoints"]["wine"], {"instances": ROWS})[0] == 200
+    for path in said["see"]:
+        assert get(path)[0] == 200
+    assert all((Path(__file__).parents[3] / path).is_file() for path in re.findall(r"docs/\S+\.md", said["docs"]))
+    assert post("/", {})[0] == 405
 
 
 def test_an_endpoint_that_is_not_loaded_says_so(tmp_path):

@@ -280,6 +280,18 @@ def test_which_versions_are_loaded_is_said_in_a_file(project, folder, gate):
     until(lambda: gate.keeper.loaded == ["wine@4"])
 
 
+def test_settings_of_a_model_that_is_not_there_are_told_once(project, folder, gate, capsys):
+    put(project, folder, 1, 0.5)
+    say(folder, "[model.vine]\nversions = 2\n[model.wine]\nversions = 2")
+    until(lambda: loaded(gate) == [1])
+    put(project, folder, 2, 1.5)
+    until(lambda: loaded(gate) == [2, 1])
+    lines = [line for line in capsys.readouterr().err.splitlines() if "[model." in line]
+    what = f"serving: [model.vine] of models.toml is of no model - {folder} has wine"
+    assert lines == [f"{what} - put it at {folder}/vine/1, or name one that is there"]
+    assert gate.plane.names == ("wine",)
+
+
 def test_a_broken_version_among_several_costs_the_others_nothing(project, folder, gate):
     say(folder, "[model.wine]\nversions = 2")
     for number, claimed in ((1, 0.0), (2, 1.0), (3, 0.0)):

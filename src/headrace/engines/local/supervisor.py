@@ -1,6 +1,7 @@
 """A tiny process that keeps a service running: ``python -m headrace.engines.local.supervisor LIFE_FILE COMMAND...``.
 
-It imports only the standard library, so that it costs little memory; it passes SIGTERM on and ends with the service.
+It imports only the standard library, so that it costs little memory; it passes SIGTERM and SIGHUP on, and ends with the
+service.
 """
 
 import contextlib
@@ -41,6 +42,7 @@ class Supervisor:
     def run(self) -> int:
         """Return the exit code of the service's last life."""
         signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGHUP, self._pass_on)
         failures = 0
         while True:
             begun = time.monotonic()
@@ -72,6 +74,10 @@ class Supervisor:
         self._stopping = True
         if self._child is not None:
             self._child.terminate()
+
+    def _pass_on(self, number: int, _frame: FrameType | None) -> None:
+        if self._child is not None:
+            self._child.send_signal(number)
 
 
 def _die_with_parent() -> None:
