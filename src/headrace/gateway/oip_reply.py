@@ -22,15 +22,16 @@ def wanted_outputs(asked: Infer, signature: Signature) -> dict[str, bool]:
     Raises:
         SignatureError: There is no such output, or what is asked of it is not offered.
     """
-    raw = asked.parameters.get("binary_data_output") is True
+    raw = (asked.parameters or {}).get("binary_data_output") is True
     known = {field.name for field in signature.outputs}
     wanted = {}
-    for output in asked.outputs:
+    for output in asked.outputs or ():
+        parameters = output.parameters or {}
         if output.name not in known:
             raise SignatureError(f"there is no output {output.name}", why=f"there is {', '.join(sorted(known))}")
-        if "classification" in output.parameters:
+        if "classification" in parameters:
             raise SignatureError("the classification extension is not spoken", where=f"output {output.name!r}")
-        wanted[output.name] = output.parameters.get("binary_data", raw) is True
+        wanted[output.name] = parameters.get("binary_data", raw) is True
     return wanted or {field.name: raw for field in signature.outputs}
 
 

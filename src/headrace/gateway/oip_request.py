@@ -56,23 +56,23 @@ class InputTensor(msgspec.Struct):
     shape: list[int]
     datatype: str
     data: msgspec.Raw = msgspec.Raw(b"")
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] | None = None
 
 
 class OutputWanted(msgspec.Struct):
     """An output that is asked for."""
 
     name: str
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] | None = None
 
 
 class Infer(msgspec.Struct):
-    """An inference request."""
+    """An inference request; what is optional may be null, as clients that fill a form send it."""
 
     inputs: list[InputTensor]
-    id: str = ""
-    outputs: list[OutputWanted] = []
-    parameters: dict[str, Any] = {}
+    id: str | None = None
+    outputs: list[OutputWanted] | None = None
+    parameters: dict[str, Any] | None = None
 
 
 _infer = msgspec.json.Decoder(Infer)
@@ -257,7 +257,7 @@ def _with_bytes(sent: Sequence[InputTensor], tail: memoryview) -> Sequence[tuple
     pairs: list[tuple[InputTensor, Sent]] = []
     at = 0
     for item in sent:
-        size = item.parameters.get("binary_data_size")
+        size = item.parameters.get("binary_data_size") if item.parameters else None
         if size is None:
             pairs.append((item, None))
             continue

@@ -69,6 +69,16 @@ def test_the_open_inference_protocol(post):
     assert post("/v2/models/wine/versions/3/infer", {**tensors(), "outputs": [{"name": "quality"}]})[0] == 200
 
 
+def test_what_is_optional_may_be_null(post):
+    nothing = {"id": None, "parameters": None, "outputs": None}
+    filled = {"inputs": [{**tensor, "parameters": None} for tensor in tensors()["inputs"]], **nothing}
+    status, reply = post("/v2/models/wine/infer", filled)
+    assert (status, reply["outputs"][0]["data"]) == (200, DUE)
+    assert id_time_ms(reply["id"]) > 1_600_000_000_000
+    asked = {**filled, "outputs": [{"name": "quality", "parameters": None}]}
+    assert post("/v2/models/wine/infer", asked)[1]["outputs"][0]["data"] == DUE
+
+
 @pytest.mark.parametrize("order", list(itertools.permutations(ROW))[::13])
 def test_the_wine_lesson_shuffled_names_give_the_same_number(post, order):
     """A tutorial's server scored values by position in alphabetical order: another number, and HTTP 200."""
