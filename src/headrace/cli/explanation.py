@@ -5,6 +5,8 @@ from typing import Any
 
 from headrace.cli.output import aligned
 
+_HOPS = ("queued", "started", "in worker", "scored", "returned")
+
 
 def lines(told: Mapping[str, Any]) -> Iterator[str]:
     """Lines for ``journey.explain``'s answer: input, answer, scores, model, data, steps."""
@@ -17,10 +19,10 @@ def lines(told: Mapping[str, Any]) -> Iterator[str]:
     yield f"because    {told['reason']}"
     yield ""
     rows = [
-        {"scorer": s["model"], "state": s["state"], "score": _score(s), "ms": round(s["elapsed_ms"], 3)}
-        for s in told["scores"]
+        {"scorer": s["model"], "state": s["state"], "score": _score(s), **_hops(s["hops_ms"])} for s in told["scores"]
     ]
-    yield from aligned(rows, ["scorer", "state", "score", "ms"])
+    yield from aligned(rows, ["scorer", "state", "score", *_HOPS])
+    yield "           in ms after the request was received"
     yield ""
     yield from _model(told["model"])
 
@@ -41,6 +43,14 @@ def _model(model: Mapping[str, Any] | None) -> Iterator[str]:
         yield f"dataset    {name} {digest[:16]}"
     for name, key in model["steps"].items():
         yield f"step       {name:<20} {key[:16]}"
+
+
+def _hops(hops_ms: Mapping[str, float]) -> dict[str, Any]:
+    """Moments as columns; of a model in a process of its own, how long it was at work there."""
+    shown: dict[str, Any] = {name: f"{hops_ms[name]:.3f}" if name in hops_ms else "" for name in _HOPS}
+    if "worker_started" in hops_ms and "worker_scored" in hops_ms:
+        shown["in worker"] = f"{hops_ms['worker_scored'] - hops_ms['worker_started']:.3f}"
+    return shown
 
 
 def _score(score: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from headrace.refs import id_time_ms
 from headrace.serving.arrival import Raw
 from headrace.serving.log import RequestLog
 from headrace.serving.provenance import answered, watched
-from headrace.serving.records import NO_MODEL, Prediction
+from headrace.serving.records import NO_MODEL, Prediction, Score
 from headrace.storage.ledger import Fact, Ledger
 
 
@@ -23,10 +23,11 @@ def explain(platform: Platform, prediction_id: str) -> dict[str, Any]:
         prediction_id: The id that the reply's header carried.
 
     Returns:
-        ``input``, ``answer``, ``winner`` and ``reason``; every scorer's score and time; the model version with its
-        digest, commit, dataset versions and step keys (None when none answered), of one that was served from a watched
-        folder those of the registered version with the same digest, ``registered``, where there is one; the deployment
-        in force.
+        ``input``, ``answer``, ``winner`` and ``reason``; when it was ``received``, by the wall clock and in seconds of
+        the server's monotonic one, and how long after that it was answered; every scorer's score with the moments of
+        its way there (``records.HOPS``), in milliseconds after that; the model version with its digest, commit, dataset
+        versions and step keys (None when none answered), of one that was served from a watched folder those of the
+        registered version with the same digest, ``registered``, where there is one; the deployment in force.
 
     Raises:
         NameRefused: The id is not a UUIDv7.
@@ -46,6 +47,7 @@ def explain(platform: Platform, prediction_id: str) -> dict[str, Any]:
         "reason": prediction.reason,
         "masked": list(prediction.masked),
         "body": _body(prediction.raw),
+        "received": {"at_ms": prediction.at_ms, "monotonic_s": prediction.received or None},
         "elapsed_ms": prediction.elapsed_s * 1000,
         "scores": [_score(score) for score in prediction.scores],
         "model": None if prediction.winner in NO_MODEL else _model(ledger, prediction),
@@ -86,9 +88,11 @@ def _find(platform: Platform, ledger: Ledger, prediction_id: str) -> Prediction:
     )
 
 
-def _score(score: Any) -> dict[str, Any]:
+def _score(score: Score) -> dict[str, Any]:
     fields = asdict(score)
+    del fields["hops"]
     fields["elapsed_ms"] = fields.pop("elapsed_s") * 1000
+    fields["hops_ms"] = {name: round(at * 1000, 6) for name, at in score.moments.items()}
     return fields
 
 

@@ -42,11 +42,14 @@ class Frame(msgspec.Struct, array_like=True):
         arrays: A batch, or its outputs.
         said: An error as its four parts and code; the signature to load with or to show, or that was declared, or its
             name; the rows that were shown.
+        within: Of ``scored``: when the model was called and when it had answered, in monotonic seconds, which are the
+            same for all processes of a machine.
     """
 
     kind: str
     arrays: list[Array] = []
     said: dict[str, Any] = {}
+    within: tuple[float, float] | None = None
 
 
 class Channel:

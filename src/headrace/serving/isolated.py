@@ -24,6 +24,7 @@ from headrace.models.runtime import Batch
 from headrace.models.signature import Signature
 from headrace.serving.frames import Channel, Frame, packed, unpacked
 from headrace.serving.lifeline import lifeline
+from headrace.serving.outcome import Answers
 from headrace.serving.worker import OUT_OF_MEMORY
 from headrace.storage.manifest import file_digest
 
@@ -277,8 +278,9 @@ class _Worker:
     born: float = field(default_factory=time.monotonic)
     why: str = ""
 
-    def score(self, batch: Batch, within_s: float) -> dict[str, NDArray[Any]]:
-        deadline = time.monotonic() + within_s
+    def score(self, batch: Batch, within_s: float) -> Answers:
+        begun = time.monotonic()
+        deadline = begun + within_s
         try:
             self.channel.send(Frame("score", packed(batch)), deadline)
         except (TypeError, ValueError) as error:  # refused here: not a byte of it was sent
@@ -286,7 +288,10 @@ class _Worker:
         answer = self.channel.receive(deadline)
         if answer.kind == "failed":
             raise _RaisedThere(str(answer.said.get("what")) + _because(answer.said))
-        return unpacked(answer.arrays)
+        answers = Answers(unpacked(answer.arrays))
+        if answer.within is not None and begun <= answer.within[0] <= answer.within[1] <= time.monotonic():
+            answers.within = answer.within  # what a worker says may be anything
+        return answers
 
     def first(self, asked: Frame, within_s: float, folder: Path) -> dict[str, Any]:
         """What it says to its first message.

@@ -27,11 +27,13 @@ class Ticket(Protocol):
         id: Of the request.
         input: What to score.
         started: When it arrived, in monotonic seconds.
+        queued: When it was last handed to a scorer that lets it wait.
     """
 
     id: str
     input: Input
     started: float
+    queued: float
 
     def arrived(self, slot: int, outcome: Outcome) -> None:
         """Take the outcome of the scorer in ``slot``; called on the event loop."""

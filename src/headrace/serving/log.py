@@ -23,12 +23,25 @@ _ARRAY = 1  # MessagePack's extension that an array is
 _STEP_MS = 2 * 3600 * 1000
 
 
+class Scored(msgspec.Struct, array_like=True, gc=False):
+    """What a scorer had made of a request by the time of its answer; no ``outputs`` are those of the answer.
+
+    ``hops`` is as ``records.Score`` has it.
+    """
+
+    model: str
+    outputs: Mapping[str, Any] | None
+    elapsed_s: float
+    error: str
+    hops: tuple[float, ...] = ()
+
+
 class Answered(msgspec.Struct, array_like=True, tag="a", gc=False):
     """A request and its answer, as logged.
 
     Cells lie by row for a table, and by name for tensors. ``waiting`` names scorers whose scores were still to come.
-    The score that became the answer has no outputs of its own. ``drawn`` is the version that a split preferred for it.
-    ``raw`` is the request as it came (``arrival.Raw``), unless columns are ``masked``.
+    ``drawn`` is the version that a split preferred for it. ``raw`` is the request as it came (``arrival.Raw``), unless
+    columns are ``masked``. ``received`` is when it came, in seconds of the server's monotonic clock.
     """
 
     names: tuple[str, ...]
@@ -38,13 +51,14 @@ class Answered(msgspec.Struct, array_like=True, tag="a", gc=False):
     winner: str
     reason: str
     elapsed_s: float
-    scores: Sequence[tuple[str, Mapping[str, Any] | None, float, str]]
+    scores: Sequence[Scored]
     waiting: Sequence[str]
     deployment: int
     drawn: str = ""
     key: str = ""
     raw: tuple[str, str, bytes] | None = None
     masked: Sequence[str] = ()
+    received: float = 0.0
 
 
 class Late(msgspec.Struct, array_like=True, tag="l", gc=False):
@@ -54,6 +68,7 @@ class Late(msgspec.Struct, array_like=True, tag="l", gc=False):
     outputs: Mapping[str, Any]
     elapsed_s: float
     error: str
+    hops: tuple[float, ...] = ()
 
 
 def _packed(value: Any) -> Any:
@@ -173,10 +188,17 @@ def _join(record: Record, endpoint: str, entry: Answered, late: Sequence[Late]) 
     )
     moments = [str(v) for v in columns.pop(entry.names[-1])] if entry.event_time else []
     scores = [
-        Score(m, "failed" if error else "in_time", entry.outputs if o is None else o, s, error)
-        for m, o, s, error in entry.scores
+        Score(
+            s.model,
+            "failed" if s.error else "in_time",
+            entry.outputs if s.outputs is None else s.outputs,
+            s.elapsed_s,
+            s.error,
+            s.hops,
+        )
+        for s in entry.scores
     ]
-    scores += [Score(e.model, "failed" if e.error else "late", e.outputs, e.elapsed_s, e.error) for e in late]
+    scores += [Score(e.model, "failed" if e.error else "late", e.outputs, e.elapsed_s, e.error, e.hops) for e in late]
     return Prediction(
         id=record.key,
         endpoint=endpoint,
@@ -193,6 +215,7 @@ def _join(record: Record, endpoint: str, entry: Answered, late: Sequence[Late]) 
         key=entry.key,
         raw=Raw(*entry.raw) if entry.raw else None,
         masked=tuple(entry.masked),
+        received=entry.received,
     )
 
 

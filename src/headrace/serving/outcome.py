@@ -34,9 +34,29 @@ def untold(error: str) -> str:
     return f"{kind} ({_UNTOLD})" if kind.isidentifier() else f"failed ({_UNTOLD})"
 
 
+class Answers(dict[str, Any]):
+    """Outputs by name, of a model in another process.
+
+    Attributes:
+        within: When it began there and when it had them, in monotonic seconds; None where that is not known.
+    """
+
+    within: tuple[float, float] | None = None
+
+
 class Outcome(NamedTuple):
-    """What a scorer made of one request; ``error`` is empty for a score."""
+    """What a scorer made of one request.
+
+    Attributes:
+        outputs: By name; empty where there are none.
+        at: When it was known, in monotonic seconds.
+        error: Why there are no outputs; empty for a score.
+        begun: When the scorer took the request up; 0 when it never did.
+        within: When the model's own process began and ended; None without one.
+    """
 
     outputs: Mapping[str, Sequence[Any]]
     at: float
     error: str
+    begun: float = 0.0
+    within: tuple[float, float] | None = None

@@ -16,6 +16,11 @@ NO_MODEL = frozenset({DEFAULT, GONE})
 """Winners that are no model version."""
 
 
+HOPS = ("started", "queued", "returned", "worker_started", "worker_scored")
+"""What is known of a score besides when it was there: its scorer took the request up; it was put into the scorer's
+queue; the score was back with the request; the process of the model began, and had it."""
+
+
 @dataclass(frozen=True)
 class Score:
     """What one scorer made of one request.
@@ -26,6 +31,8 @@ class Score:
         outputs: Output name to one value per row; empty when failed.
         elapsed_s: From arrival of the request to the score.
         error: Why it failed: raised, NaN, wrong shape, breaker open, dropped.
+        hops: Seconds from arrival to each moment of ``HOPS``, in that order, as far as they are known; negative for one
+            that never came. A model that is called at once, on the event loop, has the first alone.
     """
 
     model: str
@@ -33,6 +40,13 @@ class Score:
     outputs: Mapping[str, Sequence[float]]
     elapsed_s: float
     error: str = ""
+    hops: tuple[float, ...] = ()
+
+    @property
+    def moments(self) -> Mapping[str, float]:
+        """Every known moment by its name, in order of time, in seconds from arrival; ``scored`` is ``elapsed_s``."""
+        known = {name: at for name, at in zip(HOPS, self.hops, strict=False) if at >= 0}
+        return dict(sorted({**known, "scored": self.elapsed_s}.items(), key=lambda pair: pair[1]))
 
 
 @dataclass(frozen=True)
@@ -55,6 +69,7 @@ class Prediction:
         key: What drew it; empty when it was drawn by itself.
         raw: The request as it came; None where columns are masked.
         masked: Columns whose cells are hashes.
+        received: When it arrived, in seconds of the server's monotonic clock; 0 where the log does not say.
     """
 
     id: str
@@ -72,3 +87,4 @@ class Prediction:
     key: str = ""
     raw: Raw | None = None
     masked: tuple[str, ...] = ()
+    received: float = 0.0

@@ -72,6 +72,7 @@ class RemoteScorer(Scorer):
 
     def submit(self, ticket: Ticket, slot: int) -> Outcome | None:
         """Have workers score it, or the model that is loaded here; see ``Scorer``."""
+        ticket.queued = time.monotonic()
         if not self._desk.workers(self.name):
             return self._instead(ticket, slot, NO_WORKER)
         if not self._room(ticket.input.count):
@@ -150,10 +151,11 @@ class RemoteScorer(Scorer):
             timer.cancel()
         now = time.monotonic()
         self._round_s += _SMOOTHING * (now - ticket.started - self._round_s)
+        came, within = _placed(scored, ticket.queued, now)
         if scored.error:
-            outcome = Outcome({}, now, scored.error)
+            outcome = Outcome({}, now, scored.error, came, within)
         else:
-            outcome = Outcome(self._read(scored), now, "")
+            outcome = Outcome(self._read(scored), now, "", came, within)
             parts = (0.0, scored.took_s, 0.0)
             self.counters.calls.add(Call(ticket.input.count, 1, now - ticket.started - scored.took_s, *parts))
         ticket.arrived(slot, outcome)
@@ -161,3 +163,16 @@ class RemoteScorer(Scorer):
     def _read(self, scored: Scored) -> dict[str, Any]:
         arrays = unpacked(scored.outputs)
         return {name: array.tolist() for name, array in arrays.items()} if self._single else arrays
+
+
+def _placed(scored: Scored, asked: float, now: float) -> tuple[float, tuple[float, float]]:
+    """When a worker took a request up, began and had the score, by our monotonic clock.
+
+    Its wall clock says so, which may be wrong by more than the request took: what lies before the question or after the
+    answer is moved in between, durations as they are while they fit.
+    """
+    waited, took = (min(max(span, 0.0), now - asked) for span in (scored.waited_s, scored.took_s))
+    came = min(scored.came_ms / 1000 + now - time.time(), now - waited - took)
+    came = max(came, asked)
+    begun = min(came + waited, now)
+    return came, (begun, min(begun + took, now))

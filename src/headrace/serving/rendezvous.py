@@ -16,7 +16,7 @@ from headrace.models.signature import Signature
 from headrace.serving.arrival import Arrival, Raw
 from headrace.serving.counters import EndpointCounters
 from headrace.serving.deployment import Deployment
-from headrace.serving.log import Answered, Late, encode
+from headrace.serving.log import Answered, Late, Scored, encode
 from headrace.serving.log_writer import LogWriter, Written
 from headrace.serving.masking import Mask
 from headrace.serving.outcome import CANCELLED, SHED, Outcome, untold
@@ -32,6 +32,7 @@ _LAG = 0.25
 _COMPARED_EVERY = 16
 _NO_BYTES: Raw | None = None
 _NO_NAMES: tuple[str, ...] = ()
+_NEVER = -1.0
 
 
 class Answer(NamedTuple):
@@ -157,8 +158,8 @@ class Rendezvous:
     """
 
     __slots__ = (
-        "_answer", "_arrival", "_elapsed", "_key", "_live", "_outcomes", "_reply", "_timer", "_winner",
-        "id", "input", "started",
+        "_answer", "_arrival", "_elapsed", "_key", "_live", "_outcomes", "_reply", "_returned", "_timer", "_winner",
+        "id", "input", "queued", "started",
     )  # fmt: skip
 
     def __init__(
@@ -176,7 +177,8 @@ class Rendezvous:
         self._timer: asyncio.TimerHandle | None = None
         self._answer: Mapping[str, Sequence[Any]] | None = None
         self._winner = ""
-        self._elapsed = 0.0
+        self._elapsed = self.queued = 0.0
+        self._returned: dict[int, float] | None = None
         self.started = live.clock()
 
     def start(self) -> None:
@@ -199,20 +201,25 @@ class Rendezvous:
 
     def arrived(self, slot: int, outcome: Outcome) -> None:
         """Take a score from a thread: before the reply it may decide, afterwards it is logged as late."""
-        fine = self._live.scorers[slot].counters.fine
+        live = self._live
+        returned = live.clock()
+        fine = live.scorers[slot].counters.fine
         if fine is not None and not outcome.error:
             fine.add(outcome.at - self.started)
         if self._answer is None:
             if self._outcomes[slot] is None or not outcome.error:
                 self._outcomes[slot] = outcome
+                if self._returned is None:
+                    self._returned = {}
+                self._returned[slot] = returned
             self._decide()
             return
-        live = self._live
         scorer = live.scorers[slot]
         scorer.counters.took_late(outcome, outcome.at - self.started)
         if live.log is not None:
             error = outcome.error if live.mask is None else untold(outcome.error)
-            entry = Late(scorer.name, outcome.outputs, outcome.at - self.started, error)
+            hops = self._hops(outcome, returned)
+            entry = Late(scorer.name, outcome.outputs, outcome.at - self.started, error, hops)
             live.log.add(self.id, encode(entry), time.time_ns() // 1_000_000)
 
     def cancel(self) -> None:
@@ -287,7 +294,8 @@ class Rendezvous:
         key, raw, masked = self._key, _NO_BYTES, _NO_NAMES
         if live.mask is not None:
             cells, key, masked = self._masked(live.mask)
-            scores = [(name, outputs, at, untold(error)) for name, outputs, at, error in scores]
+            for score in scores:
+                score.error = untold(score.error)
         elif self._arrival is not None:
             raw = self._arrival.raw
         entry = Answered(
@@ -305,6 +313,7 @@ class Rendezvous:
             key,
             raw,
             masked,
+            self.started,
         )
         live.log.add(self.id, encode(entry), time.time_ns() // 1_000_000, written)
 
@@ -329,15 +338,23 @@ class Rendezvous:
                 scorer.counters.compared += 1
                 scorer.counters.agreed += alike(outcome.outputs, self._answer)
 
-    def _scores(self) -> tuple[list[tuple[str, Mapping[str, Any] | None, float, str]], list[str]]:
+    def _scores(self) -> tuple[list[Scored], list[str]]:
         scores, waiting = [], []
-        for scorer, outcome in zip(self._live.scorers, self._outcomes, strict=True):
+        started, returned = self.started, self._returned
+        for slot, (scorer, outcome) in enumerate(zip(self._live.scorers, self._outcomes, strict=True)):
             if outcome is None:
                 waiting.append(scorer.name)
-            else:
-                outputs = None if outcome.outputs is self._answer else outcome.outputs
-                scores.append((scorer.name, outputs, outcome.at - self.started, outcome.error))
+                continue
+            outputs = None if outcome.outputs is self._answer else outcome.outputs
+            back = returned and returned.get(slot)
+            hops = self._hops(outcome, back) if back else (outcome.begun - started,)
+            scores.append(Scored(scorer.name, outputs, outcome.at - started, outcome.error, hops))
         return scores, waiting
+
+    def _hops(self, outcome: Outcome, returned: float) -> tuple[float, ...]:
+        """As ``records.HOPS`` says, of a score that came from a thread."""
+        moments = (outcome.begun, self.queued, returned, *(outcome.within or ()))
+        return tuple(moment - self.started if moment else _NEVER for moment in moments)
 
     def _reason(self) -> str:
         live = self._live

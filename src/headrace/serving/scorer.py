@@ -17,7 +17,7 @@ from headrace.models.signature import Signature
 from headrace.serving.calls import Call
 from headrace.serving.counters import ScorerCounters
 from headrace.serving.lane import Job, Lane, Terms, Ticket, shape_of
-from headrace.serving.outcome import BREAKER_OPEN, EXPIRED, QUEUE_FULL, Outcome
+from headrace.serving.outcome import BREAKER_OPEN, EXPIRED, QUEUE_FULL, Answers, Outcome
 from headrace.serving.outputs import checker
 from headrace.serving.request import Input, Projection
 
@@ -125,7 +125,7 @@ class Scorer:
         """Score now and return the outcome, or queue it and return None: ``ticket.arrived`` follows."""
         if self.inline and ticket.input.count <= _INLINE_ROWS:
             return self._inline(ticket.input)
-        now = time.monotonic()
+        now = ticket.queued = time.monotonic()
         if now < self._open_until:
             return Outcome({}, now, BREAKER_OPEN)
         lane = self._lane
@@ -206,11 +206,11 @@ class Scorer:
 
     def score(self, given: Input) -> Outcome:
         """Score on the calling thread; never raises."""
-        return self._score(given.batch, given.count)
+        return self._score(given.batch, given.count, time.monotonic())
 
     def _inline(self, given: Input) -> Outcome:
         begun, rows = time.monotonic(), given.count
-        outcome = self._score(given.batch, rows)
+        outcome = self._score(given.batch, rows, begun)
         taken = outcome.at - begun
         if not outcome.error:
             # It is all the model's: to look at the clock twice more would cost as much as there is to see.
@@ -230,19 +230,20 @@ class Scorer:
         with contextlib.suppress(Exception):  # a model that cannot be measured stays in its thread
             self.inline = self.model.still_fast()
 
-    def _score(self, batch: Batch, count: int, moments: list[float] | None = None) -> Outcome:
+    def _score(self, batch: Batch, count: int, begun: float, moments: list[float] | None = None) -> Outcome:
         """``moments`` takes when the batch was ready for the model, and when the model had scored it."""
         try:
             if self._project is not None:
                 batch = self._project(batch)
             if moments is None:
-                return Outcome(self._check(self._loaded.score(batch), count), time.monotonic(), "")
+                return Outcome(self._check(self._loaded.score(batch), count), time.monotonic(), "", begun)
             moments.append(time.monotonic())
             raw = self._loaded.score(batch)
             moments.append(time.monotonic())
-            return Outcome(self._check(raw, count), time.monotonic(), "")
+            within = raw.within if isinstance(raw, Answers) else None
+            return Outcome(self._check(raw, count), time.monotonic(), "", begun, within)
         except Exception as error:  # noqa: BLE001 - whatever a model raises costs its score only
-            return Outcome({}, time.monotonic(), _said(error))
+            return Outcome({}, time.monotonic(), _said(error), begun)
 
     def _work(self, jobs: Sequence[Job]) -> None:
         tickets = [ticket for ticket, _ in jobs]
@@ -263,7 +264,7 @@ class Scorer:
         outcomes, calls = [], []
         for ticket in tickets:
             begun, rows, moments = time.monotonic(), ticket.input.count, list[float]()
-            outcome = self._score(ticket.input.batch, rows, moments)
+            outcome = self._score(ticket.input.batch, rows, begun, moments)
             outcomes.append(outcome)
             if not outcome.error:
                 ready, scored = moments
@@ -276,7 +277,7 @@ class Scorer:
         parts = inputs[0].batch
         batch = {part: np.concatenate([i.batch[part] for i in inputs]) for part in parts}
         rows, moments = sum(i.count for i in inputs), list[float]()
-        whole = self._score(batch, rows, moments)
+        whole = self._score(batch, rows, begun, moments)
         if whole.error:  # one request's rows may be to blame: the others must not pay for it
             return self._alone(tickets)
         outcomes, start = [], 0

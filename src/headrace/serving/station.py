@@ -45,7 +45,7 @@ class _Given:
 class _Job:
     """A question that the model is given; a ``Ticket``."""
 
-    __slots__ = ("_arrived", "asked", "came_ms", "delivery", "id", "input", "started", "tries")
+    __slots__ = ("_arrived", "asked", "came_ms", "delivery", "id", "input", "queued", "started", "tries")
 
     def __init__(
         self, asked: Asked, given: _Given, delivery: Delivery, arrived: Callable[["_Job", Outcome], None]
@@ -53,6 +53,7 @@ class _Job:
         self.id, self.asked, self.delivery = asked.id, asked, delivery
         self.input: Input = given
         self.tries, self.came_ms, self.started = delivery.tries, time.time() * 1000, time.monotonic()
+        self.queued = self.started
         self._arrived = arrived
 
     def arrived(self, slot: int, outcome: Outcome) -> None:  # noqa: ARG002 - a station has one scorer
@@ -216,9 +217,10 @@ class Station:
             self._collect(group, within_s=0.05)
 
     def _answer(self, job: _Job, outcome: Outcome) -> None:
-        waited_s = outcome.at - job.started
+        begun = outcome.begun or outcome.at
+        waited_s, took_s = begun - job.started, outcome.at - begun
         outputs = [] if outcome.error else packed(outcome.outputs)
-        said = (job.id, self._model.name, self._worker, outputs, outcome.error, job.came_ms, waited_s, waited_s)
+        said = (job.id, self._model.name, self._worker, outputs, outcome.error, job.came_ms, waited_s, took_s)
         try:
             self._exchange.tell(self._endpoint, pack(Scored(*said)), job.asked.address)
         except HeadraceError as error:  # the front door answers without it

@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,10 @@ def _first(channel: Channel, asked: Frame, function: str, folder: Path) -> Score
 
 def _scored(score: Score, asked: Frame) -> Frame:
     try:
-        return Frame("scored", packed(score(unpacked(asked.arrays))))
+        batch, begun = unpacked(asked.arrays), time.monotonic()
+        found = score(batch)
+        within = begun, time.monotonic()
+        return Frame("scored", packed(found), within=within)
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - it costs the caller this score only

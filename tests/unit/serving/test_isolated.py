@@ -1,17 +1,20 @@
 """A model in a worker: what it does to itself it does to nobody else, and it is back soon."""
 
+import math
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import worker_models
 
 from headrace.conformance.runtime import SUM
 from headrace.errors import IntegrityError, RunFailed, SignatureError
+from headrace.serving.frames import Channel
 from headrace.serving.isolated import IsolatedRuntime, Limits
 
 BACK_S = 5.0
@@ -75,6 +78,22 @@ def test_a_death_costs_one_call_and_nobody_else_notices(load, how, said):
     assert _score(model) == [5.0]
     assert (model.pid != pid, other.pid) == (True, others)
     print(f"back after {took:.2f} s")  # noqa: T201 - the figure
+
+
+def test_what_a_call_took_in_the_worker_is_told(load):
+    model, begun = load(), time.monotonic()
+    answers = model.score({"numbers": ROW})
+    started, scored = answers.within
+    assert begun < started < scored < time.monotonic()
+
+
+@pytest.mark.parametrize("within", [(0.0, 1e12), (math.nan, math.nan), (math.inf, -1.0), None])
+def test_what_a_worker_says_of_time_is_not_believed_blindly(load, monkeypatch, within):
+    model = load()
+    receive = Channel.receive
+    monkeypatch.setattr(Channel, "receive", lambda *given: msgspec.structs.replace(receive(*given), within=within))
+    answers = model.score({"numbers": ROW})
+    assert (answers["total"].tolist(), answers.within) == ([5.0], None)
 
 
 def test_a_worker_that_dies_between_calls_is_replaced(load):

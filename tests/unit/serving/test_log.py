@@ -5,7 +5,7 @@ import pytest
 from headrace.engines.sqlite.stream import SqliteStream
 from headrace.errors import IntegrityError
 from headrace.refs import id_time_ms, new_id
-from headrace.serving.log import Answered, Late, RequestLog, encode, topic
+from headrace.serving.log import Answered, Late, RequestLog, Scored, encode, topic
 from headrace.serving.log_writer import LogWriter
 from headrace.serving.records import Prediction, Score
 from headrace.storage.stream import Record
@@ -67,6 +67,21 @@ def test_a_prediction_reads_back_whole(stream):
     )
     assert log.predictions() == [(0, found)]
     assert log.find(new_id()) is None
+
+
+def test_the_moments_of_a_score_are_those_that_are_known(stream):
+    key, late = new_id(), Late("slow@1", {}, 0.009, "", (0.002, 0.001, 0.0095, 0.003, 0.008))
+    scores = [
+        Scored("wine@3", None, 0.004, "", (0.003,)),
+        Scored("full@1", {}, 0.0005, "dropped", (-1.0, 0.0005, -1.0)),
+    ]
+    write(stream, (key, answered(scores=scores, waiting=["slow@1"], received=77.5)), (key, late))
+    found = RequestLog(stream, "wine").find(key)
+    assert found.received == 77.5
+    quick, dropped, slow = (list(score.moments.items()) for score in found.scores)
+    assert quick == [("started", 0.003), ("scored", 0.004)]
+    assert dropped == [("queued", 0.0005), ("scored", 0.0005)]
+    assert [name for name, _ in slow] == ["queued", "started", "worker_started", "worker_scored", "scored", "returned"]
 
 
 def test_a_log_without_event_time_and_without_records(stream):

@@ -37,7 +37,7 @@ class Ticket:
 
     def __init__(self, identifier="id"):
         self.id, self.input, self.started = identifier, INPUT, time.monotonic()
-        self.outcomes, self.came = [], threading.Event()
+        self.outcomes, self.came, self.queued = [], threading.Event(), 0.0
 
     def arrived(self, slot, outcome):
         self.outcomes.append((slot, outcome))
@@ -134,6 +134,38 @@ def test_workers_of_every_version_score_what_is_sent_once(exchange, desk, scorer
         1: {"quality": [7.0]},
     }
     assert len(sent) == 1
+
+
+def test_the_hops_of_a_score_are_a_worker_s_own(exchange, desk, scorer, station, on_loop):
+    def slow(batch):
+        time.sleep(0.1)
+        return constant(7.0)(batch)
+
+    station(slow)
+    met(exchange, desk, "wine@1")
+    ticket = Ticket()
+    assert on_loop(scorer().submit, ticket, 0) is None
+    assert ticket.came.wait(10)
+    outcome = ticket.outcomes[0][1]
+    moments = (ticket.started, ticket.queued, outcome.begun, *outcome.within, outcome.at)
+    assert list(moments) == sorted(moments)
+    assert outcome.within[1] - outcome.within[0] >= 0.1
+
+
+@pytest.mark.parametrize("ahead_s", [-3600.0, 3600.0])
+def test_a_worker_whose_clock_is_wrong_was_at_work_between_question_and_answer(
+    exchange, desk, scorer, on_loop, ahead_s
+):
+    met(exchange, desk, "wine@1")
+    ticket = Ticket()
+    assert on_loop(scorer().submit, ticket, 0) is None
+    said = ("id", "wine@1", "w", packed({"quality": [1.0]}), "", (time.time() + ahead_s) * 1000, 0.0, 1e-6)
+    exchange.tell("wine", pack(Scored(*said)), 0)
+    assert ticket.came.wait(10)
+    outcome = ticket.outcomes[0][1]
+    moments = (ticket.queued, outcome.begun, *outcome.within, outcome.at)
+    assert list(moments) == sorted(moments)
+    assert outcome.within[1] - outcome.within[0] == pytest.approx(1e-6, abs=1e-7)
 
 
 def test_a_score_that_comes_twice_arrives_once(exchange, desk, scorer, on_loop):

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from served import ROW, constant, endpoint, gated, model
+from served import ROW, Held, constant, endpoint, gated, model, until
 
 GRACE_S = 0.010
 
@@ -85,6 +85,28 @@ def test_late_scores_are_logged_and_change_nothing(tmp_path):
     assert logged.outputs == {"quality": [2.0]}
     assert gate.log.predictions() == [(0, logged)]
     assert gate.plane.counters["wine"].scorers["a@1"].late == 1
+
+
+def test_each_hop_of_a_score_is_timed(tmp_path):
+    """One model on the event loop, and one in a thread, where the second request waits for the first."""
+    deployed, slow = endpoint(("quick@1", 0.3), ("slow@1", 0.6), deadline_s=2.0), Held()
+    models = {"quick@1": model("quick@1", constant(2.0), fast=True), "slow@1": model("slow@1", slow)}
+    begun = time.monotonic()
+    with gated(tmp_path, deployed, models) as gate:
+        ids = [gate.client.predict("wine", rows=[ROW]).id]
+        until(lambda: slow.seen == 1)
+        ids.append(gate.client.predict("wine", rows=[ROW]).id)
+        held = time.monotonic()
+        slow.go.set()
+    first, second = (gate.log.find(identifier) for identifier in ids)  # closing the gateway waited for late scores
+    assert begun < first.received < second.received < held < time.monotonic()
+    for logged in (first, second):
+        quick, late = (score.moments for score in logged.scores)
+        assert (list(quick), list(late)) == (["started", "scored"], ["queued", "started", "scored", "returned"])
+        assert 0 < quick["started"] < quick["scored"] <= logged.elapsed_s < late["returned"]
+        assert logged.received + late["queued"] < held < logged.received + late["scored"]
+    starts = [logged.received + logged.scores[1].moments["started"] for logged in (first, second)]
+    assert starts[0] < held < starts[1]
 
 
 def test_shadows_and_the_reference_score_all_and_answer_nothing(tmp_path):
