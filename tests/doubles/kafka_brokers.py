@@ -14,6 +14,12 @@ import pytest
 from headrace.placement.services import free_port
 
 PROGRAMS = Path(__file__).parents[2] / ".venv-brokers"
+_BUCKET = "streams"
+_PORTS = (
+    *(f"{part}.port{kind}" for part in ("master", "filer", "volume", "s3", "admin") for kind in ("", ".grpc")),
+    *("s3.port.iceberg", "s3.port.lance"),
+)
+_LEFT_OUT = ("-webdav=false", "-admin.ui=false", "-master.telemetry=false")
 SECRETS = {"AWS_ACCESS_KEY_ID": "streams", "AWS_SECRET_ACCESS_KEY": "streams-secret"}
 
 
@@ -92,9 +98,23 @@ def noida(folder):
     return Broker(command, port, folder / "noida.log")
 
 
-def tansu(folder, storage="memory://tansu/", environment=None, options=()):
+def tansu(folder, storage="memory://tansu/", environment=None):
     """Keeps records in memory, or in an object store."""
     port = free_port()
     at = f"tcp://127.0.0.1:{port}"
     command = [program("tansu"), "broker", "--listener-url", at, "--advertised-listener-url", at]
-    return Broker([*command, "--storage-engine", storage, *options], port, folder / "tansu.log", environment)
+    return Broker([*command, "--storage-engine", storage], port, folder / "tansu.log", environment)
+
+
+def weed(folder):
+    """An S3-compatible store in whose bucket ``tansu_on`` keeps records; it outlives that broker."""
+    ports = {name: free_port() for name in _PORTS}
+    options = [f"-{name}={port}" for name, port in ports.items()]
+    here = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}", f"-bucket={_BUCKET}", *_LEFT_OUT]
+    return Broker([program("weed"), "mini", *here, *options], ports["s3.port"], folder / "weed.log", SECRETS)
+
+
+def tansu_on(store, folder):
+    """Keeps what it acknowledged in an object store, so that it may be killed and started again."""
+    where = {"AWS_ENDPOINT": f"http://{store.address}", "AWS_ALLOW_HTTP": "true", "AWS_REGION": "us-east-1"}
+    return tansu(folder, f"s3://{_BUCKET}/", {**SECRETS, **where})

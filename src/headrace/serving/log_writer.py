@@ -82,7 +82,7 @@ class LogWriter:
         """Answer those whom a commit that hangs keeps waiting; their records may yet be written. On the event loop."""
         if self._begun and now - self._begun > _HANGS_S:
             if not self.trouble:
-                self._say_so(f"a commit has taken more than {_HANGS_S:g} s")
+                self._say_so(f"a commit has taken more than {_HANGS_S:g} s - fix: headrace doctor")
             _tell([*self._held, *self._pending], done=False)
 
     def close(self, within_s: float = _CLOSE_S) -> None:

@@ -9,13 +9,12 @@ import sys
 import time
 
 import pytest
+from kafka_project import KafkaProject
 from server_process import serving
-from wine_project import ROW, WineProject
+from wine_project import ROW
 
-from headrace.assembly import open_platform
 from headrace.refs import new_id
 from headrace.serving.log import topic
-from headrace.settings import load_settings
 from headrace.storage.stream import Record
 
 pytestmark = pytest.mark.service
@@ -23,16 +22,6 @@ pytestmark = pytest.mark.service
 REQUESTS = 200
 LOGGED = 1_000_000 if os.environ.get("HEADRACE_SOAK") else 50_000
 BATCH = 2000  # as a log writer commits under load
-
-
-class KafkaProject(WineProject):
-    """A project whose streams are on a broker."""
-
-    def __init__(self, root, broker):
-        root.mkdir(exist_ok=True)
-        super().__init__(root)
-        (root / "headrace.toml").write_text(f'stream = "{broker.uri()}"\n')
-        self.platform = open_platform(load_settings(root))
 
 
 @pytest.fixture(scope="module")

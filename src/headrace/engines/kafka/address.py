@@ -3,16 +3,18 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from headrace.engines.kafka.faults import Heard
 from headrace.errors import SettingsError
 from headrace.refs import checked_name
 
 PASSWORD = "HEADRACE_KAFKA_PASSWORD"  # noqa: S105 - the variable's name
-_ERRORS = 3  # of syslog's levels
+_CRITICAL = 2  # of syslog's levels
 _EXAMPLE = "kafka://broker:9092/shop?replicas=3"
-_NUMBERS = ("replicas",)
 _CLIENT = ("security.protocol", "sasl.mechanism", "sasl.username", "ssl.ca.location")
+_OPTIONS = ("replicas", *_CLIENT)
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,14 @@ class Address:
         prefix: First part of the names of all topics.
         replicas: How many brokers keep each topic; -1 leaves that to the cluster.
         client: The client library's own properties of security.
+        heard: What the connections complained of.
     """
 
     brokers: str
     prefix: str = "headrace"
     replicas: int = -1
     client: Mapping[str, str] = field(default_factory=dict)
+    heard: Heard = field(default_factory=Heard, compare=False, repr=False)
 
     @classmethod
     def parse(cls, uri: str) -> "Address":
@@ -48,20 +52,21 @@ class Address:
                 why="addresses are printed", fix=f"?sasl.username=… and the password in {PASSWORD}",
             )  # fmt: skip
         options = dict(parse_qsl(parts.query, keep_blank_values=True))
-        if unknown := sorted(set(options) - {*_NUMBERS, *_CLIENT}):
-            raise _refused(uri, f"option {unknown[0]!r} is not one of {', '.join((*_NUMBERS, *_CLIENT))}")
-        numbers = {name: _positive(uri, name, options[name]) for name in _NUMBERS if name in options}
+        if unknown := sorted(set(options) - {*_OPTIONS}):
+            raise _refused(uri, f"option {unknown[0]!r} is not one of {', '.join(_OPTIONS)}")
+        replicas = _positive(uri, "replicas", options["replicas"]) if "replicas" in options else cls.replicas
         prefix = checked_name(parts.path.strip("/") or cls.prefix, of="first part of topics")
         client = {name: options[name] for name in _CLIENT if name in options}
-        return cls(parts.netloc, prefix, client=client, **numbers)
+        return cls(parts.netloc, prefix, replicas, client)
 
-    def properties(self, **own: str | int | bool) -> dict[str, str | int | float | bool]:
+    def properties(self, **own: str | int | bool) -> dict[str, Any]:
         """What a client is made with: where the brokers are, and ``own`` with ``_`` for dots."""
         secret = os.environ.get(PASSWORD)
         return {
             "bootstrap.servers": self.brokers,
             "client.id": "headrace",
-            "log_level": _ERRORS,
+            "error_cb": self.heard,
+            "log_level": _CRITICAL,  # else each failed connection is a line on standard error
             "reconnect.backoff.max.ms": 1000,
             **self.client,
             **({"sasl.password": secret} if secret else {}),

@@ -1,5 +1,6 @@
 """The client library's errors in our words."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,7 +15,25 @@ _DENIED = {
     KafkaError.GROUP_AUTHORIZATION_FAILED,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
 }
+_LATELY_S = 10.0
 _TOO_LARGE = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE}
+
+
+class Heard:
+    """What a client's connections complained of: why nobody answers, where all that is known is that nobody does."""
+
+    def __init__(self) -> None:
+        self._last = 0.0, ""
+
+    def __call__(self, error: KafkaError) -> None:
+        """Take up what the client library says, in whichever thread."""
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - the library's name for it
+            self._last = time.monotonic(), error.str()
+
+    def lately(self) -> str:
+        """The last of it, as the end of a sentence; nothing when that was long ago."""
+        at, said = self._last
+        return f": {said}" if said and time.monotonic() - at < _LATELY_S else ""
 
 
 def fault(error: KafkaError, where: str) -> HeadraceError:

@@ -2,15 +2,16 @@
 
 import time
 
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from headrace.engines.kafka.address import Address
 from headrace.engines.kafka.batches import Joined, Part, Whole, decode, whole
 from headrace.engines.kafka.faults import fault, silent, translated
 from headrace.engines.kafka.topics import WITHIN_S, Topics
 
-_WAIT_MS = 1
+_WAIT_MS = 500
 _FETCH_KB = 256
+_NO_SUCH_TOPIC = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC}  # noqa: SLF001 - the library's names
 
 
 class Reader:
@@ -27,12 +28,22 @@ class Reader:
         self._at: tuple[str, int] | None = None
 
     def span(self, name: str) -> tuple[int, int]:
-        """The first offset that a topic still holds, and the one that its next message will have; equal when empty."""
-        if not self._topics.exists(name):
-            return 0, 0
+        """The first offset that a topic still holds, and the one that its next message will have; equal when empty.
+
+        This makes no topic, and must be the first that a client is asked: then it uses the connection that it is
+        made with, where most other questions wait 50 ms for the next.
+        """
+        consumer, partition = self._opened(), TopicPartition(name, 0)
         with translated(f"{self._address.brokers} {name}"):
-            low, high = self._opened().get_watermark_offsets(TopicPartition(name, 0), timeout=WITHIN_S)
-        return max(low, 0), max(high, 0)
+            try:
+                low, high = consumer.get_watermark_offsets(partition, timeout=WITHIN_S)
+            except KafkaException as error:
+                if error.args[0].code() in _NO_SUCH_TOPIC:
+                    return 0, 0
+                raise
+            # What came with the last messages is newer than what some brokers say after a restart.
+            _, seen = consumer.get_watermark_offsets(partition, cached=True)
+        return max(low, 0), max(high, seen, 0)
 
     def since(self, name: str, moment_ms: int) -> int:
         """The first message whose newest record is of this Unix millisecond or later; -1 when there is none yet."""
@@ -57,10 +68,10 @@ class Reader:
             if self._at != (name, start):
                 consumer.assign([TopicPartition(name, 0, start)])
             found = self._poll(consumer, where)
-        if found is None or (found.offset() or 0) >= end:
+        offset = -1 if found is None else found.offset() or 0
+        if found is None or not start <= offset < end:  # before the start: the topic lost its end
             self.release()
             return None
-        offset = found.offset() or 0
         self._at = (name, offset + 1)
         return offset, found.value() or b""
 
@@ -105,7 +116,7 @@ class Reader:
             elif found is not None:
                 return found
         consumer.unassign()
-        raise silent(where, f"no answer within {WITHIN_S:g} s")
+        raise silent(where, f"no answer within {WITHIN_S:g} s{self._address.heard.lately()}")
 
     def _opened(self) -> Consumer:
         if self._consumer is None:

@@ -51,7 +51,8 @@ class KafkaStream:
         Whole batches are forgotten: before an empty one is answered, and beside any other.
         """
         name = self._topics.named(topic)
-        self._topics.make(name)
+        with self._writer.reaching(name):
+            self._topics.make(name)
         if not records:
             self._writer.start()
             if keep is not None:
@@ -79,7 +80,8 @@ class KafkaStream:
         name = self._topics.named(topic)
         if offset is None:
             return self._cursors.tell(name, cursor)
-        self._topics.make(self._topics.cursors, compact=True)
+        with self._writer.reaching(name):
+            self._topics.make(self._topics.cursors, compact=True)
         key, value = self._cursors.said(name, cursor, offset)
         self._writer.send(self._topics.cursors, [value], key=key)
         return offset

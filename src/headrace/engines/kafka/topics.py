@@ -35,7 +35,7 @@ class Topics:
         """The topic of reader cursors; no name of a topic of records can be the same."""
         return f"{self._address.prefix}-cursors"
 
-    def exists(self, name: str) -> bool:
+    def _exists(self, name: str) -> bool:
         """Whether the cluster has this topic. Asking for one by name would make it, on many clusters."""
         if name not in self._known:
             with translated(self._address.brokers):
@@ -51,7 +51,7 @@ class Topics:
             partitions: How many.
             keep_ms: For how long messages are kept; -1 for ever.
         """
-        if self.exists(name):
+        if self._exists(name):
             return
         kept: Mapping[str, str] = {"cleanup.policy": "compact"} if compact else {"retention.ms": str(keep_ms)}
         asked = NewTopic(name, partitions, self._address.replicas, config=dict(kept))
@@ -72,7 +72,7 @@ class Topics:
                 each.result(WITHIN_S)
 
     def identity(self, name: str) -> str:
-        """What tells this topic from one that had its name before; old brokers do not say."""
+        """What tells this topic from one that had its name before; some brokers do not say."""
         with translated(f"{self._address.brokers} {name}"):
             asked = self._admin().describe_topics(TopicCollection([name]), request_timeout=WITHIN_S)
             return str(asked[name].result(WITHIN_S).topic_id)

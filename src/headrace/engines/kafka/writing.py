@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -50,10 +51,7 @@ class Writer:
             SettingsError: The topic takes no message of this size.
             Unauthorized: We may not write here.
         """
-        where = f"{self._address.brokers} {name}"
-        if self._away_since is not None:
-            away_s = time.monotonic() - self._away_since
-            raise silent(where, f"no broker answers since {away_s:.0f} s; asked again all the while")
+        where = self._reached(name)
         fate = _Fate(len(values))
         producer = self._running()
         with translated(where):
@@ -64,10 +62,24 @@ class Writer:
                 raise silent(where, "more waits to be sent than the memory for it holds") from error
         if not fate.known.wait(WITHIN_S + _SLACK_S):
             self._missed(producer)
-            raise silent(where, f"no answer within {WITHIN_S:g} s")
+            raise silent(where, f"no answer within {WITHIN_S:g} s{self._address.heard.lately()}")
         if fate.error is not None:
             raise self._failed(producer, fate.error, where)
         return fate.offsets
+
+    @contextmanager
+    def reaching(self, name: str) -> Iterator[None]:
+        """What is asked of the brokers inside, before a topic can be written, fails like writing: slowly, but once.
+
+        Raises:
+            Unavailable: No broker answers.
+        """
+        self._reached(name)
+        try:
+            yield
+        except Unavailable:
+            self._missed(self._running())
+            raise
 
     def close(self) -> None:
         """Send what is queued and end the thread."""
@@ -75,6 +87,13 @@ class Writer:
             producer, self._producer = self._producer, None
         if producer is not None:
             producer.flush(WITHIN_S)
+
+    def _reached(self, name: str) -> str:
+        where = f"{self._address.brokers} {name}"
+        if self._away_since is not None:
+            away_s = time.monotonic() - self._away_since
+            raise silent(where, f"no broker answers since {away_s:.0f} s{self._address.heard.lately()}")
+        return where
 
     def _running(self) -> Producer:
         with self._lock:
