@@ -358,3 +358,19 @@ def test_a_station_that_stops_finishes_what_it_took(exchange, answered, station)
     one.join()
     assert not answered["held"].error
     assert one.trouble == "it has left its group"
+
+
+def test_what_two_workers_died_of_is_set_aside_by_the_third(exchange, answered, station):
+    exchange.join("wine", "wine@1")
+    asked(exchange, "deadly")
+    for _ in range(3):  # the first begins it, and whoever takes over cannot know that
+        doomed = exchange.join("wine", "wine@1")
+        doomed.take(0.0, 1)
+        doomed.close()
+    station(linear)
+    until(lambda: "deadly" in answered)
+    assert "2 workers died while they had it" in answered["deadly"].error
+    ((_, why),) = exchange.shared.aside
+    assert "2 workers" in why
+    asked(exchange, "good")
+    until(lambda: "good" in answered)
