@@ -105,7 +105,7 @@ bench-serving: $(READY) ## measure the server beside floors and peers (benchmark
 	@$(BIN)/python -m benchmarks.serving $(ARGS)
 	@$(BIN)/python -m benchmarks.serving_batching
 
-bench-rendezvous: $(READY) ## measure deadlines, more scorers and explain (benchmarks/out/rendezvous.json); ARGS=--quick
+bench-rendezvous: $(READY) $(BROKERS) ## measure deadlines, more scorers and explain (benchmarks/out/rendezvous.json); ARGS=--quick
 	@echo "make: measuring the rendezvous; let the machine idle meanwhile"
 	@$(BIN)/python -m benchmarks.rendezvous $(ARGS)
 

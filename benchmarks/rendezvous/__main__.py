@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from benchmarks.figures import Figure, told
+from benchmarks.rendezvous import workers
 from benchmarks.rendezvous.deadline import Came, asked
 from benchmarks.rendezvous.models import DEADLINE_S, ROW, made
 from benchmarks.serving.load import check_wrk
@@ -52,6 +53,8 @@ def main() -> None:
         _print(group)
         print(f"asking {_RATE} times a second, with a model that is 500 ms slow", flush=True)
         figures = [*_figures(group), *_kept(folder / "project", 5.0 if quick else 60.0)]
+        print("asking an endpoint whose models are in a worker, over a broker", flush=True)
+        figures += workers.measured(folder / "project", digits.rows[0], 5.0 if quick else 60.0)
         count = 50_000 if quick else 1_000_000
         print(f"explaining one of {count:,} requests", flush=True)
         figures.append(_explained(folder / "project", count))

@@ -125,9 +125,9 @@ def test_workers_of_every_version_score_what_is_sent_once(exchange, desk, scorer
     station(linear, 1)
     station(constant(7.0), 2)
     met(exchange, desk, "wine@1", "wine@2")
-    ticket = Ticket()
-    for slot, one in enumerate((scorer(1), scorer(2))):
-        assert on_loop(one.submit, ticket, slot) is None
+    ticket, scorers = Ticket(), (scorer(1), scorer(2))
+    # As the rendezvous does: before any score can come.
+    assert on_loop(lambda: [one.submit(ticket, slot) for slot, one in enumerate(scorers)]) == [None, None]
     until(lambda: len(ticket.outcomes) == 2)
     assert {slot: outcome.outputs for slot, outcome in ticket.outcomes} == {
         0: {"quality": [147.5]},
