@@ -118,6 +118,7 @@ class Gateway:
             return
         body = {
             "server": f"headrace {__version__}",
+            "status": "alive",  # what clients of KServe's V1 protocol look for
             "ready": self._plane.ready,
             "endpoints": {name: f"/v1/models/{name}:predict" for name in self._plane.names},
             "see": {

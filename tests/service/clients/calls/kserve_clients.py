@@ -41,5 +41,14 @@ async def grpc():
         assert (reply.outputs[0].as_numpy() == 2 * X).all()
 
 
+async def rest_v1():
+    client = InferenceRESTClient(config=RESTConfig(protocol="v1"))
+    base = f"http://{HTTP}"
+    assert await client.is_server_live(base)
+    reply = await client.infer(base, {"instances": X.tolist()}, model_name="double")
+    assert (np.array(reply["predictions"]) == 2 * X).all()
+
+
 asyncio.run(rest())
+asyncio.run(rest_v1())
 asyncio.run(grpc())
