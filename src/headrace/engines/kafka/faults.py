@@ -52,7 +52,8 @@ def fault(error: KafkaError, where: str) -> HeadraceError:
 
 def silent(where: str, why: str) -> Unavailable:
     """The brokers did not do in time what was asked."""
-    return Unavailable("Kafka cannot be written or read", where=where, why=why, fix="headrace doctor")
+    fix = "start the brokers, or correct the setting stream"
+    return Unavailable("Kafka cannot be written or read", where=where, why=why, fix=fix)
 
 
 @contextmanager
