@@ -161,7 +161,7 @@ class TensorFlowServing:
 def version_states(
     plane: DataPlane, name: str, version: int | None = None, label: str | None = None
 ) -> list[VersionState]:
-    """The versions of an endpoint's preferred model, or the one that is asked for; 0 stands for one not known yet.
+    """The versions of an endpoint's preferred model, newest first, or the one that is asked for; 0: not known yet.
 
     Raises:
         NotFound: There is no such endpoint, or nothing is known of that version.
@@ -181,7 +181,8 @@ def version_states(
         return [VersionState(0, "LOADING", "OK", "") if status.state == "loading" else end]
     known = status.own if version is None else {version: status.own[version]}
     return [
-        VersionState(v, _STATES[note.state], "UNAVAILABLE" if note.why else "OK", note.why) for v, note in known.items()
+        VersionState(v, _STATES[known[v].state], "UNAVAILABLE" if known[v].why else "OK", known[v].why)
+        for v in sorted(known, reverse=True)
     ]
 
 

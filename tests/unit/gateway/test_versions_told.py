@@ -55,6 +55,7 @@ def rpc(gate):
 def test_tensorflow_servings_status_tells_of_every_version(rest, rpc):
     assert rest() == (200, TOLD)
     assert rpc() == TOLD
+    assert list(rest()[1]) == list(rpc()) == [5, 4, 3, 2]
     assert rest("/versions/5") == (200, {5: TOLD[5]})
     assert rpc(version=SERVING.Int64Value(value=5)) == {5: TOLD[5]}
     assert rest("/versions/6") == (404, {})
