@@ -101,14 +101,16 @@ class Station:
         """Wait until it has ended."""
         self._thread.join(2 * _FINISH_S)
         self._scorer.close()
+        self._why = "it has left its group"
 
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
                 self._serve()
             except Exception as error:  # noqa: BLE001 - a worker outlives its brokers
+                if in_words(error) != self._why:
+                    report(f"{self._model.name}: {in_words(error)}")
                 self._joined, self._why = False, in_words(error)
-                report(f"{self._model.name}: {self._why}")
                 self._stop.wait(_AGAIN_S)
 
     def _serve(self) -> None:
@@ -118,7 +120,7 @@ class Station:
                 self._turn(group)
             self._finish(group)
         finally:
-            self._joined, self._why = False, "it has left its group"
+            self._joined = False
             group.close()
 
     def _turn(self, group: Group) -> None:

@@ -1,5 +1,6 @@
 """The stations of a worker process, kept at what the ledger says of an endpoint, and announced to its front doors."""
 
+import contextlib
 import socket
 import threading
 import time
@@ -96,7 +97,8 @@ class Stations:
                     self._said = in_words(error)
                     report(f"{self._endpoint}: {self._said}")
             stop.wait(EVERY_S)
-        self._announce(leaving=True)
+        with contextlib.suppress(HeadraceError):  # then its silence says so
+            self._announce(leaving=True)
         stations = [kept.station for kept in self._kept.values() if kept.station]
         for station in stations:
             station.stop()
@@ -162,12 +164,7 @@ class Stations:
         if not leaving and versions == self._announced and now - self._announced_at < _ANNOUNCE_S:
             return
         self._announced, self._announced_at = versions, now
-        try:
-            self._exchange.tell(self._endpoint, pack(Present(self.worker, versions, leaving)))
-        except HeadraceError as error:
-            if str(error) != self._said:
-                self._said = str(error)
-                report(f"{self._endpoint}: {error}")
+        self._exchange.tell(self._endpoint, pack(Present(self.worker, versions, leaving)))
 
 
 def worker_name(pid: int) -> str:

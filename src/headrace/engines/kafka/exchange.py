@@ -121,9 +121,7 @@ class Sender:
     @property
     def trouble(self) -> str:
         """Why nothing can be sent now; empty when it can."""
-        if not self._away_since:
-            return ""
-        return f"{self._address.brokers} takes no messages since {time.monotonic() - self._away_since:.0f} s"
+        return f"{self._address.brokers} takes no messages" if self._away_since else ""
 
     def start(self) -> None:
         """Connect, in the background."""
