@@ -19,9 +19,11 @@ def lines(told: Mapping[str, Any]) -> Iterator[str]:
     yield f"because    {told['reason']}"
     yield ""
     rows = [
-        {"scorer": s["model"], "state": s["state"], "score": _score(s), **_hops(s["hops_ms"])} for s in told["scores"]
+        {"scorer": s["model"], "state": s["state"], "score": _score(s), **_hops(s["hops_ms"]), "by": s["worker"]}
+        for s in told["scores"]
     ]
-    yield from aligned(rows, ["scorer", "state", "score", *_HOPS])
+    by = ["by"] if any(s["worker"] for s in told["scores"]) else []
+    yield from aligned(rows, ["scorer", "state", "score", *_HOPS, *by])
     yield "           in ms after the request was received"
     yield ""
     yield from _model(told["model"])

@@ -107,8 +107,10 @@ def _runs(scorer: Scorer) -> str:
     return "worker" if scorer.state == "thread" and scorer.model.isolated else scorer.state
 
 
-def _memory(scorer: Scorer, memory: Mapping[int, int]) -> Memory:
+def _memory(scorer: Scorer, memory: Mapping[int, int]) -> Memory | None:
     pid = scorer.model.pid
+    if pid is None and not scorer.model.size_bytes:
+        return None  # it is in workers
     if pid is not None and pid in memory:
         return Memory(memory[pid], "process", pid)
     return Memory(scorer.model.size_bytes, "files", pid)

@@ -26,7 +26,7 @@ _STEP_MS = 2 * 3600 * 1000
 class Scored(msgspec.Struct, array_like=True, gc=False):
     """What a scorer had made of a request by the time of its answer; no ``outputs`` are those of the answer.
 
-    ``hops`` is as ``records.Score`` has it.
+    ``hops`` and ``worker`` are as ``records.Score`` has them.
     """
 
     model: str
@@ -34,6 +34,7 @@ class Scored(msgspec.Struct, array_like=True, gc=False):
     elapsed_s: float
     error: str
     hops: tuple[float, ...] = ()
+    worker: str = ""
 
 
 class Answered(msgspec.Struct, array_like=True, tag="a", gc=False):
@@ -69,6 +70,7 @@ class Late(msgspec.Struct, array_like=True, tag="l", gc=False):
     elapsed_s: float
     error: str
     hops: tuple[float, ...] = ()
+    worker: str = ""
 
 
 def _packed(value: Any) -> Any:
@@ -195,10 +197,13 @@ def _join(record: Record, endpoint: str, entry: Answered, late: Sequence[Late]) 
             s.elapsed_s,
             s.error,
             s.hops,
+            s.worker,
         )
         for s in entry.scores
     ]
-    scores += [Score(e.model, "failed" if e.error else "late", e.outputs, e.elapsed_s, e.error, e.hops) for e in late]
+    scores += [
+        Score(e.model, "failed" if e.error else "late", e.outputs, e.elapsed_s, e.error, e.hops, e.worker) for e in late
+    ]
     return Prediction(
         id=record.key,
         endpoint=endpoint,

@@ -53,6 +53,7 @@ class Outcome(NamedTuple):
         error: Why there are no outputs; empty for a score.
         begun: When the scorer took the request up; 0 when it never did.
         within: When the model's own process began and ended; None without one.
+        worker: Which worker made it, where workers score; empty otherwise.
     """
 
     outputs: Mapping[str, Sequence[Any]]
@@ -60,3 +61,4 @@ class Outcome(NamedTuple):
     error: str
     begun: float = 0.0
     within: tuple[float, float] | None = None
+    worker: str = ""

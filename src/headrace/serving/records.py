@@ -33,6 +33,7 @@ class Score:
         error: Why it failed: raised, NaN, wrong shape, breaker open, dropped.
         hops: Seconds from arrival to each moment of ``HOPS``, in that order, as far as they are known; negative for one
             that never came. A model that is called at once, on the event loop, has the first alone.
+        worker: Host and process of the worker that made it; empty where the gateway did.
     """
 
     model: str
@@ -41,6 +42,7 @@ class Score:
     elapsed_s: float
     error: str = ""
     hops: tuple[float, ...] = ()
+    worker: str = ""
 
     @property
     def moments(self) -> Mapping[str, float]:

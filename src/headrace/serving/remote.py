@@ -153,9 +153,9 @@ class RemoteScorer(Scorer):
         self._round_s += _SMOOTHING * (now - ticket.started - self._round_s)
         came, within = _placed(scored, ticket.queued, now)
         if scored.error:
-            outcome = Outcome({}, now, scored.error, came, within)
+            outcome = Outcome({}, now, scored.error, came, within, scored.worker)
         else:
-            outcome = Outcome(self._read(scored), now, "", came, within)
+            outcome = Outcome(self._read(scored), now, "", came, within, scored.worker)
             parts = (0.0, scored.took_s, 0.0)
             self.counters.calls.add(Call(ticket.input.count, 1, now - ticket.started - scored.took_s, *parts))
         ticket.arrived(slot, outcome)

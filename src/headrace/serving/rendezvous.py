@@ -219,7 +219,7 @@ class Rendezvous:
         if live.log is not None:
             error = outcome.error if live.mask is None else untold(outcome.error)
             hops = self._hops(outcome, returned)
-            entry = Late(scorer.name, outcome.outputs, outcome.at - self.started, error, hops)
+            entry = Late(scorer.name, outcome.outputs, outcome.at - self.started, error, hops, outcome.worker)
             live.log.add(self.id, encode(entry), time.time_ns() // 1_000_000)
 
     def cancel(self) -> None:
@@ -348,7 +348,7 @@ class Rendezvous:
             outputs = None if outcome.outputs is self._answer else outcome.outputs
             back = returned and returned.get(slot)
             hops = self._hops(outcome, back) if back else (outcome.begun - started,)
-            scores.append(Scored(scorer.name, outputs, outcome.at - started, outcome.error, hops))
+            scores.append(Scored(scorer.name, outputs, outcome.at - started, outcome.error, hops, outcome.worker))
         return scores, waiting
 
     def _hops(self, outcome: Outcome, returned: float) -> tuple[float, ...]:
