@@ -1,10 +1,11 @@
 """What tests of tensor models share: signatures, functions as models, a gateway that serves them, tiny ONNX graphs."""
 
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 from onnx import TensorProto, helper
-from served import Gated, model
+from served import Function, Gated, model
 
 from headrace.models.signature import Signature, Tensor
 from headrace.models.tensors import NUMPY
@@ -54,6 +55,22 @@ def echo(dtype, shape=(-1, 2)):
 
 def echoed(batch):
     return {"y": batch["x"]}
+
+
+class Several(Function):
+    """A loaded model with several signatures: functions by their names, ``""`` for the one that is served unasked."""
+
+    def __init__(self, functions):
+        super().__init__(functions[""])
+        self._functions = functions
+
+    def signed(self, name):
+        return Function(self._functions[name])
+
+
+def several(reference, functions, signature):
+    """A model of several signatures ready to score."""
+    return replace(model(reference, functions[""], fast=True, signature=signature), loaded=Several(functions))
 
 
 @contextmanager

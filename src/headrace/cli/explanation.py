@@ -13,6 +13,8 @@ def lines(told: Mapping[str, Any]) -> Iterator[str]:
     yield f"prediction {told['id']} of endpoint {told['endpoint']}"
     if told["event_time"]:
         yield f"asked      {', '.join(map(str, told['event_time']))}"
+    if told["signature"]:
+        yield f"signature  {told['signature']}"
     yield f"input      {', '.join(f'{name}={_cell(values)}' for name, values in told['input'].items())}"
     answer = ", ".join(f"{name} {_cell(values)}" for name, values in told["answer"].items())
     yield f"answer     {answer} from {told['winner']} after {told['elapsed_ms']:.1f} ms"

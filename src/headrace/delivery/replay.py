@@ -80,7 +80,7 @@ class Replayed:
         model: The candidate (``late@4``).
         endpoint: Whose log was read.
         requests: Replayed.
-        skipped: Requests left out, because no model had answered them.
+        skipped: Requests left out, because no model had answered them, or they asked by another signature.
         span_s: Time between the first and the last request, as it was.
         took_s: How long replaying took.
         numbers: By name of ``MEASURED``; those of the candidate.
@@ -149,7 +149,7 @@ def replay(
     decoder = _decoder(candidate.signature)
     begun = time.monotonic()
     for page in pages:
-        groups = _alike([prediction for _, prediction in page])
+        groups = _alike([prediction for _, prediction in page], candidate.signature.name)
         tally.skipped += len(page) - sum(map(len, groups))
         for group in groups:
             tally.page(group, *_scored(candidate, decoder, group))
@@ -285,11 +285,14 @@ class _Tally:
         self.worst = sorted([*self.worst, *found], key=lambda pair: -pair[1])[:_WORST]
 
 
-def _alike(page: Sequence[Prediction]) -> list[list[Prediction]]:
-    """Requests with the same columns together, as the endpoint's may have changed; those the default answered not."""
+def _alike(page: Sequence[Prediction], signature: str) -> list[list[Prediction]]:
+    """Requests with the same columns together, as the endpoint's may have changed.
+
+    Left out are those that the default answered, and those that asked by another signature than the one named.
+    """
     groups: defaultdict[tuple[tuple[str, ...], ...], list[Prediction]] = defaultdict(list)
     for prediction in page:
-        if prediction.winner != DEFAULT and prediction.outputs:
+        if prediction.winner != DEFAULT and prediction.outputs and prediction.signature == signature:
             groups[tuple(prediction.columns), prediction.masked].append(prediction)
     return list(groups.values())
 

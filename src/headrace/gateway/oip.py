@@ -25,11 +25,12 @@ from headrace.gateway.answers import (
 )
 from headrace.gateway.http import Request, Response, Send
 from headrace.gateway.oip_reply import infer_reply, wanted_outputs
-from headrace.gateway.oip_request import DATATYPES, parse_infer
+from headrace.gateway.oip_request import DATATYPES, SIGNATURE, parse_infer, signature_asked, signature_of
 from headrace.gateway.triton import EXTENSIONS, configuration, index, statistics
 from headrace.models.signature import Column, Tensor
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.rendezvous import Answer, Live
+from headrace.serving.signed import signed
 
 _MODEL = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?(/ready|/infer|/stats|/config)?")
 _CHANGE = re.compile(r"/v2/repository/models/[^/]+/(load|unload)")
@@ -115,7 +116,11 @@ class OpenInference:
         refuse_foreign_type(request)
         live = self._find(name, version)
         header = _header_bytes(request)
+        if live.signature.others:
+            live = signed(live, signature_asked(request.body, header))
         asked, parsed = parse(live, request.body, lambda decoder, body: parse_infer(decoder, body, header))
+        if asked.parameters and SIGNATURE in asked.parameters:
+            live = signed(live, signature_of(asked.parameters))
         wanted = wanted_outputs(asked, live.signature)
 
         def render(live: Live, answer: Answer) -> Response:

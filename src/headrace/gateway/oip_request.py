@@ -45,6 +45,9 @@ _TAKES = {"bool": frozenset({"BOOL"}), "string": frozenset({"BYTES"}), "float32"
 _LENGTH = struct.Struct("<I")
 _NESTED = re.compile(rb"\s*\[\s*\[")
 
+SIGNATURE = "signature_name"
+"""The parameter of a request that names one of the model's signatures, as TensorFlow Serving's requests call it."""
+
 Cell = float | int | str | bool | None
 Sent = memoryview | NDArray[Any] | None
 
@@ -75,7 +78,12 @@ class Infer(msgspec.Struct):
     parameters: dict[str, Any] | None = None
 
 
+class _Parameters(msgspec.Struct):
+    parameters: dict[str, Any] | None = None
+
+
 _infer = msgspec.json.Decoder(Infer)
+_parameters = msgspec.json.Decoder(_Parameters)
 _cells = msgspec.json.Decoder(list[Cell | list[Cell]])
 
 
@@ -105,6 +113,26 @@ def parse_infer(decoder: Decoder, body: bytes, header_bytes: int | None) -> tupl
         raise UsageError("this is no inference request", why=str(error)) from None
     tail = memoryview(body)[end:]
     return asked, parse_tensors(decoder, _with_bytes(asked.inputs, tail))
+
+
+def signature_asked(body: bytes, header_bytes: int | None) -> str:
+    """Which signature a request asks for, empty for none; what is wrong with the body is said when it is parsed."""
+    try:
+        return signature_of(_parameters.decode(memoryview(body)[:header_bytes]).parameters) if header_bytes != 0 else ""
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return ""
+
+
+def signature_of(parameters: Mapping[str, Any] | None) -> str:
+    """The signature that a request's parameters name; empty for none.
+
+    Raises:
+        UsageError: It is no text.
+    """
+    name = (parameters or {}).get(SIGNATURE) or ""
+    if not isinstance(name, str):
+        raise UsageError(f"parameter {SIGNATURE} is {str(name)[:50]!r}", why="the name of a signature is due")
+    return name
 
 
 def parse_tensors(decoder: Decoder, sent: Sequence[tuple[InputTensor, Sent]]) -> Input:

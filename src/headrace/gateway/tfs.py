@@ -30,17 +30,19 @@ from headrace.gateway.http import Request, Response, Send
 from headrace.gateway.row_limit import SUSPECT_BYTES, check_rows
 from headrace.gateway.tfs_examples import check_outputs, classify_reply, parse_examples, regress_reply
 from headrace.gateway.tfs_flat import flat_decoder, flattened, upright
-from headrace.models.signature import Column, Dtype, Signature, Tensor
+from headrace.models.signature import DEFAULT_SIGNATURE, Column, Dtype, Signature, Tensor
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.rendezvous import Answer, Live
 from headrace.serving.request import Input
+from headrace.serving.signed import signatures, signed
 from headrace.serving.tensors import Decoder
 
 _WHICH = r"/v1/models/([^/:]+)(?:/versions/([^/:]+)|/labels/([^/:]+))?"
 _ACT = re.compile(_WHICH + ":(predict|classify|regress)", re.IGNORECASE)
 _READ = re.compile(_WHICH + "(/metadata)?", re.IGNORECASE)
 _REMEMBERED = 256
-DEFAULT_SIGNATURE = "serving_default"
+METHODS = "tensorflow/serving/"
+"""What the names of methods begin with."""
 _STATES = {"loading": "LOADING", "available": "AVAILABLE", "unloading": "UNLOADING", "failed": "END"}
 _DTYPES: dict[Dtype, str] = {
     "bool": "DT_BOOL",
@@ -58,6 +60,13 @@ _DTYPES: dict[Dtype, str] = {
     "string": "DT_STRING",
     "bytes": "DT_STRING",
 }
+
+
+class _Named(msgspec.Struct):
+    signature_name: str = ""
+
+
+_named = msgspec.json.Decoder(_Named)
 
 
 class VersionState(NamedTuple):
@@ -126,6 +135,8 @@ class TensorFlowServing:
     def _act(self, asked: "_Asked", request: Request, send: Send) -> None:
         live, method = self._find(asked.which), asked.method
         refuse_foreign_type(request)
+        if live.signature.others:
+            live = signed(live, _signature_name(request.body))
         if method == "predict":
             parsed, render = parse(live, request.body, _parse)
         else:
@@ -146,14 +157,17 @@ class TensorFlowServing:
 
     def _metadata(self, found: re.Match[str]) -> Response:
         live = self._find(_which(found))
-        signature = {
-            "inputs": {f.name: _tensor_info(f) for f in live.signature.inputs},
-            "outputs": {f.name: _tensor_info(f) for f in live.signature.outputs},
-            "method_name": "tensorflow/serving/predict",
+        told = {
+            signature.name or DEFAULT_SIGNATURE: {
+                "inputs": {f.name: _tensor_info(f) for f in signature.inputs},
+                "outputs": {f.name: _tensor_info(f) for f in signature.outputs},
+                "method_name": f"{METHODS}{signature.method}",
+            }
+            for signature in signatures(live)
         }
         body = {
             "model_spec": {"name": unquote(found[1]), "signature_name": "", "version": versions_of(live)[0]},
-            "metadata": {"signature_def": {"signature_def": {live.signature.name or DEFAULT_SIGNATURE: signature}}},
+            "metadata": {"signature_def": {"signature_def": told}},
         }
         return Response(200, encode(body))
 
@@ -184,6 +198,14 @@ def version_states(
         VersionState(v, _STATES[known[v].state], "UNAVAILABLE" if known[v].why else "OK", known[v].why)
         for v in sorted(known, reverse=True)
     ]
+
+
+def _signature_name(body: bytes) -> str:
+    """Which signature a body asks for; what is wrong with the body is said when it is read for that."""
+    try:
+        return _named.decode(body).signature_name
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return ""
 
 
 def _which(found: re.Match[str]) -> _Which:

@@ -11,11 +11,12 @@ from headrace.errors import SignatureError, UsageError
 from headrace.gateway.answers import encode
 from headrace.gateway.http import Response
 from headrace.gateway.row_limit import SUSPECT_BYTES, check_rows
+from headrace.gateway.tf_example import serialised
 from headrace.models.signature import Column, Signature, Tensor
 from headrace.models.tensors import text_of, to_cells
 from headrace.serving.rendezvous import Answer
 from headrace.serving.request import ROWS_LIMIT, Input
-from headrace.serving.tensors import Decoder
+from headrace.serving.tensors import Decoder, TensorDecoder
 
 
 class _Asked(msgspec.Struct):
@@ -53,18 +54,37 @@ def of_examples(decoder: Decoder, examples: Sequence[Mapping[str, Any]], context
     Raises:
         SignatureError: Features do not fit the signature, or the context repeats one of an example's.
     """
+    if takes_examples(decoder.signature):
+        for number, example in enumerate(examples):
+            _check_context(context, example, number)
+        return of_serialised(decoder, [serialised({**context, **example}) for example in examples])
     fields = {f.name: f for f in decoder.signature.inputs}
     strange = context.keys() - set(decoder.names)
     if strange:  # refused here, or each example would carry it
         raise SignatureError(f"column {min(strange)!r} is not an input of this model", where="context")
     records = []
     for number, example in enumerate(examples):
-        again = context.keys() & example.keys()
-        if again:
-            raise SignatureError(f"feature {min(again)!r} is in the context and in example {number}")
+        _check_context(context, example, number)
         features = {**context, **example}
         records.append({name: _feature(name, value, fields.get(name)) for name, value in features.items()})
     return decoder.of_records(records)
+
+
+def takes_examples(signature: Signature) -> bool:
+    """Whether a model takes serialised examples, as TensorFlow Serving has it: one input of bytes called ``inputs``."""
+    return signature.inputs == (Tensor("inputs", "bytes", (-1,)),)
+
+
+def of_serialised(decoder: Decoder, examples: Sequence[bytes]) -> Input:
+    """The rows that serialised examples make for a model that takes these.
+
+    Raises:
+        SignatureError: There are none.
+    """
+    assert isinstance(decoder, TensorDecoder)
+    cells = np.empty(len(examples), np.object_)
+    cells[:] = examples
+    return decoder.of_arrays({decoder.names[0]: cells})
 
 
 def check_outputs(method: str, signature: Signature) -> None:
@@ -89,12 +109,15 @@ def regress_reply(answer: Answer) -> Response:
 def classes_of(answer: Answer) -> list[list[tuple[str, Any]]]:
     """Pairs of label and score, by example.
 
-    Outputs named ``classes`` and ``scores`` are just that. Otherwise the columns of the only output are the classes,
-    labelled by their position, or each output is a class of its own name.
+    Outputs named ``classes`` and ``scores`` are just that; without the one labels are empty, without the other scores
+    are 0. Otherwise the columns of the only output are the classes, labelled by their position, or each output is a
+    class of its own name.
     """
     outputs = {name: np.asarray(values) for name, values in answer.outputs.items()}
-    if outputs.keys() == {"classes", "scores"}:
-        columns = (to_cells(np.atleast_2d(outputs[name].T).T) for name in ("classes", "scores"))
+    if outputs.keys() <= {"classes", "scores"}:
+        (first, *_) = outputs.values()
+        blanks = {"classes": np.full(first.shape, "", np.object_), "scores": np.zeros(first.shape)}
+        columns = (to_cells(np.atleast_2d(outputs.get(name, blank).T).T) for name, blank in blanks.items())
         return [list(zip(map(str, c), s, strict=True)) for c, s in zip(*columns, strict=True)]
     if len(outputs) == 1 and next(iter(outputs.values())).ndim > 1:
         (scores,) = outputs.values()
@@ -109,6 +132,12 @@ def values_of(answer: Answer) -> list[Any]:
     (values,) = answer.outputs.values()
     found: list[Any] = np.asarray(values).ravel().tolist()
     return found
+
+
+def _check_context(context: Mapping[str, Any], example: Mapping[str, Any], number: int) -> None:
+    again = context.keys() & example.keys()
+    if again:
+        raise SignatureError(f"feature {min(again)!r} is in the context and in example {number}")
 
 
 def _feature(name: str, value: Any, field: Column | Tensor | None) -> Any:

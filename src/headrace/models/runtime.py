@@ -27,6 +27,14 @@ class Loaded(Protocol):
         """Release what the model holds."""
 
 
+@runtime_checkable
+class Several(Protocol):
+    """A model in memory that has several signatures."""
+
+    def signed(self, name: str) -> Loaded:
+        """The same model by one of ``Signature.others``; it ends with the model, and closing it does nothing."""
+
+
 class Runtime(Protocol):
     """Port: bring a model of one format into memory."""
 
@@ -40,7 +48,8 @@ class Runtime(Protocol):
 
         Args:
             folder: The model's files.
-            name: Which of the signatures that it has; empty for the one it serves unasked.
+            name: Which of the signatures that it has; empty for the one it serves unasked. The others that can be
+                served come with it.
 
         Raises:
             IntegrityError: A file is missing or not of the format.

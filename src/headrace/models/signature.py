@@ -26,6 +26,13 @@ WORDS: frozenset[Dtype] = frozenset({"string", "bytes"})
 """Types whose values are no numbers: UTF-8 text, or bytes of any kind such as those of an image file."""
 
 
+Method = Literal["predict", "classify", "regress"]
+"""What a signature is asked by, in TensorFlow Serving's words; one that is not for predicting takes examples."""
+
+DEFAULT_SIGNATURE = "serving_default"
+"""What callers may call the signature that is served unasked, where it has no name of its own."""
+
+
 @dataclass(frozen=True)
 class Column:
     """One named input column of a table, or one output.
@@ -59,12 +66,22 @@ class Signature:
         inputs: Columns (table) or tensors (tensor).
         outputs: What a score holds, per row.
         name: Which of the model's own signatures this is; empty for the only one, or the one it serves unasked.
+        method: What it is asked by.
+        others: The model's other signatures, each with a name by which callers choose it.
     """
 
     kind: Literal["table", "tensor"]
     inputs: tuple[Column, ...] | tuple[Tensor, ...]
     outputs: tuple[Column, ...] | tuple[Tensor, ...]
     name: str = ""
+    method: Method = "predict"
+    others: tuple["Signature", ...] = ()
+
+    def named(self, name: str) -> "Signature | None":
+        """This one, or the other one of that name; None when the model has none."""
+        if name in {"", self.name or DEFAULT_SIGNATURE}:
+            return self
+        return next((other for other in self.others if other.name == name), None)
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -78,19 +95,22 @@ class Signature:
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values, for the ledger and for metadata replies."""
-        fields = {
+        fields: dict[str, Any] = {
             "kind": self.kind,
             "inputs": [_field_json(c) for c in self.inputs],
             "outputs": [_field_json(c) for c in self.outputs],
         }
-        return fields | {"name": self.name} if self.name else fields
+        fields |= {"name": self.name} if self.name else {}
+        fields |= {"method": self.method} if self.method != "predict" else {}
+        return fields | ({"others": [other.to_json() for other in self.others]} if self.others else {})
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Signature":
         """Back from ``to_json``."""
         inputs: Any = tuple(_field_of(c) for c in data["inputs"])
         outputs: Any = tuple(_field_of(c) for c in data["outputs"])
-        return cls(data["kind"], inputs, outputs, data.get("name", ""))
+        others = tuple(map(cls.from_json, data.get("others", ())))
+        return cls(data["kind"], inputs, outputs, data.get("name", ""), data.get("method", "predict"), others)
 
 
 def is_null(value: object) -> bool:

@@ -1,7 +1,6 @@
 """The arms of a split endpoint: the same loaded models, in another order of preference for each."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from headrace.serving.arrival import Arrival
 from headrace.serving.rendezvous import Live
@@ -20,8 +19,8 @@ def split_up(live: Live) -> None:
     for reference in split.shares:
         first = [line for line in live.schedule if names[line[0]] == models[reference]][:1]
         rest = [line for line in live.schedule if line not in first]
-        live.arms.append(replace(live, schedule=first + rest, drawn=models[reference], open=0, arms=[], alone={}))
-    live.arms.append(replace(live, drawn=names[live.schedule[0][0]], open=0, arms=[], alone={}))
+        live.arms.append(live.varied(schedule=first + rest, drawn=models[reference]))
+    live.arms.append(live.varied(drawn=names[live.schedule[0][0]]))
 
 
 def arm(live: Live, identifier: str, given: Input, arrival: Arrival | None) -> tuple[Live, str]:

@@ -4,7 +4,6 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 from headrace.errors import NotFound, Overloaded, SettingsError, Unavailable, UsageError
 from headrace.refs import Ref, new_id
@@ -111,7 +110,7 @@ class DataPlane:
             if not found:
                 raise NotFound(f"endpoint {name!r} has no version {number} loaded", why=f"of model {own!r}")
             schedule = [(0, live.deployment.endpoint.deadline_s)]
-            live.alone[wanted] = replace(live, scorers=found, schedule=schedule, default={}, open=0, alone={}, arms=[])
+            live.alone[wanted] = live.varied(scorers=found, schedule=schedule, default={})
         return live.alone[wanted]
 
     def label(self, name: str, label: str) -> Live:
@@ -237,7 +236,7 @@ class DataPlane:
             within_s: What takes longer is given up.
         """
         until = time.monotonic() + within_s
-        scorers = [scorer for live in self.lives for scorer in live.loaded.values()]
+        scorers = [scorer for live in self.lives for scorer in live.queues]
         await _until(lambda: not any(live.busy for live in self.lives), within_s - 2 * _LATE_S)
         self._ticker.cancel()
         if self._desks is not None:
@@ -274,7 +273,7 @@ class DataPlane:
         self._looked_at = now
         for live in self.lives:
             live.look(lag_s)
-            for scorer in live.loaded.values():
+            for scorer in live.queues:
                 scorer.check(now)
         for writer in self._writers.values():
             writer.check(now)

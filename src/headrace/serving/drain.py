@@ -55,7 +55,7 @@ class Drain:
 def _has_ended(leaving: _Leaving) -> bool:
     if not leaving.closed and not leaving.live.busy:
         leaving.closed = True
-        for scorer in leaving.live.loaded.values():
+        for scorer in leaving.live.queues:
             scorer.close()
     # A scorer whose model hangs gives its thread up after a while (Scorer.check), so this comes to an end.
-    return leaving.closed and not any(scorer.busy for scorer in leaving.live.loaded.values())
+    return leaving.closed and not any(scorer.busy for scorer in leaving.live.queues)

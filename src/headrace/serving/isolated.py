@@ -198,8 +198,16 @@ class IsolatedModel:
         worker = self._worker
         return None if worker is None else worker.process.pid
 
-    def score(self, batch: Batch) -> Mapping[str, NDArray[Any]]:
+    def signed(self, name: str) -> "IsolatedSignature":
+        """The same model by another of its signatures; see ``models.runtime.Several``."""
+        return IsolatedSignature(self, name)
+
+    def score(self, batch: Batch, name: str = "") -> Mapping[str, NDArray[Any]]:
         """Outputs by name.
+
+        Args:
+            batch: What to score.
+            name: Of the model's signatures; empty for the one it serves unasked.
 
         Raises:
             RunFailed: The model raised, died, took too long, is starting again, or is closed.
@@ -210,7 +218,7 @@ class IsolatedModel:
             worker = self._worker
             if worker is None or self._closed.is_set():
                 raise RunFailed(f"{AWAY}: {self.state}", why=self._why)
-            return self._scored(worker, batch)
+            return self._scored(worker, batch, name)
         finally:
             self._turn.release()
 
@@ -222,9 +230,9 @@ class IsolatedModel:
             worker.process.kill()
         self._keeper.join()
 
-    def _scored(self, worker: "_Worker", batch: Batch) -> Mapping[str, NDArray[Any]]:
+    def _scored(self, worker: "_Worker", batch: Batch, name: str) -> Mapping[str, NDArray[Any]]:
         try:
-            return worker.score(batch, self._limits.call_s)
+            return worker.score(batch, name, self._limits.call_s)
         except _RaisedThere as error:
             raise RunFailed("the model did not score", why=str(error)) from error
         except (OSError, EOFError, ValueError, TypeError) as error:
@@ -264,6 +272,26 @@ class IsolatedModel:
         return worker
 
 
+@dataclass(frozen=True)
+class IsolatedSignature:
+    """A model in a worker process by another of its signatures.
+
+    Attributes:
+        model: It.
+        name: Of the signature.
+    """
+
+    model: IsolatedModel
+    name: str
+
+    def score(self, batch: Batch) -> Mapping[str, NDArray[Any]]:
+        """As ``IsolatedModel.score``."""
+        return self.model.score(batch, self.name)
+
+    def close(self) -> None:
+        """Nothing: it ends with the model."""
+
+
 class _RaisedThere(Exception):
     """The model raised, in its worker; this is what it said."""
 
@@ -278,11 +306,11 @@ class _Worker:
     born: float = field(default_factory=time.monotonic)
     why: str = ""
 
-    def score(self, batch: Batch, within_s: float) -> Answers:
+    def score(self, batch: Batch, name: str, within_s: float) -> Answers:
         begun = time.monotonic()
         deadline = begun + within_s
         try:
-            self.channel.send(Frame("score", packed(batch)), deadline)
+            self.channel.send(Frame("score", packed(batch), {"name": name} if name else {}), deadline)
         except (TypeError, ValueError) as error:  # refused here: not a byte of it was sent
             raise _RaisedThere(str(error)) from error
         answer = self.channel.receive(deadline)

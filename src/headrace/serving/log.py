@@ -43,6 +43,7 @@ class Answered(msgspec.Struct, array_like=True, tag="a", gc=False):
     Cells lie by row for a table, and by name for tensors. ``waiting`` names scorers whose scores were still to come.
     ``drawn`` is the version that a split preferred for it. ``raw`` is the request as it came (``arrival.Raw``), unless
     columns are ``masked``. ``received`` is when it came, in seconds of the server's monotonic clock.
+    ``signature`` is the name of the one that it was asked by, empty for a model's default.
     """
 
     names: tuple[str, ...]
@@ -60,6 +61,7 @@ class Answered(msgspec.Struct, array_like=True, tag="a", gc=False):
     raw: tuple[str, str, bytes] | None = None
     masked: Sequence[str] = ()
     received: float = 0.0
+    signature: str = ""
 
 
 class Late(msgspec.Struct, array_like=True, tag="l", gc=False):
@@ -221,6 +223,7 @@ def _join(record: Record, endpoint: str, entry: Answered, late: Sequence[Late]) 
         raw=Raw(*entry.raw) if entry.raw else None,
         masked=tuple(entry.masked),
         received=entry.received,
+        signature=entry.signature,
     )
 
 

@@ -22,6 +22,10 @@ class Mask:
         self._key = key
         self._lower = frozenset(name.lower() for name in names)
 
+    def over(self, names: Sequence[str]) -> "Mask":
+        """The same secret over these names as well."""
+        return Mask((*self.names, *names), self._key)
+
     def covers(self, name: str) -> bool:
         """Whether ``name`` is masked; headers have no case."""
         return name in self.names or name.lower() in self._lower

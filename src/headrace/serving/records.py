@@ -72,6 +72,7 @@ class Prediction:
         raw: The request as it came; None where columns are masked.
         masked: Columns whose cells are hashes.
         received: When it arrived, in seconds of the server's monotonic clock; 0 where the log does not say.
+        signature: Name of the model's signature that it was asked by; empty for its default without a name.
     """
 
     id: str
@@ -90,3 +91,4 @@ class Prediction:
     raw: Raw | None = None
     masked: tuple[str, ...] = ()
     received: float = 0.0
+    signature: str = ""

@@ -9,7 +9,7 @@ that is called off: what no model has begun is not scored.
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from headrace.models.signature import Signature
@@ -79,6 +79,7 @@ class Live:
         drawn: Of such an arm: the model version that its requests prefer.
         ended: Arms that draw nobody any more; requests may still be under way there.
         shed: Whether so much is asked now that models which may not answer do not score.
+        named: The same models by another of their signatures, from when it is first asked for.
     """
 
     deployment: Deployment
@@ -99,6 +100,7 @@ class Live:
     drawn: str = ""
     ended: Sequence["Live"] = ()
     shed: bool = False
+    named: dict[str, "Live"] = field(default_factory=dict)
 
     def look(self, lag_s: float) -> None:
         """See whether too much is asked to score for the log alone.
@@ -111,6 +113,8 @@ class Live:
         self.shed = late or any(self.scorers[slot].behind for slot in scheduled)
         for arm in self.arms:
             arm.shed = self.shed
+        for live in self.named.values():
+            live.look(lag_s)
 
     def leave_out(self, outcomes: list[Outcome | None]) -> Sequence[Scorer]:
         """The models that score while the others are left out, with the others' outcome."""
@@ -119,14 +123,21 @@ class Live:
         outcomes[answering:] = [dropped] * (len(outcomes) - answering)
         return self.scorers[:answering]
 
+    def varied(self, **changes: Any) -> "Live":
+        """The same with changes, to which nobody was drawn or has asked yet."""
+        return replace(self, open=0, alone={}, arms=[], ended=(), named={}, **changes)
+
     def draw_no_more(self) -> None:
         """Have every further request go by the schedule; those that were drawn end as they began."""
         self.ended, self.arms = (*self.ended, *self.arms), []
+        for live in self.named.values():
+            live.draw_no_more()
 
     @property
     def busy(self) -> bool:
         """Whether a request waits for its answer."""
-        return self.open > 0 or any(live.open for live in (*self.alone.values(), *self.arms, *self.ended))
+        parts = (*self.alone.values(), *self.arms, *self.ended, *self.named.values())
+        return self.open > 0 or any(live.busy for live in parts)
 
     def overloaded(self, rows: int) -> bool:
         """Whether no scheduled model takes so many rows more, at least one of them because too many wait for it."""
@@ -143,6 +154,12 @@ class Live:
         """Every loaded model version (``late@3``), those on standby last."""
         alone = (live.scorers[0] for live in self.alone.values())
         return {scorer.name: scorer for scorer in (*self.scorers, *alone)}
+
+    @property
+    def queues(self) -> Sequence[Scorer]:
+        """Every scorer, those of the models' other signatures too; a model has one for each that was asked for."""
+        others = (scorer for live in (*self.alone.values(), *self.named.values()) for scorer in live.queues)
+        return list(dict.fromkeys((*self.scorers, *others)))
 
 
 class Rendezvous:
@@ -314,6 +331,7 @@ class Rendezvous:
             raw,
             masked,
             self.started,
+            live.signature.name,
         )
         live.log.add(self.id, encode(entry), time.time_ns() // 1_000_000, written)
 

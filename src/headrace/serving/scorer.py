@@ -121,6 +121,11 @@ class Scorer:
         self._abandoned: list[Lane] = []
         self._open_until = 0.0
 
+    def beside(self, model: Ready, project: Projection | None) -> "Scorer":
+        """The same model by another of its signatures, behind a queue and a breaker of its own, counted together."""
+        terms, post, counters = self._terms, self._post, self.counters
+        return Scorer(model, post=post, project=project, terms=terms, stuck_s=self._stuck_s, counters=counters)
+
     def submit(self, ticket: Ticket, slot: int) -> Outcome | None:
         """Score now and return the outcome, or queue it and return None: ``ticket.arrived`` follows."""
         if self.inline and ticket.input.count <= _INLINE_ROWS:

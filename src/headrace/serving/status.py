@@ -86,6 +86,6 @@ def waiting(lives: Iterable[Live]) -> Mapping[tuple[str, str], int]:
     """Endpoint and model version, each that is loaded, to how many requests wait for it now."""
     found: Counter[tuple[str, str]] = Counter()
     for live in lives:
-        for model, scorer in live.loaded.items():
-            found[live.deployment.endpoint.name, model] += scorer.waiting
+        for scorer in live.queues:
+            found[live.deployment.endpoint.name, scorer.name] += scorer.waiting
     return found

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.errors import ParityFailed, RunFailed
+from headrace.errors import ParityFailed, RunFailed, SignatureError
 from headrace.models.registry import EXAMPLES, fetch, find
-from headrace.models.runtime import Batch, Loaded, Runtime, cautious
+from headrace.models.runtime import Batch, Loaded, Runtime, Several, cautious
 from headrace.models.signature import Signature
 from headrace.models.tensors import bytes_of, from_cells
 from headrace.models.version import ModelVersion
@@ -120,7 +120,7 @@ def proven(version: ModelVersion, folder: Path, runtime: Callable[[str], Runtime
     try:
         examples = json.loads((folder / EXAMPLES).read_bytes())
         compared = compare(str(version), loaded, version, examples)
-        one = _rows(version, examples, slice(0, 1))
+        one = _rows(version.signature, examples, slice(0, 1))
         p99_s = warm_up(loaded, one)
     except BaseException:
         loaded.close()
@@ -159,14 +159,28 @@ def tried(version: ModelVersion, folder: Path, runtime: Runtime, examples: Mappi
 def compare(name: str, loaded: Loaded, version: ModelVersion, examples: Mapping[str, Any]) -> int:
     """Score the recorded rows and compare with the recorded answers; return how many were compared.
 
+    Rows under ``signatures`` are those of the model's other signatures by name.
+
     Raises:
         ParityFailed: An answer differs by more than the recorded tolerance; names the rows.
         RunFailed: The model gives no finite answer of the right shape.
+        SignatureError: It has no signature of a name that rows are recorded for.
     """
-    batch = _rows(version, examples, slice(None))
+    count = _compared(name, loaded, version.signature, examples)
+    for other, recorded in examples.get("signatures", {}).items():
+        signature = version.signature.named(other)
+        if signature is None or not isinstance(loaded, Several):
+            raise SignatureError(f"{name} has no signature {other!r}", where=EXAMPLES, why="rows are recorded for it")
+        one = loaded.signed(other)
+        count += _compared(f"{name} by {other}", one, signature, {**examples, **recorded})
+    return count
+
+
+def _compared(name: str, loaded: Loaded, own: Signature, examples: Mapping[str, Any]) -> int:
+    batch = _rows(own, examples, slice(None))
     count = len(next(iter(batch.values())))
     try:
-        answers = checker(version.signature)(loaded.score(batch), count)
+        answers = checker(own)(loaded.score(batch), count)
     except (ValueError, TypeError, KeyError) as error:
         raise RunFailed(f"{name} does not score its recorded rows", where=EXAMPLES, why=str(error)) from error
     recorded = examples.get("outputs", {})
@@ -219,11 +233,11 @@ def warm_up(loaded: Loaded, one: Batch) -> float:
     return max(cpu, wall)
 
 
-def _rows(version: ModelVersion, examples: Mapping[str, Any], which: slice) -> Batch:
-    if version.signature.kind == "tensor":
-        return {t.name: from_cells(examples["tensors"][t.name][which], t) for t in version.signature.tensors}
+def _rows(own: Signature, examples: Mapping[str, Any], which: slice) -> Batch:
+    if own.kind == "tensor":
+        return {t.name: from_cells(examples["tensors"][t.name][which], t) for t in own.tensors}
     columns = {name: [_null(v) for v in cells][which] for name, cells in examples["columns"].items()}
-    return TableDecoder(version.signature).of_mapping(columns).batch
+    return TableDecoder(own).of_mapping(columns).batch
 
 
 def _null(value: Any) -> Any:

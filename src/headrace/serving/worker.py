@@ -26,6 +26,9 @@ from headrace.serving.lifeline import hold
 Score = Callable[[Batch], Mapping[str, Any]]
 """A loaded model inside its worker: a batch in, arrays by output name out."""
 
+Scores = Score | Mapping[str, Score]
+"""What loading gives: what scores; of a model with several signatures by name, the one it serves unasked as ``""``."""
+
 Declare = Callable[[Path, str], Signature]
 """Takes a model's folder and the name of one of its signatures, empty for its default; gives that signature."""
 
@@ -54,9 +57,9 @@ def work(inherited: tuple[int, int], memory_bytes: int, function: str, folder: s
     waiting: queue.SimpleQueue[Frame] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(channel, waiting), daemon=True).start()
     try:
-        score = _first(channel, waiting.get(), function, Path(folder))
-        while score is not None:
-            channel.send(_scored(score, waiting.get()))
+        scores = _first(channel, waiting.get(), function, Path(folder))
+        while scores is not None:
+            channel.send(_scored(scores, waiting.get()))
     except MemoryError:
         os._exit(OUT_OF_MEMORY)  # what is left of a heap that is full is not worth cleaning up
 
@@ -79,10 +82,10 @@ def _read(channel: Channel, waiting: "queue.SimpleQueue[Frame]") -> None:
         os._exit(1)
 
 
-def _first(channel: Channel, asked: Frame, function: str, folder: Path) -> Score | None:
-    """Load, declare or show; what scores, or None when there is nothing more to do."""
+def _first(channel: Channel, asked: Frame, function: str, folder: Path) -> Mapping[str, Score] | None:
+    """Load, declare or show; what scores by signature, or None when there is nothing more to do."""
     module, _, name = function.partition(":")
-    score: Score | None = None
+    scores: Mapping[str, Score] | None = None
     said: dict[str, Any] = {}
     try:
         call = getattr(importlib.import_module(module), name)
@@ -91,20 +94,21 @@ def _first(channel: Channel, asked: Frame, function: str, folder: Path) -> Score
         elif asked.kind == "show":
             said = dict(call(folder, Signature.from_json(asked.said)))
         else:
-            score = call(folder, Signature.from_json(asked.said))
+            loaded: Scores = call(folder, Signature.from_json(asked.said))
+            scores = loaded if isinstance(loaded, Mapping) else {"": loaded}
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - it is told to the server, which raises it
         channel.send(_failed(error))
         return None
     channel.send(Frame("ready", said=said))
-    return score
+    return scores
 
 
-def _scored(score: Score, asked: Frame) -> Frame:
+def _scored(scores: Mapping[str, Score], asked: Frame) -> Frame:
     try:
         batch, begun = unpacked(asked.arrays), time.monotonic()
-        found = score(batch)
+        found = scores[asked.said.get("name", "")](batch)
         within = begun, time.monotonic()
         return Frame("scored", packed(found), within=within)
     except MemoryError:

@@ -1,12 +1,16 @@
 """The models of TensorFlow Serving's own tests, through both of its protocols."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+from base64 import b64encode
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
+import tensorflow as tf
 from asked import headrace, posted
 from server_process import serving
 
@@ -67,6 +71,38 @@ def test_regress_and_classify(server):
     assert [[score for _, score in row] for row in posted(f"{url}:classify", examples)["results"]] == [[2.5], [4.5]]
 
 
+@pytest.mark.parametrize("name", ["half_plus_two", "half_plus_two/versions/123", "one_version", "tf2"])
+def test_each_signature_answers_examples_and_serialised_ones(server, name):
+    url = f"http://127.0.0.1:{server.port}/v1/models/{name}"
+    for signature, added in (("regress_x_to_y", 2), ("regress_x_to_y2", 3)):
+        asked = {"signature_name": signature, "examples": [{"x": 1.0}, {"x": [5.0]}]}
+        assert posted(f"{url}:regress", asked) == {"results": [0.5 + added, 2.5 + added]}
+        features = {"x": tf.train.Feature(float_list=tf.train.FloatList(value=[4.0]))}
+        example = tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+        sent = {"signature_name": signature, "instances": [{"b64": b64encode(example).decode()}]}
+        assert posted(f"{url}:predict", sent) == {"predictions": [[2.0 + added]]}
+    asked = {"signature_name": "classify_x_to_y", "context": {"x": 1.0}, "examples": [{}]}
+    assert posted(f"{url}:classify", asked) == {"results": [[["", 2.5]]]}
+    asked = {"signature_name": "regress_x2_to_y3", "instances": [1.0]}
+    assert posted(f"{url}:predict", asked) == {"predictions": [3.5]}
+
+
+def test_half_plus_three_regresses_by_the_signature_that_it_calls_so(server):
+    """It says that its examples are numbers; its graph takes them serialised."""
+    url = f"http://127.0.0.1:{server.port}/v1/models/half_plus_three"
+    asked = {"signature_name": "tensorflow/serving/regress", "examples": [{"x": 1.0}, {"x": 2.0}]}
+    assert posted(f"{url}:regress", asked) == {"results": [3.5, 4.0]}
+
+
+def test_metadata_tells_the_signatures_that_can_be_asked(server):
+    with urlopen(f"http://127.0.0.1:{server.port}/v1/models/half_plus_two/metadata", timeout=10) as reply:
+        told = json.load(reply)["metadata"]["signature_def"]["signature_def"]
+    methods = {name: signature["method_name"].rpartition("/")[2] for name, signature in told.items()}
+    regressions = dict.fromkeys(("regress_x_to_y", "regress_x_to_y2", "regress_x2_to_y3"), "regress")
+    classifications = dict.fromkeys(("classify_x_to_y", "classify_x2_to_y3"), "classify")
+    assert methods == {"serving_default": "predict", **regressions, **classifications}
+
+
 def test_the_stubs_of_tensorflow_serving(server):
     quiet = {**os.environ, "GRPC_VERBOSITY": "ERROR", "TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [sys.executable, str(STUBS), server.rpc, server.control_rpc, server.token]
@@ -81,10 +117,14 @@ def test_one_is_imported_deployed_and_answers(tmp_path, monkeypatch, half_plus):
         '[endpoint.half]\nschedule = [{model = "half@1", wait_ms = 3000}]\ndeadline_ms = 4000\n'
     )
     folder = half_plus / MODELS["one_version"] / "00000123"
-    example = '{"tensors": {"inputs": [[1.0], [2.0]]}, "outputs": {"outputs": [[3.5], [4.0]]}}'
+    other = '{"tensors": {"x": [[1.0]]}, "outputs": {"y": [[2.5]]}}'
+    example = '{"tensors": {"inputs": [[1.0], [2.0]]}, "outputs": {"outputs": [[3.5], [4.0]]}, "signatures": '
+    example += f'{{"serving_default": {other}}}}}'
     asked = ["--name", "half", "--licence", "Apache-2.0", "--example", example, "--signature-name", "regress_x2_to_y3"]
-    assert "half@1 registered: tensorflow, 2 rows answered alike" in headrace("models", "import", str(folder), *asked)
+    assert "half@1 registered: tensorflow, 3 rows answered alike" in headrace("models", "import", str(folder), *asked)
     headrace("serving", "deploy", "half")
     with serving(tmp_path, "--endpoint", "half", ready_s=90) as server:
         asked = {"signature_name": "regress_x2_to_y3", "instances": [1.0, 5.0]}
         assert posted(f"http://127.0.0.1:{server.port}/v1/models/half:predict", asked) == {"predictions": [3.5, 5.5]}
+        asked = {"signature_name": "serving_default", "instances": [1.0]}
+        assert posted(f"http://127.0.0.1:{server.port}/v1/models/half:predict", asked) == {"predictions": [2.5]}

@@ -87,12 +87,17 @@ def _tell(nodes: Sequence[Any], assets: Iterable[str]) -> None:
 
 
 def _bare(node: Any) -> Any:
-    """A node without where it ran and beside what, and without shapes, which may be those of a batch of one row."""
+    """A node without where it ran and beside what, and without shapes, which may be those of a batch of one row.
+
+    A variable or table has a name by which all that is imported of the graph means the same one.
+    """
     copy = node.__class__()
     copy.CopyFrom(node)
     copy.device = ""
     for name in ("_class", "_output_shapes"):
         copy.attr.pop(name, None)
+    if "shared_name" in copy.attr and not copy.attr["shared_name"].s:  # where its name would be its scope's as well
+        copy.attr["shared_name"].s = node.name.encode()
     return copy
 
 

@@ -1,57 +1,78 @@
 """A SavedModel inside its worker: read, found harmless, cut to what is needed, and only then given to TensorFlow."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.engines.tensorflow.graph import Plan, planned
-from headrace.engines.tensorflow.signatures import definition, tensors, with_rows
-from headrace.errors import HeadraceError, IntegrityError, SignatureError
+from headrace.engines.tensorflow.graph import planned
+from headrace.engines.tensorflow.session import Part, Shape, called
+from headrace.engines.tensorflow.signatures import inputs_of, method_of, name_of, names, tensors, with_rows
+from headrace.errors import HeadraceError, IntegrityError, Refused, SignatureError
 from headrace.models.feeding import fed
 from headrace.models.formats import SAVED_MODEL, sniffed_folder
-from headrace.models.signature import WORDS, Signature, Tensor
+from headrace.models.signature import DEFAULT_SIGNATURE, WORDS, Signature, Tensor
 from headrace.models.tensors import NUMPY
 from headrace.serving.worker import Score
 
 FOLDER = "model.tensorflow"
 _TAGS = ["serve"]
-_PREFIX = "variables/variables"
-_SCOPE = "model"
 _TRIED = 2
 
-_Call = Callable[[list[NDArray[Any]]], list[NDArray[Any]]]
+
+class _Asked(NamedTuple):
+    """A signature as it stands in the model: where its inputs and outputs are in the graph.
+
+    Attributes:
+        declared: What it takes and gives.
+        taken: The graph's names of its inputs, with the inputs.
+        given: The graph's names of its outputs.
+    """
+
+    declared: Signature
+    taken: Mapping[str, Tensor]
+    given: Sequence[str]
 
 
 class _Model(NamedTuple):
-    """A model in memory.
+    """A model in memory, by one of its signatures.
 
     Attributes:
         call: Arrays in the order of ``declared.inputs`` in, arrays by output name out.
         declared: What it says that it takes and gives.
+        shapes: What TensorFlow infers of its outputs.
     """
 
     call: Callable[[list[NDArray[Any]]], dict[str, NDArray[Any]]]
     declared: Signature
+    shapes: Sequence[Shape | None]
 
 
-def load(folder: Path, signature: Signature) -> Score:
-    """A SavedModel that scores.
+def load(folder: Path, signature: Signature) -> Mapping[str, Score]:
+    """A SavedModel that scores, by the name of the signature, ``""`` for the one that is served unasked.
 
     Raises:
         IntegrityError: A file is missing, damaged or not of a SavedModel.
         Refused: Its graph does more than compute, or reads files that are not the model's.
         SignatureError: Its tensors are not the signature's, or it has no signature of that name.
     """
-    model = _opened(folder, signature.name)
-    own = _with_rows(model)
-    return fed(model.call, signature, own, returned=[output.name for output in own.outputs])
+    wanted = (signature, *signature.others)
+    meta = _read(folder)
+    with _at(folder):
+        models = _opened(meta, folder, [_asked(meta, one.name) for one in wanted])
+    scores = {}
+    for one, model in zip(wanted, models, strict=True):
+        own = _with_rows(model)
+        returned = [output.name for output in own.outputs]
+        scores["" if one is signature else one.name] = fed(model.call, one, own, returned=returned)
+    return scores
 
 
 def declared(folder: Path, name: str = "") -> Signature:
-    """What the SavedModel takes and gives.
+    """What the SavedModel takes and gives by one of its signatures, and by all others that can be served.
 
     Models are served by rows. Where one says that it takes so many, or a value alone, it is tried with two.
 
@@ -60,38 +81,30 @@ def declared(folder: Path, name: str = "") -> Signature:
         Refused: As ``load``.
         SignatureError: It has no such signature, one of what is no tensor, or takes no rows.
     """
-    return _with_rows(_opened(folder, name))
+    meta = _read(folder)
+    with _at(folder):
+        first = _asked(meta, name)
+        planned(meta, [*first.taken, *first.given])
+        rest = [_if_harmless(meta, key) for key in names(meta) if key != name_of(meta, name)]
+        others = [other for other in rest if other is not None]
+        models = _opened(meta, folder, [first, *others])
+    own = _with_rows(models[0])
+    served = map(_if_rows, models[1:])
+    return replace(own, others=tuple(found for found in served if found is not None))
 
 
-def _opened(folder: Path, name: str) -> _Model:
+def _read(folder: Path) -> Any:
+    """The ``MetaGraphDef`` that is meant for serving."""
     where = folder / FOLDER
     try:
         content = (where / SAVED_MODEL).read_bytes()
     except OSError as error:
         raise IntegrityError("the model cannot be loaded", where=str(where), why=error.strerror or "") from error
     sniffed_folder({SAVED_MODEL: content})
-    try:
-        meta = _for_serving(content)
-        wanted = definition(meta, name)
-        inputs, outputs = (tensors(infos) for infos in (wanted.inputs, wanted.outputs))
-        taken = {wanted.inputs[tensor.name].name: tensor for tensor in inputs}
-        given = [wanted.outputs[tensor.name].name for tensor in outputs]
-        call = _called(planned(meta, [*taken, *given]), where, taken, given)
-    except (HeadraceError, MemoryError):
-        raise
-    except Exception as error:
-        raise IntegrityError("the model cannot be loaded", where=str(where), why=str(error)[:300]) from error
-    names = [tensor.name for tensor in outputs]
-    return _Model(
-        lambda arrays: dict(zip(names, call(arrays), strict=True)), Signature("tensor", inputs, outputs, name)
-    )
+    with _at(folder):
+        from headrace.engines.tensorflow.parts import SavedModel
 
-
-def _for_serving(content: bytes) -> Any:
-    """The ``MetaGraphDef`` that is meant for serving."""
-    from headrace.engines.tensorflow.parts import SavedModel
-
-    graphs = SavedModel.FromString(content).meta_graphs
+        graphs = SavedModel.FromString(content).meta_graphs
     found = [graph for graph in graphs if list(graph.meta_info_def.tags) == _TAGS]
     if len(found) != 1:
         tags = [list(graph.meta_info_def.tags) for graph in graphs]
@@ -99,55 +112,70 @@ def _for_serving(content: bytes) -> Any:
     return found[0]
 
 
-def _called(plan: Plan, where: Path, taken: Mapping[str, Tensor], given: Sequence[str]) -> _Call:
-    """What runs the graph: arrays in the order of ``taken`` in, those of ``given`` out."""
-    from headrace.engines.tensorflow.parts import Graph, OpError, ResourceExhaustedError, import_graph_def, placeholder
+class _at:  # noqa: N801 - reads as what it does
+    """Tells whatever goes wrong inside as a model that cannot be loaded, but for errors of ours."""
 
-    graph, types = Graph(), [NUMPY[tensor.dtype] for tensor in taken.values()]
-    with graph.as_default():
-        # Inputs of their own, as the graph's may be bound to a batch of one row.
-        places = [placeholder(NUMPY[tensor.dtype], _open_shape(tensor)) for tensor in taken.values()]
-        inputs = dict(zip(taken, places, strict=True))
-        outputs = import_graph_def(plan.graph, input_map=inputs, return_elements=list(given), name=_SCOPE)
-    run = _prepared(graph, plan, where).make_callable(outputs, feed_list=places)
+    def __init__(self, folder: Path) -> None:
+        self._where = folder / FOLDER
 
-    def call(arrays: list[NDArray[Any]]) -> list[NDArray[Any]]:
-        try:
-            return list(run(*(np.asarray(array, kind) for array, kind in zip(arrays, types, strict=True))))
-        except ResourceExhaustedError as error:
-            raise MemoryError from error
-        except OpError as error:
-            raise ValueError(str(error.message)[:300]) from error
+    def __enter__(self) -> None:
+        """Begin."""
 
-    return call
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        """Raise ``IntegrityError`` for an error of another library."""
+        if isinstance(error, Exception) and not isinstance(error, (HeadraceError, MemoryError)):
+            why = str(error)[:300]
+            raise IntegrityError("the model cannot be loaded", where=str(self._where), why=why) from error
 
 
-def _prepared(graph: Any, plan: Plan, where: Path) -> Any:
-    """A session whose variables and tables have their values."""
-    from headrace.engines.tensorflow.parts import ConfigProto, Session
+def _asked(meta: Any, name: str) -> _Asked:
+    own = name_of(meta, name)
+    found = meta.signature_def[own]
+    nodes = {node.name: node for node in meta.graph_def.node}
+    inputs, outputs = inputs_of(found, nodes), tensors(found.outputs)
+    kept = own if name or own != DEFAULT_SIGNATURE else ""
+    said = Signature("tensor", inputs, outputs, kept, method_of(found))
+    taken = {found.inputs[tensor.name].name: tensor for tensor in inputs}
+    return _Asked(said, taken, [found.outputs[tensor.name].name for tensor in outputs])
 
-    threads = {"intra_op_parallelism_threads": 1, "inter_op_parallelism_threads": 1}
-    session = Session(graph=graph, config=ConfigProto(**threads, device_count={"GPU": 0}))
-    known = {operation.name for operation in graph.get_operations()}
-    steps = [
-        (plan.restore if plan.has_variables else "", {plan.prefix: where / _PREFIX}),
-        (plan.initialise, {name: where / "assets" / asset for name, asset in plan.assets.items()}),
+
+def _if_harmless(meta: Any, name: str) -> _Asked | None:
+    """Another signature; None where its tensors do not travel, or what they need does more than compute."""
+    try:
+        found = _asked(meta, name)
+        planned(meta, [*found.taken, *found.given])
+    except (SignatureError, Refused):
+        return None
+    return found
+
+
+def _if_rows(model: _Model) -> Signature | None:
+    try:
+        return _with_rows(model)
+    except SignatureError:
+        return None
+
+
+def _opened(meta: Any, folder: Path, asked: Sequence[_Asked]) -> list[_Model]:
+    """The model by each of these signatures; those that take the same tensors share a part of the graph."""
+    parts: dict[frozenset[str], Part] = {}
+    for taken in {frozenset(one.taken): one.taken for one in asked}.values():
+        given = list(dict.fromkeys(name for one in asked if one.taken.keys() == taken.keys() for name in one.given))
+        parts[frozenset(taken)] = Part(planned(meta, [*taken, *given]), taken, given)
+    calls = called(list(parts.values()), folder / FOLDER, [(list(one.taken), one.given) for one in asked])
+    return [
+        _Model(_named(call.run, [output.name for output in one.declared.outputs]), one.declared, call.shapes)
+        for call, one in zip(calls, asked, strict=True)
     ]
-    for operation, told in steps:
-        if operation:
-            paths = {f"{_SCOPE}/{name}": str(path) for name, path in told.items()}
-            feeds = {name: path for name, path in paths.items() if name.partition(":")[0] in known}
-            session.run(graph.get_operation_by_name(f"{_SCOPE}/{operation}"), feeds)
-    return session
 
 
-def _open_shape(tensor: Tensor) -> list[int | None] | None:
-    return [None, *(None if extent < 0 else extent for extent in tensor.shape[1:])] if tensor.shape else None
+def _named(call: Callable[[list[NDArray[Any]]], list[NDArray[Any]]], outputs: list[str]) -> Any:
+    return lambda arrays: dict(zip(outputs, call(arrays), strict=True))
 
 
 def _with_rows(model: _Model) -> Signature:
     """The model's signature by rows, seen from its answer to two rows where it does not say so itself."""
-    said = model.declared
+    said = _inferred(model)
     inputs, outputs = with_rows(said.tensors), tuple(o for o in said.outputs if isinstance(o, Tensor))
     if all(t.shape[:1] == (-1,) for t in (*said.tensors, *outputs)):
         return said
@@ -157,12 +185,25 @@ def _with_rows(model: _Model) -> Signature:
         return _as_said(said, str(error))
     if any(array.shape[:1] != (_TRIED,) for array in answer.values()):
         return _as_said(said, f"it answers {_TRIED} rows with {[list(a.shape) for a in answer.values()]}")
-    return Signature("tensor", inputs, tuple(_seen(t, answer) for t in outputs), said.name)
+    return replace(said, inputs=inputs, outputs=tuple(_seen(t, answer) for t in outputs))
+
+
+def _inferred(model: _Model) -> Signature:
+    """What it says; outputs of which it says no extents as TensorFlow infers them, where they are by rows."""
+    outputs = [output for output in model.declared.outputs if isinstance(output, Tensor)]
+    pairs = zip(outputs, model.shapes, strict=True)
+    found = [
+        Tensor(output.name, output.dtype, tuple(-1 if n is None else n for n in shape))
+        if not output.shape and shape and shape[0] is None
+        else output
+        for output, shape in pairs
+    ]
+    return replace(model.declared, outputs=tuple(found))
 
 
 def _blank(tensor: Tensor) -> NDArray[Any]:
     extents = [_TRIED, *(max(extent, 1) for extent in tensor.shape[1:])]
-    return np.full(extents, "" if tensor.dtype in WORDS else 0, NUMPY[tensor.dtype])
+    return np.full(extents, b"" if tensor.dtype in WORDS else 0, NUMPY[tensor.dtype])
 
 
 def _as_said(said: Signature, why: str) -> Signature:

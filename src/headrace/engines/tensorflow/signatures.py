@@ -5,9 +5,9 @@ from typing import Any
 
 from headrace.engines.tensorflow.graph import INITIALISER
 from headrace.errors import SignatureError
-from headrace.models.signature import Dtype, Tensor
+from headrace.models.signature import DEFAULT_SIGNATURE, Dtype, Method, Tensor
 
-DEFAULT = "serving_default"
+_METHODS: Mapping[str, Method] = {"tensorflow/serving/classify": "classify", "tensorflow/serving/regress": "regress"}
 
 _DTYPES: Mapping[int, Dtype] = {
     1: "float32",
@@ -26,23 +26,50 @@ _DTYPES: Mapping[int, Dtype] = {
 }
 """TensorFlow's number of a type to ours."""
 
+_PLACES = frozenset({"Placeholder", "PlaceholderV2", "PlaceholderWithDefault"})
 
-def definition(meta: Any, name: str) -> Any:
-    """The ``SignatureDef`` of a name; without one the default, or the only one.
+
+def names(meta: Any) -> tuple[str, ...]:
+    """Names of the signatures that are for callers, in alphabetical order."""
+    return tuple(sorted(key for key in meta.signature_def if key != INITIALISER))
+
+
+def name_of(meta: Any, asked: str) -> str:
+    """The name that the model itself has for a signature: what is asked; otherwise the default, or the only one.
 
     Raises:
         SignatureError: There is none of that name, or no default among several.
     """
-    known = {key: found for key, found in meta.signature_def.items() if key != INITIALISER}
-    if name or DEFAULT in known:
-        found = known.get(name or DEFAULT)
-    else:
-        found = next(iter(known.values())) if len(known) == 1 else None
-    if found is None:
-        what = f"the model has no signature {name!r}" if name else f"the model has no signature {DEFAULT!r}"
-        why = f"it has {', '.join(sorted(known)) or 'none'}"
-        raise SignatureError(what, why=why, fix="headrace models import PATH --signature-name NAME")
-    return found
+    known = names(meta)
+    wanted = asked or (known[0] if len(known) == 1 else DEFAULT_SIGNATURE)
+    if wanted not in known:
+        why = f"it has {', '.join(known) or 'none'}"
+        fix = "headrace models import PATH --signature-name NAME"
+        raise SignatureError(f"the model has no signature {wanted!r}", why=why, fix=fix)
+    return wanted
+
+
+def method_of(definition: Any) -> Method:
+    """What a ``SignatureDef`` is asked by."""
+    return _METHODS.get(definition.method_name, "predict")
+
+
+def inputs_of(definition: Any, nodes: Mapping[str, Any]) -> tuple[Tensor, ...]:
+    """The inputs of a ``SignatureDef`` in the order of their names.
+
+    Where the graph's placeholder takes strings, whatever the signature says: serialised examples, one a row.
+
+    Args:
+        definition: The ``SignatureDef``.
+        nodes: The graph's nodes by name.
+
+    Raises:
+        SignatureError: One is no tensor, or of a type that does not travel.
+    """
+    found = tensors(definition.inputs)
+    return tuple(
+        _as_taken(tensor, nodes.get(definition.inputs[tensor.name].name.partition(":")[0])) for tensor in found
+    )
 
 
 def tensors(infos: Mapping[str, Any]) -> tuple[Tensor, ...]:
@@ -57,6 +84,11 @@ def tensors(infos: Mapping[str, Any]) -> tuple[Tensor, ...]:
 def with_rows(declared: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """Tensors whose first extent, fixed or not said, is any number of rows."""
     return tuple(Tensor(t.name, t.dtype, (-1, *t.shape[1:])) for t in declared)
+
+
+def _as_taken(tensor: Tensor, node: Any) -> Tensor:
+    strings = node is not None and node.op in _PLACES and _DTYPES.get(node.attr["dtype"].type) == "bytes"
+    return Tensor(tensor.name, "bytes", (-1,)) if strings and tensor.dtype != "bytes" else tensor
 
 
 def _tensor(name: str, info: Any) -> Tensor:

@@ -12,7 +12,7 @@ from headrace.gateway.answers import version_number, versions_of
 from headrace.gateway.control import check_parameters
 from headrace.gateway.faults import said
 from headrace.gateway.oip_reply import wanted_outputs
-from headrace.gateway.oip_request import DATATYPES
+from headrace.gateway.oip_request import DATATYPES, SIGNATURE
 from headrace.gateway.rpc.calls import Call, answering, at_once, parsed, score, unary
 from headrace.gateway.rpc.messages import INFERENCE
 from headrace.gateway.rpc.tensors import parse_request, reply_to
@@ -21,6 +21,7 @@ from headrace.models.signature import Column, Tensor
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.keeper import Keeper
 from headrace.serving.rendezvous import Live
+from headrace.serving.signed import signed
 
 SERVICE = "inference.GRPCInferenceService"
 # Triton's enumeration of datatypes, in its order.
@@ -77,6 +78,8 @@ class InferenceService(grpc.GenericRpcHandler):  # type: ignore[misc]
 
     async def _scored(self, request: Any) -> Any:
         live = self._find(request.model_name, request.model_version)
+        if SIGNATURE in request.parameters:
+            live = signed(live, request.parameters[SIGNATURE].string_param)
         try:
             asked, given = parse_request(live.decoder, request)
             wanted = list(wanted_outputs(asked, live.signature))

@@ -10,19 +10,26 @@ from headrace.gateway.oip_request import parse_tensors
 from headrace.gateway.rpc.calls import at_once, score, unary
 from headrace.gateway.rpc.tfs_messages import SERVING
 from headrace.gateway.rpc.tfs_tensors import read_tensor, type_number, write_tensor
-from headrace.gateway.tfs import DEFAULT_SIGNATURE, check_signature_name, version_states
-from headrace.gateway.tfs_examples import check_outputs, classes_of, of_examples, values_of
+from headrace.gateway.tfs import METHODS, version_states
+from headrace.gateway.tfs_examples import (
+    check_outputs,
+    classes_of,
+    of_examples,
+    of_serialised,
+    takes_examples,
+    values_of,
+)
 from headrace.gateway.tfs_flat import flattened, made_upright
-from headrace.models.signature import Column, Tensor
+from headrace.models.signature import DEFAULT_SIGNATURE, Column, Tensor
 from headrace.models.tensors import word_cell
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.rendezvous import Answer, Live
+from headrace.serving.signed import signatures, signed
 
 PREDICTION_SERVICE, MODEL_SERVICE = "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"
 _STATES = {"LOADING": 20, "AVAILABLE": 30, "UNLOADING": 40, "END": 50}
 _CODES = {"OK": 0, "UNAVAILABLE": 14}
 _SIGNATURES = "signature_def"
-_METHODS = "tensorflow/serving/"
 
 
 class ServingServices(grpc.GenericRpcHandler):  # type: ignore[misc]
@@ -49,9 +56,7 @@ class ServingServices(grpc.GenericRpcHandler):  # type: ignore[misc]
         return self._handlers.get(handler_call_details.method)
 
     def _find(self, spec: Any) -> Live:
-        live = self._named(spec)
-        check_signature_name(spec.signature_name, live.signature)
-        return live
+        return signed(self._named(spec), spec.signature_name)
 
     def _named(self, spec: Any) -> Live:
         try:
@@ -75,14 +80,15 @@ class ServingServices(grpc.GenericRpcHandler):  # type: ignore[misc]
         pairs, flat = made_upright(sent, live.decoder)
         answer = await score(self._plane, live, parse_tensors(live.decoder, pairs))
         outputs = flattened(answer.outputs, live.signature) if flat else answer.outputs
-        reply = SERVING.PredictResponse(model_spec=_spec(request, answer))
+        reply = SERVING.PredictResponse(model_spec=_spec(request, live, answer))
         for name in request.output_filter or known:
             reply.outputs[name].CopyFrom(write_tensor(outputs[name], known[name]))
         return reply
 
     async def _classify(self, request: Any) -> Any:
-        answer = await self._examples("classify", request)
-        reply = SERVING.ClassificationResponse(model_spec=_spec(request, answer))
+        live = self._find(request.model_spec)
+        answer = await self._examples("classify", live, request)
+        reply = SERVING.ClassificationResponse(model_spec=_spec(request, live, answer))
         for pairs in classes_of(answer):
             row = reply.result.classifications.add()
             for label, value in pairs:
@@ -90,8 +96,9 @@ class ServingServices(grpc.GenericRpcHandler):  # type: ignore[misc]
         return reply
 
     async def _regress(self, request: Any) -> Any:
-        answer = await self._examples("regress", request)
-        reply = SERVING.RegressionResponse(model_spec=_spec(request, answer))
+        live = self._find(request.model_spec)
+        answer = await self._examples("regress", live, request)
+        reply = SERVING.RegressionResponse(model_spec=_spec(request, live, answer))
         for value in values_of(answer):
             reply.result.regressions.add(value=value)
         return reply
@@ -103,39 +110,44 @@ class ServingServices(grpc.GenericRpcHandler):  # type: ignore[misc]
         reply = SERVING.MultiInferenceResponse()
         for task in request.tasks:
             asked = {"model_spec": task.model_spec, "input": request.input}
-            if task.method_name == f"{_METHODS}classify":
+            if task.method_name == f"{METHODS}classify":
                 told = await self._classify(SERVING.ClassificationRequest(**asked))
                 reply.results.add(model_spec=told.model_spec, classification_result=told.result)
-            elif task.method_name == f"{_METHODS}regress":
+            elif task.method_name == f"{METHODS}regress":
                 told = await self._regress(SERVING.RegressionRequest(**asked))
                 reply.results.add(model_spec=told.model_spec, regression_result=told.result)
             else:
                 raise UsageError(f"Unsupported signature method_name: {task.method_name[:100]}")
         return reply
 
-    async def _examples(self, method: str, request: Any) -> Answer:
-        live = self._find(request.model_spec)
+    async def _examples(self, method: str, live: Live, request: Any) -> Answer:
         check_outputs(method, live.signature)
         shared = request.input.example_list_with_context
         examples = shared.examples if request.input.HasField("example_list_with_context") else None
-        rows = [_features(example) for example in examples or request.input.example_list.examples]
-        return await score(self._plane, live, of_examples(live.decoder, rows, _features(shared.context)))
+        examples = examples or request.input.example_list.examples
+        if takes_examples(live.signature):  # the context first: what an example says of a feature counts
+            context = shared.context.SerializeToString()
+            given = of_serialised(live.decoder, [context + example.SerializeToString() for example in examples])
+        else:
+            given = of_examples(live.decoder, list(map(_features, examples)), _features(shared.context))
+        return await score(self._plane, live, given)
 
     def _metadata(self, request: Any) -> Any:
         if list(request.metadata_field) != [_SIGNATURES]:
             raise UsageError(f"metadata_field must be {[_SIGNATURES]}")
         live = self._find(request.model_spec)
-        signatures = SERVING.SignatureDefMap()
-        signature = signatures.signature_def[live.signature.name or DEFAULT_SIGNATURE]
-        signature.method_name = "tensorflow/serving/predict"
-        for fields, told in ((live.signature.inputs, signature.inputs), (live.signature.outputs, signature.outputs)):
-            for field in fields:
-                _describe(told[field.name], field)
+        known = SERVING.SignatureDefMap()
+        for signature in signatures(live):
+            told = known.signature_def[signature.name or DEFAULT_SIGNATURE]
+            told.method_name = f"{METHODS}{signature.method}"
+            for fields, described in ((signature.inputs, told.inputs), (signature.outputs, told.outputs)):
+                for field in fields:
+                    _describe(described[field.name], field)
         reply = SERVING.GetModelMetadataResponse()
         reply.model_spec.name = request.model_spec.name
         reply.model_spec.version.value = int(versions_of(live)[0])
         reply.metadata[_SIGNATURES].type_url = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
-        reply.metadata[_SIGNATURES].value = signatures.SerializeToString()
+        reply.metadata[_SIGNATURES].value = known.SerializeToString()
         return reply
 
     def _status(self, request: Any) -> Any:
@@ -148,10 +160,8 @@ class ServingServices(grpc.GenericRpcHandler):  # type: ignore[misc]
         return reply
 
 
-def _spec(request: Any, answer: Answer) -> Any:
-    spec = SERVING.ModelSpec(
-        name=request.model_spec.name, signature_name=request.model_spec.signature_name or DEFAULT_SIGNATURE
-    )
+def _spec(request: Any, live: Live, answer: Answer) -> Any:
+    spec = SERVING.ModelSpec(name=request.model_spec.name, signature_name=live.signature.name or DEFAULT_SIGNATURE)
     version = answer.winner.partition("@")[2]
     if version:
         spec.version.value = int(version)

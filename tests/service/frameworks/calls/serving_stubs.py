@@ -73,10 +73,30 @@ classified, regressed = prediction.MultiInference(request, 10).results
 assert [row.value for row in regressed.regression_result.regressions] == [2.5, 3.0, 4.5]
 assert len(classified.classification_result.classifications) == 3
 
+for name in ("half_plus_two", "one_version", "tf2"):
+    for signature, due in (("regress_x_to_y", [2.5, 3.0, 4.5]), ("regress_x_to_y2", [3.5, 4.0, 5.5])):
+        asked = examples(spec(regression_pb2.RegressionRequest(), name, signature=signature))
+        reply = prediction.Regress(asked, 10)
+        assert [row.value for row in reply.result.regressions] == due, (name, signature)
+        assert reply.model_spec.signature_name == signature
+        serialised = [example.SerializeToString() for example in asked.input.example_list.examples]
+        request = spec(predict_pb2.PredictRequest(), name, signature=signature)
+        request.inputs["inputs"].CopyFrom(tf.make_tensor_proto(serialised, dtype=tf.string))
+        assert tf.make_ndarray(prediction.Predict(request, 10).outputs["outputs"]).ravel().tolist() == due
+    asked = examples(spec(classification_pb2.ClassificationRequest(), name, signature="classify_x_to_y"))
+    rows = prediction.Classify(asked, 10).result.classifications
+    assert [[(one.label, one.score) for one in row.classes] for row in rows] == [[("", y)] for y in (2.5, 3.0, 4.5)]
+    request = spec(predict_pb2.PredictRequest(), name, signature="nothing")
+    assert prediction.Predict.future(request, 10).exception().code() == grpc.StatusCode.INVALID_ARGUMENT
+
 request = spec(get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"]), "half_plus_two")
 packed = prediction.GetModelMetadata(request, 10)
 signatures = get_model_metadata_pb2.SignatureDefMap()
 assert packed.metadata["signature_def"].Unpack(signatures)
+methods = {key: known.method_name for key, known in signatures.signature_def.items()}
+assert methods["classify_x_to_y"] == "tensorflow/serving/classify", methods
+assert methods["regress_x_to_y2"] == "tensorflow/serving/regress", methods
+assert len(methods) == 6, methods
 declared = signatures.signature_def["serving_default"]
 assert tf.dtypes.as_dtype(declared.inputs["x"].dtype) == tf.float32
 assert [dim.size for dim in declared.inputs["x"].tensor_shape.dim] == [-1, 1]
