@@ -1,6 +1,7 @@
 """Functions that are served as models."""
 
 import ctypes
+import functools
 
 import numpy as np
 
@@ -14,6 +15,28 @@ def quality(alcohol, grape, year):
 def halves(x):
     """Two tensors of one."""
     return {"half": x / 2, "rest": x - x / 2}
+
+
+class Scale:
+    """Keeps what it needs, made once where it is served."""
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def __call__(self, a):
+        return a * self.factor
+
+    def less(self, a, b):
+        return a * self.factor - b
+
+
+tripled = Scale(3)
+doubled = lambda a: a * 2  # noqa: E731 - a name for a lambda is what is tested
+beyond_ten = functools.partial(tripled.less, b=10)
+
+
+async def later(a):
+    return a
 
 
 class Judges:

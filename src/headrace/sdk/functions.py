@@ -1,14 +1,19 @@
-"""``hr.serve_function``: any Python function as a model."""
+"""``hr.serve_function``: any Python function as a model, or what can be called as one."""
 
 import inspect
 import json
-from collections.abc import Callable, Sequence
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from headrace.errors import UsageError
 from headrace.models.artifact import Artifact
 
+_PACKAGES = {"site-packages", "dist-packages"}
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -18,41 +23,75 @@ def serve_function(function: Callable[..., Any], *, outputs: Sequence[str] = ())
     Each parameter is an input: it gets an array of that column, [rows] (numbers of the signature's type, text as
     ``str``), or that tensor. The answer is one array with an entry per row, or for several outputs a mapping of them.
 
-    What is kept is the source of the function's module as it is now, and the function's name; nothing is pickled. What
-    the module imports must be importable where the model is served.
+    What is kept is the source of the module as it is now, and the name there; nothing is pickled. The module runs once
+    in each worker, so that an object that it makes, and that can be called, may load what it needs. What the module
+    imports must be importable where the model is served.
 
     Args:
-        function: A function at the top of a module, or a static method of a class there.
+        function: A function at the top of a module, a static method of a class there, or anything that can be called
+            and has a name at the top of a module: an object, a method of one, a ``functools.partial``, a lambda.
         outputs: What its answers are called; by default one output, called as the function is.
 
     Raises:
-        UsageError: It is a lambda, a closure or a bound method, has no source, or takes ``*args`` or ``**kwargs``.
+        UsageError: It has no name in a module, or no source, is asynchronous, or takes ``*args`` or ``**kwargs``.
     """
     inner = getattr(getattr(function, "spec", None), "function", function)  # a step is its function
-    name = str(getattr(inner, "__qualname__", ""))
-    if not inspect.isfunction(inner) or "<" in name:
+    name, source = _place(inner)
+    inputs = _inputs(inner, name)
+    named = tuple(outputs) or (name.rpartition(".")[2],)
+    about = {"function": name, "inputs": list(inputs), "outputs": list(named)}
+    files = {"model.python": _read(source, name), "function.json": json.dumps(about).encode()}
+    return Artifact("python", files, inputs, named)
+
+
+def _place(target: Any) -> tuple[str, str]:
+    """The name of a callable in its module, and the file of that."""
+    if inspect.isfunction(target) and "<" not in target.__qualname__:
+        return target.__qualname__, inspect.getsourcefile(target) or ""
+    if inspect.ismethod(target) and not inspect.isclass(target.__self__):
+        owner, source = _place(target.__self__)
+        return f"{owner}.{target.__name__}", source
+    strange = inspect.isclass(target) or inspect.isbuiltin(target) or not callable(target)
+    found = None if strange else next(_namesakes(target), None)
+    if found is None:
         raise UsageError(
-            f"{name or type(function).__name__} cannot be served",
+            f"{getattr(target, '__qualname__', '') or type(target).__name__} cannot be served",
             why="it is found again by its module's source and its name",
-            fix="write it as a function at the top of a module",
+            fix="write it as a function at the top of a module, or give it a name there",
         )
-    parameters = inspect.signature(inner).parameters.values()
+    return found
+
+
+def _namesakes(target: Any) -> Iterator[tuple[str, str]]:
+    """Where a module calls an object by a name; the module of its own kind comes first."""
+    own = sys.modules.get(str(getattr(target, "__module__", "")))
+    for module in (own, *list(sys.modules.values())):
+        source = getattr(module, "__file__", None) if isinstance(module, ModuleType) else None
+        if source is None or not source.endswith(".py") or _is_installed(source):
+            continue
+        yield from ((name, source) for name, value in list(vars(module).items()) if value is target)
+
+
+def _is_installed(file: str) -> bool:
+    """Whether it is Python's own, or of a package: its source alone would not run."""
+    return file.startswith(f"{sysconfig.get_path('stdlib')}/") or not _PACKAGES.isdisjoint(Path(file).parts)
+
+
+def _inputs(target: Any, name: str) -> tuple[str, ...]:
+    if inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(type(target).__call__):
+        why = "it is asynchronous, and a worker scores one batch at a time"
+        raise UsageError(f"{name} cannot be served", why=why, fix="write it as a plain function")
+    given = set(target.keywords) if isinstance(target, partial) else set()
+    parameters = [p for p in inspect.signature(target).parameters.values() if p.name not in given]
     unnamed = [p.name for p in parameters if p.kind not in _NAMED]
     if unnamed or not parameters:
         why = f"{', '.join(unnamed)} name no input" if unnamed else "it takes nothing"
         raise UsageError(f"{name} cannot be served", why=why, fix="give it one parameter for each input")
-    inputs = tuple(p.name for p in parameters)
-    named = tuple(outputs) or (inner.__name__,)
-    about = {"function": name, "inputs": list(inputs), "outputs": list(named)}
-    files = {"model.python": _source(inner), "function.json": json.dumps(about).encode()}
-    return Artifact("python", files, inputs, named)
+    return tuple(p.name for p in parameters)
 
 
-def _source(function: Callable[..., Any]) -> bytes:
-    file = inspect.getsourcefile(function)
+def _read(source: str, name: str) -> bytes:
     try:
-        return Path(file or "").read_bytes()
+        return Path(source).read_bytes()
     except OSError as error:
-        raise UsageError(
-            f"the source of {function.__qualname__} cannot be read", where=file or "", fix="write it in a file"
-        ) from error
+        raise UsageError(f"the source of {name} cannot be read", where=source, fix="write it in a file") from error

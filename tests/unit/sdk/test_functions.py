@@ -51,6 +51,31 @@ def test_a_static_method_is_a_function(served):
     assert model.loaded.score({"numbers": np.array([[1, 2]], np.float32)})["mean"].tolist() == [1.5]
 
 
+@pytest.mark.parametrize(
+    ("named", "inputs", "due"),
+    [
+        ("tripled", ("a",), 6.0),
+        ("doubled", ("a",), 4.0),
+        ("beyond_ten", ("a",), -4.0),
+        ("tripled.less", ("a", "b"), 5.0),
+    ],
+)
+def test_what_can_be_called_and_has_a_name_in_a_module_is_a_function(served, named, inputs, due):
+    function = served_functions
+    for part in named.split("."):
+        function = getattr(function, part)
+    artifact = hr.serve_function(function)
+    assert (artifact.inputs, artifact.outputs) == (inputs, (named.rpartition(".")[2],))
+    model = served(artifact, pl.DataFrame({"a": [2.0], "b": [1.0]})[list(inputs)])
+    numbers = np.array([[2.0, 1.0][: len(inputs)]], np.float32)
+    assert model.loaded.score({"numbers": numbers})[artifact.outputs[0]].tolist() == [due]
+
+
+def test_what_is_asynchronous_is_refused():
+    with pytest.raises(UsageError, match="asynchronous"):
+        hr.serve_function(served_functions.later)
+
+
 @hr.step
 def stepped(a):
     return a + 1
@@ -65,7 +90,7 @@ def _made_inside(a):
     return lambda b: a + b
 
 
-@pytest.mark.parametrize("function", [lambda a: a, _made_inside(1), "text".join, print, object()])
+@pytest.mark.parametrize("function", [lambda a: a, _made_inside(1), "text".join, print, np.sqrt, object(), object])
 def test_what_has_no_name_in_a_module_is_refused(function):
     with pytest.raises(UsageError, match="top of a module"):
         hr.serve_function(function)
