@@ -3,13 +3,18 @@
 import json
 import subprocess
 import sys
+import time
 
 import pytest
 from wine_project import ROW, WineProject
 
 from headrace.client import Client
 from headrace.delivery.replay import KIND
+from headrace.monitoring.labels import Label, add
 from headrace.placement.gateway import GATEWAY, gateway_spec
+from headrace.refs import new_id
+from headrace.serving.log import RequestLog, topic
+from headrace.storage.stream import Record
 
 REQUESTS = 400
 
@@ -67,3 +72,44 @@ def test_a_promotion_may_require_it(project):
     assert headrace(project, "serving", "replay", "wine", "--model", "wine@1").returncode == 0
     assert headrace(project, "models", "promote", "wine@1").returncode == 0
     settings.write_text("")
+
+
+MINUTE_S, RATE = 60, 200
+
+
+def test_a_minute_of_traffic_takes_a_twentieth_of_it(project, figure):
+    """What was really logged, as if it had come at 200 requests a second for a minute."""
+    stream, begun = project.platform.stream(), time.time_ns() // 1_000_000 - MINUTE_S * 1000
+    first = stream.read(topic("wine"), limit=REQUESTS)
+    records = []
+    for number in range(MINUTE_S * RATE):
+        at_ms, identifier = begun + number * 1000 // RATE, new_id()
+        digits = f"{at_ms:012x}"
+        key = f"{digits[:8]}-{digits[8:]}{identifier[13:]}"
+        records.append(Record(key, first[number % REQUESTS].value, at_ms))
+    stream.append(topic("busy"), records)
+    project.deploy("wine@1", endpoint="busy")
+    done = headrace(project, "serving", "replay", "busy", "--model", "wine@2", "--slice", "alcohol", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["requests"] == MINUTE_S * RATE
+    assert found["span_s"] == pytest.approx(MINUTE_S, abs=0.1)
+    figure("rendezvous.replay_speed", round(found["speed"], 1))
+    figure("rendezvous.replay_rps", round(found["requests"] / found["took_s"]))
+    assert found["speed"] >= 20
+
+
+def test_each_number_of_a_replay_is_there_with_labels_too(project):
+    answered = [
+        prediction for _, prediction in RequestLog(project.platform.stream(), "wine").predictions(limit=REQUESTS)
+    ]
+    labels = [Label(p.id, p.outputs["quality"][0] + 0.4, "2026-01-01T00:00:00Z") for p in answered]
+    add(project.platform.stream(), "wine", labels)
+    before = project.platform.ledger().query("endpoint.*")
+    done = headrace(project, "serving", "replay", "wine", "--model", "wine@2", "--since", "2h", "--json")
+    found = json.loads(done.stdout)
+    assert set(found["numbers"]) == {"disagreement", "mean_difference", "score_psi", "p50_ms", "p99_ms", "rmse"}
+    assert found["numbers"]["rmse"] == pytest.approx(0, abs=1e-3)  # the candidate says 0.4 more, and is right
+    assert found["champion"]["rmse"] == pytest.approx(0.4, abs=1e-3)
+    assert len(found["worst"]) == 5
+    assert project.platform.ledger().query("endpoint.*") == before  # production is as it was

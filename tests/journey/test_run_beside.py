@@ -45,6 +45,26 @@ def served(tmp_path):
     assert [path.name for path in (root / ".headrace/cache/models").iterdir()] == [".lock"]  # copies went with it
 
 
+def test_what_a_folder_serves_is_labelled_and_not_split(served):
+    root, _, said, _ = served
+    with Client(said["address"]) as scoring:
+        answers = [scoring.predict("wine", rows=[ROW]) for _ in range(3)]
+    (root / "labels.csv").write_text("\n".join(["id,label", *(f"{answer.id},5.0" for answer in answers)]))
+    told = headrace(root, "monitor", "label", "wine", "labels.csv", "--json")
+    assert json.loads(told.stdout) == {"endpoint": "wine", "labels": 3, "unmatched": 0}
+    seen = headrace(root, "monitor", "show", "wine")  # this project has registered nothing
+    assert seen.returncode == 2
+    assert "what it was trained on is not known - fix: serve a version that headrace models export wrote" in seen.stderr
+    for arguments in (
+        ("split", "wine", "wine@1=5%"),
+        ("rollback", "wine"),
+        ("ab", "wine"),
+        ("ls", "wine", "--history"),
+    ):
+        refused = headrace(root, "serving", *arguments)
+        assert (refused.returncode, "it is served from a watched folder" in refused.stderr) == (5, True), arguments
+
+
 def test_a_folder_is_served_on_every_port_and_unloaded_with_the_token(served):
     root, _, said, answer = served
     with Client(said["address"]) as scoring, Client(said["control"]) as control:
@@ -170,6 +190,9 @@ def test_ls_lists_what_a_folder_serves_and_why_a_version_is_refused(served, tmp_
     titles = "ENDPOINT STATE SCHEDULE DEADLINE MS REQUESTS ERRORS DEFAULTS REQ/S P50 MS P99 MS"
     assert " ".join(lines[0].split()) == titles
     assert lines[1].split()[:5] == ["wine", "serving", "wine@1", "5000", "ms"]
-    assert [line.split()[:3] for line in lines[4:6]] == [["wine", "wine@1", "available"], ["wine", "wine@2", "failed"]]
+    assert [line.split()[:4] for line in lines[4:6]] == [
+        ["wine", "wine@1", "scheduled", "available"],
+        ["wine", "wine@2", "-", "failed"],
+    ]
     assert lines[7] == f"wine@2: {bad['why']}"
     assert "the gateway (pid" in told.stderr

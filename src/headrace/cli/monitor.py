@@ -105,8 +105,9 @@ def _observe(
 def _endpoint(platform: "Platform", named: str | None) -> str:
     """The endpoint that was named, or the only one there is."""
     from headrace.serving.deployment import KIND
+    from headrace.serving.provenance import watched
 
-    deployed = sorted({fact.subject for fact in platform.ledger().query(KIND)})
+    deployed = sorted({fact.subject for fact in platform.ledger().query(KIND)} | watched(platform.ledger()))
     if named in deployed:
         return str(named)
     if named is None and len(deployed) == 1:

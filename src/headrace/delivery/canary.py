@@ -7,8 +7,8 @@ from itertools import pairwise
 
 from headrace.delivery.requirements import NONE, Requirements
 from headrace.delivery.rollback import restore
-from headrace.delivery.traffic import Said, afresh, alias_of, amended, in_front, instead_of, shared
-from headrace.errors import Conflict, NotFound, UsageError
+from headrace.delivery.traffic import Said, afresh, alias_of, amended, in_front, instead_of, shared, unknown
+from headrace.errors import Conflict, UsageError
 from headrace.models.aliases import Move, moves
 from headrace.models.registry import find
 from headrace.refs import Ref
@@ -159,7 +159,7 @@ def timeline(ledger: Ledger, name: str) -> list[Moment]:
     """
     known = {deployment.seq: deployment for deployment in history(ledger, name)}
     if not known:
-        raise NotFound(f"no endpoint named {name!r}", fix="headrace serving ls")
+        raise unknown(ledger, name)
     changes = [(d.seq, Moment(d.at, d, d.who, d.why)) for d in known.values()]
     waits = [
         (fact.seq, Moment(fact.at, known[fact.body["deployment"]], GATEWAY, fact.body["why"]))

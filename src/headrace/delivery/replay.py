@@ -4,6 +4,7 @@ Answers are compared row by row with what callers were told at the time: how man
 have moved, in which slices, how much longer one request takes, and, where labels have come in, who was nearer.
 """
 
+import math
 import time
 from array import array
 from collections import Counter, defaultdict
@@ -30,7 +31,10 @@ KIND = "replay.finished"
 """The fact that a candidate was replayed, which a promotion may require."""
 
 MEASURED = ("disagreement", "mean_difference", "score_psi", "p50_ms", "p99_ms", "auc", "log_loss", "brier", "rmse")
-"""What rules over a replay may name."""
+"""What a replay measures."""
+
+ABOUT = ("requests", "tolerance")
+"""How it was done, which rules may name as well: a replay of a minute, or one that tolerates all, shows nothing."""
 
 _TIMED = 200
 _EDGES_FROM = 10_000
@@ -120,6 +124,9 @@ class Asked:
         champion: What answers now, to be timed beside the candidate; None where nothing is loaded.
         labels: Row to label of a request; None without labels.
         progress: Told how many requests are done.
+
+    Raises:
+        UsageError: ``tolerance`` is no number from 0.
     """
 
     tolerance: float = 0.01
@@ -127,6 +134,10 @@ class Asked:
     champion: Model | None = None
     labels: Labels | None = None
     progress: Callable[[int], None] = field(default=lambda _: None)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.tolerance < math.inf:
+            raise UsageError(f"tolerance is {self.tolerance:g}", why="0 or more is due", fix="tolerance 0.01")
 
 
 def replay(

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from headrace.delivery.replay import ABOUT, MEASURED
 from headrace.delivery.replay import KIND as REPLAYED
-from headrace.delivery.replay import MEASURED
 from headrace.errors import GateFailed, HeadraceError, SettingsError
 from headrace.models.version import ModelVersion
 from headrace.serving.rules import Rule, rules
@@ -54,7 +54,7 @@ class Requirements:
                 why="it has scored no logged requests yet, which `requires` asks for",
                 fix=f"headrace serving replay ENDPOINT --model {version}",
             )
-        own, champion = fact.body["numbers"], fact.body["champion"]
+        own, champion = {**{n: fact.body[n] for n in ABOUT}, **fact.body["numbers"]}, fact.body["champion"]
         broken = [rule.said(own, champion) for rule in self.replay if not rule.holds(own, champion)]
         if broken:
             raise GateFailed(f"{version} cannot be promoted", where=f"{_WHERE} replay", why="; ".join(broken))
@@ -80,7 +80,7 @@ def read_requirements(table: Mapping[str, Any]) -> Requirements:
     if strange:
         raise SettingsError(f"nothing is required as {strange[0]!r}", where=_WHERE, fix=f"one of {', '.join(_KNOWN)}")
     try:
-        read = rules(found.pop("replay", ()), MEASURED)
+        read = rules(found.pop("replay", ()), (*MEASURED, *ABOUT))
     except HeadraceError as error:
         raise SettingsError(error.what, where=f"{_WHERE} replay", why=error.why, fix=error.fix) from error
     if read and "replay" not in found.get("requires", ()):

@@ -11,8 +11,9 @@ from headrace.models.aliases import Move, move, moves
 from headrace.models.registry import find
 from headrace.models.version import ModelVersion
 from headrace.refs import Ref
-from headrace.serving.deployment import Beside, Deployment, alone, amend, history
+from headrace.serving.deployment import Beside, Deployment, alone, amend, current
 from headrace.serving.endpoint import Endpoint, Preference
+from headrace.serving.provenance import watched
 from headrace.serving.split import WHOLE, Split
 from headrace.storage.ledger import Fact, Ledger
 
@@ -168,8 +169,8 @@ def amended(
     """
 
     def checked(standing: Deployment | None) -> Deployment:
-        _require(standing, name)
-        assert standing is not None
+        if standing is None:
+            raise unknown(ledger, name)
         asked = change(standing)
         same = (asked.endpoint, asked.models, asked.canary) == (standing.endpoint, standing.models, standing.canary)
         if same:
@@ -243,11 +244,18 @@ def alias_of(reference: str) -> str:
 
 def standing_of(ledger: Ledger, name: str) -> Deployment:
     """What is deployed under ``name`` now; raise ``NotFound`` for nothing."""
-    found = history(ledger, name, newest=1)
-    _require(found[-1] if found else None, name)
-    return found[-1]
-
-
-def _require(standing: Deployment | None, name: str) -> None:
+    standing = current(ledger, name)
     if standing is None:
-        raise NotFound(f"no endpoint named {name!r}", fix="headrace serving ls")
+        raise unknown(ledger, name)
+    return standing
+
+
+def unknown(ledger: Ledger, name: str) -> NotFound:
+    """Nothing is deployed under ``name``; a model of a watched folder may be served there all the same."""
+    if name in watched(ledger):
+        return NotFound(
+            f"endpoint {name} was never deployed",
+            why="it is served from a watched folder, which says what serves",
+            fix=f"headrace models import FOLDER --name {name}, and deploy it; or change what is in the folder",
+        )
+    return NotFound(f"no endpoint named {name!r}", fix="headrace serving ls")

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from headrace.delivery.experiment import KIND, Asked, Experiment, begun, judge
+from headrace.delivery.traffic import unknown
 from headrace.errors import NotFound, UsageError
 from headrace.journey.platform import Platform
 from headrace.monitoring.labels import reader
@@ -28,7 +29,7 @@ def judge_experiment(platform: Platform, endpoint: str, asked: Asked, since: flo
     ledger, stream = platform.ledger(), platform.stream()
     deployments = history(ledger, endpoint)
     if not deployments:
-        raise NotFound(f"no endpoint named {endpoint!r}", fix="headrace serving ls")
+        raise unknown(ledger, endpoint)
     standing = begun(deployments)
     if since:
         standing = replace(standing, since=_later(standing.since, since))

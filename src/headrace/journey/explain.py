@@ -5,12 +5,12 @@ from typing import Any
 
 from headrace.errors import NotFound
 from headrace.journey.platform import Platform
-from headrace.models.registry import find, versions
+from headrace.models.registry import find
 from headrace.models.version import ModelVersion
 from headrace.refs import id_time_ms
 from headrace.serving.arrival import Raw
 from headrace.serving.log import RequestLog
-from headrace.serving.provenance import answered, watched
+from headrace.serving.provenance import answered, registered, watched
 from headrace.serving.records import NO_MODEL, Prediction, Score
 from headrace.storage.ledger import Fact, Ledger
 
@@ -103,7 +103,7 @@ def _model(ledger: Ledger, prediction: Prediction) -> dict[str, Any]:
     loading = None if prediction.deployment else answered(ledger, prediction)
     if loading is None:
         return _registered(find(ledger, prediction.winner))
-    equal = next((version for version in versions(ledger) if version.digest == loading.digest), None)
+    equal = registered(ledger, loading)
     nothing = {"commit": "", "licence": "", "datasets": {}, "steps": {}}
     known = {**nothing, "registered": ""} if equal is None else {**_registered(equal), "registered": str(equal)}
     return {**known, "name": prediction.winner.rpartition("@")[0], **asdict(loading)}

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from headrace.delivery.replay import KIND, Asked, Replayed, replay
 from headrace.errors import HeadraceError, NotFound
@@ -51,6 +51,7 @@ def replayed(platform: Platform, asked: Replay) -> Replayed:
     deployed = current(ledger, asked.endpoint)
     if deployed is None and asked.endpoint not in watched(ledger):
         raise NotFound(f"no endpoint named {asked.endpoint!r}", fix="headrace serving ls")
+    how = Asked(asked.tolerance, asked.slices, labels=reader(stream, asked.endpoint), progress=asked.progress)
     reference = str(find(ledger, asked.model))
     candidate = load_model(ledger, platform.files(), platform.runtime, reference)
     # What a watched folder serves is in no registry to be loaded from: the candidate is timed alone.
@@ -60,7 +61,7 @@ def replayed(platform: Platform, asked: Replay) -> Replayed:
             asked.endpoint,
             RequestLog(stream, asked.endpoint).between(int(asked.since_s * 1000)),
             candidate,
-            Asked(asked.tolerance, asked.slices, champion, reader(stream, asked.endpoint), asked.progress),
+            replace(how, champion=champion),
         )
     finally:
         candidate.loaded.close()

@@ -14,6 +14,7 @@ from headrace.datasets.bins import Counts
 from headrace.datasets.profile import Profile
 from headrace.errors import NotFound, UsageError
 from headrace.models.registry import find, profile_of
+from headrace.models.version import ModelVersion
 from headrace.monitoring.calibration import Calibration
 from headrace.monitoring.drift import Distance, compare
 from headrace.monitoring.labels import reader
@@ -22,6 +23,7 @@ from headrace.monitoring.windows import MIN_ROWS, Every, window
 from headrace.serving.deployment import current
 from headrace.serving.log import RequestLog
 from headrace.serving.moments import instant
+from headrace.serving.provenance import newest, registered
 from headrace.serving.records import DEFAULT, Prediction
 from headrace.storage.stores import Stores
 from headrace.storage.stream import Stream
@@ -66,8 +68,8 @@ def observe(
         min_rows: A window of fewer rows raises no alarm.
 
     Raises:
-        NotFound: Nothing is deployed under this name.
-        UsageError: The model was registered without a training profile.
+        NotFound: Nothing is served under this name.
+        UsageError: The model was registered without a training profile, or lies in a folder and was not registered.
     """
     model, training = _training(stores, endpoint)
     labels = reader(stream, endpoint, None if as_of is None else instant(as_of))
@@ -89,18 +91,35 @@ def _training(stores: Stores, endpoint: str) -> tuple[str, Profile]:
     """The first scheduled model's version, and the profile of what it was trained on."""
     deployed = current(stores.ledger, endpoint)
     if deployed is None:
-        raise NotFound(
-            f"no endpoint {endpoint!r}", why="nothing was ever deployed under this name", fix="headrace serving ls"
-        )
-    reference = deployed.models[deployed.endpoint.models[0]]
-    stored = profile_of(stores.files, find(stores.ledger, reference))
+        version = _of_folder(stores, endpoint)
+    else:
+        version = find(stores.ledger, deployed.models[deployed.endpoint.models[0]])
+    stored = profile_of(stores.files, version)
     if stored is None:
         raise UsageError(
-            f"{reference} has no training profile",
+            f"{version} has no training profile",
             why="drift is counted in its bins",
             fix="register it with train=rows",
         )
-    return reference, Profile.from_json(stored)
+    return str(version), Profile.from_json(stored)
+
+
+def _of_folder(stores: Stores, endpoint: str) -> ModelVersion:
+    """The registered version that equals what a watched folder holds: it knows what it was trained on."""
+    loading = newest(stores.ledger, endpoint)
+    if loading is None:
+        raise NotFound(
+            f"no endpoint {endpoint!r}", why="nothing was ever deployed under this name", fix="headrace serving ls"
+        )
+    equal = registered(stores.ledger, loading)
+    if equal is None:
+        raise UsageError(
+            f"endpoint {endpoint} has no training profile",
+            where=loading.folder,
+            why="no registered version equals what this folder holds, so what it was trained on is not known",
+            fix="serve a version that headrace models export wrote, or deploy a registered one",
+        )
+    return equal
 
 
 def _pages(stream: Stream, endpoint: str) -> Iterator[list[Prediction]]:

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from headrace.models.registry import versions
 from headrace.models.version import ModelVersion
 from headrace.serving.records import Prediction
-from headrace.storage.ledger import Fact, Ledger
+from headrace.storage.ledger import Fact, Ledger, latest
 
 KIND = "folder.loaded"
 
@@ -40,6 +41,17 @@ def record(ledger: Ledger, version: ModelVersion, folder: Path) -> None:
 def watched(ledger: Ledger) -> set[str]:
     """Names of the models that were ever served from a folder."""
     return {fact.subject for fact in ledger.query(KIND)}
+
+
+def newest(ledger: Ledger, name: str) -> Loading | None:
+    """What was loaded last under a name; None when no folder ever held it."""
+    fact = latest(ledger, KIND, name)
+    return Loading(**fact.body) if fact else None
+
+
+def registered(ledger: Ledger, loading: Loading) -> ModelVersion | None:
+    """The registered version that equals what was loaded; None when there is none."""
+    return next((version for version in versions(ledger) if version.digest == loading.digest), None)
 
 
 def answered(ledger: Ledger, prediction: Prediction) -> Loading | None:

@@ -123,3 +123,9 @@ def test_an_empty_span_and_a_strange_slice_are_said(pages):
         replay("wear", [[], []], served(1), Asked())
     with pytest.raises(UsageError, match=r"no column 'colour'.*one of site, heat"):
         replay("wear", pages, served(1), Asked(slices=("colour",)))
+
+
+@pytest.mark.parametrize("tolerance", [-1.0, float("nan"), float("inf")])
+def test_a_tolerance_that_is_none_is_refused_before_anything_is_scored(tolerance):
+    with pytest.raises(UsageError, match="tolerance is"):
+        Asked(tolerance)

@@ -24,9 +24,10 @@ def ledger(tmp_path):
     opened.close()
 
 
-def replayed(ledger, *, disagreement=0.01, p99_ms=1.2):
+def replayed(ledger, *, disagreement=0.01, p99_ms=1.2, **about):
     numbers = {"disagreement": disagreement, "p99_ms": p99_ms}
-    ledger.append([Fact(KIND, "late@2", {"numbers": numbers, "champion": {"p99_ms": 1.0}})])
+    body = {"requests": 5000, "tolerance": 0.01, "numbers": numbers, "champion": {"p99_ms": 1.0}} | about
+    ledger.append([Fact(KIND, "late@2", body)])
 
 
 def test_a_version_that_has_shown_what_is_required_is_promoted_and_that_is_recorded(ledger):
@@ -50,6 +51,20 @@ def test_a_version_that_has_not_is_refused_with_what_is_missing(ledger, version,
     with pytest.raises(GateFailed, match=says):
         promote(ledger, version, Move("champion", 0), read_requirements(BOTH))
     assert aliases(ledger, "late") == {}
+
+
+@pytest.mark.parametrize(
+    ("about", "says"),
+    [({"requests": 12}, "requests >= 1000: 12"), ({"tolerance": 9.0}, "tolerance <= 0.01: 9"), ({}, "")],
+)
+def test_a_replay_that_looked_at_little_or_tolerated_all_shows_nothing(ledger, about, says):
+    strict = read_requirements({"requires": ["replay"], "replay": ["requests >= 1000", "tolerance <= 0.01"]})
+    replayed(ledger, **about)
+    if not says:
+        assert promote(ledger, "late@2", Move("champion", 0), strict).body["version"] == 2
+        return
+    with pytest.raises(GateFailed, match=says):
+        promote(ledger, "late@2", Move("champion", 0), strict)
 
 
 def test_the_newest_replay_counts(ledger):

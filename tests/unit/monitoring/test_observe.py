@@ -1,11 +1,16 @@
 """Observing an endpoint: windows, drift, calibration, alerts; twice is once."""
 
+from dataclasses import asdict, replace
+
 import pytest
 
 from headrace.errors import NotFound, UsageError
 from headrace.monitoring.alerts import alerts
 from headrace.monitoring.labels import Label, add, known
 from headrace.monitoring.observe import UNKNOWN, observe
+from headrace.serving.provenance import KIND as FOLDER
+from headrace.serving.provenance import Loading
+from headrace.storage.ledger import Fact
 
 MARCH, JULY = "2024-03-05T10:00:00Z", "2024-07-05T10:00:00Z"
 ROWS = 400
@@ -132,3 +137,16 @@ def test_what_cannot_be_observed(endpoints):
     endpoints.deploy(profiled=False)
     with pytest.raises(UsageError, match="no training profile"):
         watch(endpoints)
+
+
+def test_what_a_folder_serves_is_compared_with_what_its_equal_was_trained_on(endpoints, sensors_of):
+    version = endpoints.deploy()
+    loading = Loading(1, version.digest, "onnx", "models/wind/1")
+    endpoints.ledger.append([Fact(FOLDER, "wind", asdict(loading))])
+    endpoints.ask(sensors_of(ROWS, 9.0), when=[JULY] * ROWS, answers=[0.25] * ROWS, name="wind", winner="wind@1")
+    seen = observe(endpoints.stores, endpoints.stream, "wind")
+    assert (seen.endpoint, seen.model) == ("wind", str(version))
+    assert [column for column, distance in seen.drift["2024-07"].items() if distance.alarm] == ["heat"]
+    endpoints.ledger.append([Fact(FOLDER, "wind", asdict(replace(loading, digest="another")))])
+    with pytest.raises(UsageError, match=r"models/wind/1 - no registered version equals"):
+        observe(endpoints.stores, endpoints.stream, "wind")
