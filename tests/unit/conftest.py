@@ -36,20 +36,23 @@ class Endpoints:
     def __init__(self, platform):
         self.stores, self.stream, self.ledger = platform.stores(), platform.stream(), platform.ledger()
 
-    def deploy(self, name="wear", *, profiled=True):
+    def deploy(self, name="wear", *, profiled=True, reference=""):
         rng = np.random.default_rng(0)
         rows = nw.from_native(pa.table(sensors(rng, TRAINING_ROWS)))
         artifact = Artifact("onnx", {"model.onnx": name.encode()}, ("heat", "load", "site"), ("wear",))
         seen = profile(rows).to_json() if profiled else None
         asked = Registration(name, example=rows.head(5), licence="CC0-1.0", profile=seen)
         version = register(self.stores, artifact, asked)
-        endpoint = Endpoint(name, (Preference(name, 0.02),), 0.05, default={"wear": 0.5}, event_time="seen")
-        deployed = Deployment(endpoint, {name: str(version)}, who="test", why="test")
+        endpoint = Endpoint(
+            name, (Preference(name, 0.02),), 0.05, default={"wear": 0.5}, event_time="seen", reference=reference
+        )
+        models = {name: str(version)} | ({reference: f"{reference}@1"} if reference else {})
+        deployed = Deployment(endpoint, models, who="test", why="test")
         self.ledger.append([Fact(KIND, name, deployed.to_json())])
         return version
 
-    def ask(self, columns, *, when, answers, name="wear", winner="wear@1"):
-        """Log one request a row; returns their ids."""
+    def ask(self, columns, *, when, answers, name="wear", winner="wear@1", reference=()):
+        """Log one request a row, with the score of ``old@1`` where there is one; returns their ids."""
         rows = len(when)
         ids = [new_id() for _ in range(rows)]
         records = []
@@ -62,7 +65,10 @@ class Endpoints:
                 winner=winner,
                 reason="",
                 elapsed_s=0.001,
-                scores=[("wear@1", {"wear": [answers[i]]}, 0.001, "")],
+                scores=[
+                    ("wear@1", {"wear": [answers[i]]}, 0.001, ""),
+                    *[("old@1", {"wear": [score]}, 0.001, "") for score in reference[i : i + 1]],
+                ],
                 waiting=[],
                 deployment=1,
             )

@@ -33,7 +33,8 @@ def show(out: Output, endpoint: str | None, **limits: Any) -> None:
     """What ENDPOINT was asked and answered, window by window."""
     seen = _observe(endpoint, **limits)
     rows = [_summary(seen, window) for window in seen.rows]
-    lines = aligned(rows, ["window", "rows", "drifted", "labelled", "predicted", "actual", "calibration"])
+    columns = ["window", "rows", "drifted", "labelled", "predicted", "actual", "calibration"]
+    lines = aligned(rows, [*columns, *(["reference"] if seen.reference else [])])
     out.result(seen.to_json(), [f"{seen.endpoint}, inputs against the training data of {seen.model}", "", *lines])
     _say(out, seen)
 
@@ -127,6 +128,8 @@ def _summary(seen: "Observation", window: str) -> dict[str, Any]:
     drifted = [column for column, distance in seen.drift[window].items() if distance.alarm]
     moved = ", ".join(drifted) or ("too few rows" if seen.rows[window] < seen.min_rows else None)
     row: dict[str, Any] = {"window": window, "rows": seen.rows[window], "drifted": moved}
+    if window in seen.shift:
+        row["reference"] = f"PSI {seen.shift[window].psi:.3f}{' ALARM' if seen.shift[window].alarm else ''}"
     calibration = seen.calibration.get(window)
     if calibration is None or not calibration.rows:
         return row

@@ -4,7 +4,7 @@ A window whose result did not change gets no second fact: observing again costs 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from headrace.errors import Conflict
@@ -35,6 +35,8 @@ class Observation:
         rows: Window to number of rows.
         alerts: Those raised now, for the first time.
         min_rows: A window of fewer rows raises no alarm.
+        reference: The version whose scores say whether the inputs moved; empty for none.
+        shift: Window to distance of the reference's scores from those of its first window.
     """
 
     endpoint: str
@@ -45,6 +47,8 @@ class Observation:
     rows: Mapping[str, int]
     alerts: Sequence[Fact] = ()
     min_rows: int = MIN_ROWS
+    reference: str = ""
+    shift: Mapping[str, Distance] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -56,6 +60,8 @@ class Observation:
             "rows": dict(self.rows),
             "drift": {w: {c: d.to_json() for c, d in columns.items()} for w, columns in self.drift.items()},
             "calibration": {w: c.to_json() for w, c in self.calibration.items()},
+            "reference": self.reference,
+            "shift": {w: d.to_json() for w, d in self.shift.items()},
             "alerts": [dict(alert.body) for alert in self.alerts],
         }
 
@@ -109,6 +115,11 @@ def _alarms(seen: Observation) -> Iterator[Fact]:
                 message = f"{name} drifted in {named}: PSI {distance.psi:.2f} against the training data of {seen.model}"
                 about = {"about": "drift", "column": name, "value": round(distance.psi, 6), "threshold": PSI_ALARM}
                 yield _alert(seen, named, about, message)
+    for named, distance in seen.shift.items():
+        if distance.alarm:
+            message = f"the scores of the reference {seen.reference} moved in {named}: PSI {distance.psi:.2f}"
+            about = {"about": "reference", "column": "", "value": round(distance.psi, 6), "threshold": PSI_ALARM}
+            yield _alert(seen, named, about, message)
     for named, calibration in seen.calibration.items():
         if calibration.alarm:
             gap = calibration.predicted - calibration.actual

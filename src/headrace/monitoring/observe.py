@@ -5,9 +5,9 @@ The request log is read in pages, and only counts and sums are kept of it.
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from headrace.datasets.bins import Counts
@@ -19,6 +19,7 @@ from headrace.monitoring.calibration import Calibration
 from headrace.monitoring.drift import Distance, compare
 from headrace.monitoring.labels import reader
 from headrace.monitoring.observation import Observation, record
+from headrace.monitoring.reference import ReferenceScores
 from headrace.monitoring.windows import MIN_ROWS, Every, window
 from headrace.serving.deployment import current
 from headrace.serving.log import RequestLog
@@ -74,8 +75,10 @@ def observe(
     model, training = _training(stores, endpoint)
     labels = reader(stream, endpoint, None if as_of is None else instant(as_of))
     windows: defaultdict[str, Window] = defaultdict(lambda: Window(calibration=Calibration(min_rows=min_rows)))
-    for page in _pages(stream, endpoint):
+    scores = ReferenceScores(_reference(stores, endpoint), partial(_windows, every=every))
+    for page in _pages(stream, endpoint, late=bool(scores.model)):
         _count_inputs(windows, page, training, every)
+        scores.add(page)
         if labels is not None:
             for prediction in page:
                 _count_answers(windows, prediction, labels(prediction.id), every)
@@ -84,7 +87,7 @@ def observe(
     calibration = {w: windows[w].calibration for w in named} if labels is not None else {}
     rows = {w: windows[w].rows for w in named}
     seen = Observation(endpoint, model, every, drift, calibration, rows, min_rows=min_rows)
-    return record(stores.ledger, seen)
+    return record(stores.ledger, replace(seen, reference=scores.model, shift=scores.shift(min_rows)))
 
 
 def _training(stores: Stores, endpoint: str) -> tuple[str, Profile]:
@@ -122,9 +125,16 @@ def _of_folder(stores: Stores, endpoint: str) -> ModelVersion:
     return equal
 
 
-def _pages(stream: Stream, endpoint: str) -> Iterator[list[Prediction]]:
+def _reference(stores: Stores, endpoint: str) -> str:
+    """The version of the endpoint's reference; empty where it has none."""
+    deployed = current(stores.ledger, endpoint)
+    named = deployed.endpoint.reference if deployed else ""
+    return deployed.models[named] if deployed and named else ""
+
+
+def _pages(stream: Stream, endpoint: str, *, late: bool) -> Iterator[list[Prediction]]:
     log, after = RequestLog(stream, endpoint), -1
-    while page := log.predictions(after, _PAGE, late=False):
+    while page := log.predictions(after, _PAGE, late=late):
         after = page[-1][0]
         yield [prediction for _, prediction in page]
 

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 
 from headrace.errors import NotFound, UsageError
@@ -150,3 +151,20 @@ def test_what_a_folder_serves_is_compared_with_what_its_equal_was_trained_on(end
     endpoints.ledger.append([Fact(FOLDER, "wind", asdict(replace(loading, digest="another")))])
     with pytest.raises(UsageError, match=r"models/wind/1 - no registered version equals"):
         observe(endpoints.stores, endpoints.stream, "wind")
+
+
+def test_the_scores_of_the_reference_move_when_the_inputs_do(endpoints):
+    endpoints.deploy(reference="old")
+    rng = np.random.default_rng(1)
+    heats = {when: rng.normal(20 + warmer, 3, ROWS) for when, warmer in ((MARCH, 0), ("2024-05-05", 0), (JULY, 9))}
+    for when, heat in heats.items():
+        columns = {"heat": heat.tolist(), "load": [1.0] * ROWS, "site": ["north"] * ROWS}
+        endpoints.ask(columns, when=[when] * ROWS, answers=[0.25] * ROWS, reference=(heat / 40).tolist())
+    seen = watch(endpoints)
+    assert seen.reference == "old@1"
+    assert list(seen.shift) == ["2024-05", "2024-07"]  # the first window is what they are compared with
+    assert (seen.shift["2024-05"].alarm, seen.shift["2024-07"].alarm) == (False, True)
+    assert [a.body["message"] for a in seen.alerts if a.body["about"] == "reference"] == [
+        f"the scores of the reference old@1 moved in 2024-07: PSI {seen.shift['2024-07'].psi:.2f}"
+    ]
+    assert watch(endpoints, min_rows=ROWS + 1).shift == {}  # no window has enough of them
