@@ -8,6 +8,7 @@ from headrace.errors import HandleError
 from headrace.sdk import ambient
 
 if TYPE_CHECKING:
+    from headrace.client import Client
     from headrace.client.overview import Served
     from headrace.delivery.canary import Moment
     from headrace.delivery.experiment import Experiment, Outcome
@@ -159,6 +160,16 @@ class Endpoint:
         asked = Replay(self.name, str(model), _since_s(since), tuple(slices), tolerance)
         return replayed(self._platform("replay"), asked)
 
+    def client(self) -> "Client":
+        """A client of the project's running gateway, to ask it; close it, or use it in a ``with``.
+
+        Raises:
+            Unavailable: No gateway runs.
+        """
+        from headrace.journey.scoreboard import gateway_client
+
+        return gateway_client(self._platform("ask"))
+
     def scoreboard(self) -> "Served":
         """The models side by side, as the running gateway counts them: won, late, failed, dropped, times, agreement.
 
@@ -166,13 +177,10 @@ class Endpoint:
             NotFound: The gateway has no such endpoint.
             Unavailable: No gateway runs.
         """
-        from headrace.journey.scoreboard import gateway_client, scoreboard
+        from headrace.journey.scoreboard import scoreboard
 
-        client = gateway_client(self._platform("watch"))
-        try:
+        with self.client() as client:
             return scoreboard(client, self.name)
-        finally:
-            client.close()
 
     def history(self) -> "list[Moment]":
         """Every deployment, oldest first, with who and why, and what canaries waited for.

@@ -6,7 +6,6 @@ import pytest
 from wine_project import ROW, WineProject
 
 import headrace as hr
-from headrace.client import Client
 from headrace.errors import GateFailed, HandleError, NameRefused, NotFound, Unavailable, UsageError
 from headrace.models.aliases import Move, aliases, move
 from headrace.monitoring.labels import Label, add
@@ -100,11 +99,10 @@ def test_what_the_project_requires_is_required_of_a_script_too(project):
 def test_an_endpoint_is_judged_replayed_watched_and_explained(project):
     wine = hr.endpoint("wine")
     wine.split({"wine@2": 0.5})
-    state = project.platform.services().start(gateway_spec(project.root, ["wine"]))
-    client = Client(state.address)
-    client.wait_ready()
-    answers = [client.predict("wine", rows=[ROW]) for _ in range(40)]
-    client.close()
+    project.platform.services().start(gateway_spec(project.root, ["wine"]))
+    with wine.client() as client:
+        client.wait_ready()
+        answers = [client.predict("wine", rows=[ROW]) for _ in range(40)]
     board = wine.scoreboard()
     assert board.traffic.requests == 40
     assert sum(version.answered for version in board.versions) == 40
