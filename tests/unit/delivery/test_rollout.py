@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from served import ROW, WINE, constant, endpoint, gated, model
@@ -25,8 +26,8 @@ def raises(batch):
     raise RuntimeError("no")
 
 
-def slow(batch):
-    until = time.monotonic() + 0.003
+def slow(batch, lasts_s=0.003):
+    until = time.monotonic() + lasts_s
     while time.monotonic() < until:
         pass
     return constant(2.0)(batch)
@@ -123,6 +124,32 @@ def test_an_equally_quick_candidate_is_not_slower_because_it_is_called_second(st
         stage.ask(50)
         stage.look()
         assert stage.written == []
+
+
+def test_a_quick_candidate_does_not_pay_for_the_champion_that_is_called_before_it(staged):
+    stage = staged(constant(2.0), rules=("p50_ms > 0.5",), champion=partial(slow, lasts_s=0.001))
+    stage.ask(60)
+    stage.look()
+    assert stage.written == []
+    assert stage.gate.plane.counters["wine"].scorers["wine@1"].fine.quantile(0.5) >= 0.001
+
+
+def test_while_two_are_compared_each_is_called_first_as_often_as_the_other(staged):
+    called = []
+
+    def noted(name, batch):
+        called.append(name)
+        return constant(1.0)(batch)
+
+    stage = staged(partial(noted, "candidate"), champion=partial(noted, "champion"))
+    stage.ask(40)
+    assert [called[0::2].count(name) for name in ("candidate", "champion")] == [20, 20]
+    split(stage.ledger, "wine", WHOLE)
+    stage.serve()
+    stage.look()
+    called.clear()
+    stage.ask(10)
+    assert called[0::2] == ["champion"] * 10  # otherwise scheduled ones come first
 
 
 def test_the_tail_is_known_from_many_requests_only_and_waited_for(staged):
