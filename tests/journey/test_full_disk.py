@@ -17,6 +17,7 @@ from server_process import serving, until
 from wine_project import ROW
 
 from headrace.engines.sqlite.stream import SqliteStream
+from headrace.monitoring.alerts import alerts
 from headrace.serving.log import RequestLog
 
 TMPFS = ("unshare", "-rm", "sh", "-c", 'mount -t tmpfs -o size=128m none "$0" && exec "$@"')
@@ -118,6 +119,11 @@ def test_scoring_goes_on_while_the_disk_is_full_and_logging_when_it_is_not(proje
         assert server.reason("wine") == ""
         last = server.client.predict("wine", rows=[ROW])
         assert last.logged
+        for name in ("wine", "steady"):
+            until(lambda name=name: len(alerts(project.platform.ledger(), name)) == 2)
+            begun, over = (fact.body["message"] for fact in alerts(project.platform.ledger(), name))
+            assert begun.startswith("requests are answered without being logged: the log cannot be ")
+            assert over.startswith("requests are logged again after ")
         for load in (http, rpc):  # replies of before may be on their way
             load.wait_for(len(load.ids) + 20)
         lost = len(http.unlogged), len(rpc.unlogged)

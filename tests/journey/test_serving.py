@@ -11,10 +11,11 @@ import threading
 import time
 
 import pytest
-from wine_project import ROW, WineProject
+from wine_project import ROW, WineProject, until
 
 from headrace.client import Client
 from headrace.errors import HeadraceError
+from headrace.monitoring.alerts import alerts
 from headrace.placement.gateway import GATEWAY, gateway_spec
 from headrace.serving.log import RequestLog
 
@@ -181,11 +182,21 @@ def test_ls_says_what_is_wrong(project):
     resource.prlimit(state.pid, resource.RLIMIT_FSIZE, (4096, usual[1]))  # as if the disk were full
     assert not client.predict("wine", rows=[ROW]).logged
     assert "wine: its requests are not logged: the log cannot be" in headrace(project, "serving", "ls").stdout
+    doctor = json.loads(headrace(project, "doctor", "--json", code=1).stdout)
+    (gateway,) = [component for component in doctor["components"] if component["name"] == "gateway"]
+    assert (doctor["healthy"], gateway["state"]) == (False, "FAIL")
+    assert gateway["detail"].startswith("requests of wine are answered without being logged: the log cannot be")
+    assert "headrace monitor alerts" in gateway["fix"]
     resource.prlimit(state.pid, resource.RLIMIT_FSIZE, usual)
     assert client.predict("wine", rows=[ROW]).logged
     client.close()
     (row,) = json.loads(headrace(project, "serving", "ls", "--json").stdout)
-    assert (row["state"], row["why"]) == ("serving", "")
+    assert (row["state"], row["why"], row["unlogged"]) == ("serving", "", "")
+    until(lambda: len(alerts(project.platform.ledger(), "wine")) == 2)
+    lines = headrace(project, "monitor", "alerts", "wine").stdout.splitlines()
+    assert [line.split()[2] for line in lines] == ["ABOUT", "log", "log"]
+    assert "requests are answered without being logged: the log cannot be" in lines[1]
+    assert lines[2].endswith("1 were answered and not logged")
 
 
 def test_deploy_reads_the_settings_file_and_running_gateways_follow(project):

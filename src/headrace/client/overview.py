@@ -110,11 +110,12 @@ class Served:
     Attributes:
         name: The endpoint.
         state: ``loading``, ``serving``, ``failed`` or ``unloaded``.
-        why: Why the newest that is deployed is not in force.
+        why: Why the newest that is deployed is not in force, and what is wrong with its log.
         deployment: Its number in the ledger; 0 for one of a watched folder, and for none.
         schedule: What is asked, in order of preference; empty unless it serves.
         deadline_s: When the default answers; None unless it serves.
         log: What a reply promises about the request log; empty unless it serves.
+        unlogged: Why requests are answered without being logged; empty when they are logged, or are not to be.
         by: Who deployed it.
         traffic: What it was asked.
         versions: Those that serve first.
@@ -127,6 +128,7 @@ class Served:
     schedule: Sequence[Preference]
     deadline_s: float | None
     log: str
+    unlogged: str
     by: str
     traffic: Traffic
     versions: Sequence[Version]

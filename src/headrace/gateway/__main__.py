@@ -22,6 +22,7 @@ from headrace.gateway.control import Control, ControlPort, Token
 from headrace.gateway.http import Server
 from headrace.gateway.vertex import vertex_routes
 from headrace.journey.platform import Platform
+from headrace.monitoring.interruptions import Interruptions
 from headrace.placement.gateway import checked_host, checked_names, in_workers
 from headrace.placement.tokens import control_token, mask_key
 from headrace.serving import provenance
@@ -94,16 +95,14 @@ async def serve(
     loop.add_signal_handler(signal.SIGHUP, keeper.hurry)
     crew = Crew(1, "rollouts", _report)
     rollouts = Rollouts(plane, platform.ledger(), crew.put, source.refused_change)
+    interruptions = Interruptions(platform.ledger(), crew.put)
     named = checked_names(platform.settings.metrics_names)
     gateway = Gateway(plane, vertex=vertex_routes(os.environ), metrics=named)
     controlled = partial(_control, platform, keeper, folder)
     servers, rpcs = await _listening(plane, gateway, controlled, host=host, ports=ports)
     keeper.start()
     crew.start()
-    while not stopped.is_set():
-        rollouts.look()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stopped.wait(), EVERY_S)
+    await _looking(stopped, rollouts.look, partial(interruptions.look, plane.logs))
     crew.stop()
     keeper.stop()
     begun = loop.time()
@@ -114,6 +113,15 @@ async def serve(
     await asyncio.sleep(0)
     keeper.close()
     scratch.close()
+
+
+async def _looking(stopped: asyncio.Event, *looks: Callable[[], None]) -> None:
+    """Look now and then, until it is to stop."""
+    while not stopped.is_set():
+        for look in looks:
+            look()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopped.wait(), EVERY_S)
 
 
 def _watched(platform: Platform, models: Path, scratch: Scratch, moved: Moved) -> FolderSource:

@@ -78,7 +78,7 @@ def _served(plane: DataPlane, name: str, memory: Mapping[int, int]) -> Served:
         for version, note in status.versions.items()
     ]
     traffic = _traffic(counters, plane.recent.per_second(name, time.monotonic(), counters.requests))
-    return Served(name, status.state, status.wrong, seq, schedule, deadline_s, log, by, traffic, versions)
+    return Served(name, status.state, status.wrong, seq, schedule, deadline_s, log, status.log, by, traffic, versions)
 
 
 def _version(

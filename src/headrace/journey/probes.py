@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from headrace.client import Client
 from headrace.errors import HeadraceError, MissingExtra, Unavailable
 from headrace.journey.layers import chosen
 from headrace.journey.platform import Platform
@@ -206,7 +207,21 @@ def _gateway(platform: Platform) -> str:
         why = f"its log ends: {state.detail}" if state.detail else ""
         raise Unavailable("the gateway died", why=why, fix="headrace serving run")
     _answers(f"{state.address}/v2/health/ready")
+    _logs(state.address)
     return f"ready at {state.address} ({f'{state.detail}; ' * bool(state.detail)}pid {state.pid})"
+
+
+def _logs(address: str) -> None:
+    """Raise ``Unavailable`` when the gateway answers requests that it cannot log."""
+    with Client(address, timeout_s=WITHIN_S / 4) as client:
+        unlogged = {served.name: served.unlogged for served in client.overview().endpoints if served.unlogged}
+    if unlogged:
+        raise Unavailable(
+            f"requests of {', '.join(unlogged)} are answered without being logged",
+            where=address,
+            why=next(iter(unlogged.values())),
+            fix="make space on the disk, or start the brokers: that is all; headrace monitor alerts tells since when",
+        )
 
 
 def _answers(url: str) -> None:

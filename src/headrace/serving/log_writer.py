@@ -43,6 +43,7 @@ class LogWriter:
     Attributes:
         failed: Records that could not be written.
         trouble: Why the last ones could not; empty once some are written again.
+        reason: The same, which stays.
         power_safe: May be changed; the next commit follows.
         keep: What of the log is kept; may be changed.
     """
@@ -58,7 +59,7 @@ class LogWriter:
         self._begun = 0.0
         self._closing = False
         self._wake = threading.Event()
-        self.failed, self.trouble = 0, ""
+        self.failed, self.trouble, self.reason = 0, "", ""
         self._failed_before = 0
         self.keep = FOR_EVER
         self._latest_ms = 0
@@ -69,7 +70,7 @@ class LogWriter:
     def add(self, key: str, value: bytes, at_ms: int, written: Written | None = None) -> None:
         """Queue a record; ``written`` is called once its fate is known. On the event loop."""
         if len(self._pending) >= _BACKLOG:  # memory is bounded even when the disk hangs
-            self.failed += 1
+            self.failed, self.reason = self.failed + 1, f"{_BACKLOG} records wait to be written"
             if written is not None:
                 self._post(written, False)  # noqa: FBT003 - the callback's one argument
             return
@@ -149,10 +150,11 @@ class LogWriter:
         """Count records that could not be written; say so once, not for every group of them."""
         if not self.trouble:
             self._say_so(why)
+        self.reason = why
         self.failed, self.trouble = self.failed + count, why
 
     def _say_so(self, why: str) -> None:
-        self._failed_before, self.trouble = self.failed, why
+        self._failed_before, self.trouble, self.reason = self.failed, why, why
         report(f"{self._topic} are answered without being logged: {why}")
 
 

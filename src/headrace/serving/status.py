@@ -51,7 +51,8 @@ class Status:
     @property
     def wrong(self) -> str:
         """What is wrong with the endpoint as a whole; empty when nothing is."""
-        return self.refused or (self.log and f"its requests are not logged: {self.log}")
+        unlogged = self.log and f"its requests are not logged: {self.log}"
+        return "; ".join(said for said in (self.refused, unlogged) if said)
 
     @property
     def own(self) -> Mapping[int, Note]:

@@ -1,0 +1,93 @@
+"""Alerts about logs that cannot be written: one when it begins, one when it is over, whatever the ledger's disk does."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from headrace.engines.sqlite.ledger import SqliteLedger
+from headrace.errors import Unavailable
+from headrace.monitoring.alerts import alerts
+from headrace.monitoring.interruptions import Interruptions
+
+FULL = "the disk is full"
+
+
+@dataclass
+class Log:
+    """What is seen of a ``LogWriter``."""
+
+    failed: int = 0
+    trouble: str = ""
+    reason: str = FULL
+
+
+class FullLedger(SqliteLedger):
+    """On a disk that is full for as long as it is said."""
+
+    full = False
+
+    def append(self, facts):
+        if self.full:
+            raise Unavailable("the ledger did not take the facts", why=FULL)
+        return super().append(facts)
+
+
+class Gateway:
+    """Looks once for each moment, and does at once what it is given."""
+
+    def __init__(self, folder):
+        self.ledger, self.now, self.log = FullLedger(folder / "ledger.db"), 100.0, Log()
+        self._looks = Interruptions(self.ledger, lambda task: task(), clock=lambda: self.now)
+
+    def look(self, after_s=0.2):
+        self.now += after_s
+        self._looks.look({"wine": self.log})
+        return [fact.body["message"] for fact in alerts(self.ledger, "wine")]
+
+
+@pytest.fixture
+def gateway(tmp_path):
+    made = Gateway(tmp_path)
+    yield made
+    made.ledger.close()
+
+
+def test_an_interruption_is_told_when_it_begins_and_when_it_is_over(gateway):
+    gateway.log.failed = 7  # before anybody looked: told all the same
+    assert gateway.look() == ["requests are answered without being logged: the disk is full"]
+    gateway.look(10.0)
+    gateway.log.trouble, gateway.log.failed = FULL, 10
+    assert gateway.look()[2:] == [f"requests are answered without being logged: {FULL}"]
+    gateway.log.failed = 50
+    gateway.look(30.0)
+    gateway.log.trouble = ""
+    assert len(gateway.look(1.0)) == 3
+    assert gateway.look(2.0)[3:] == ["requests are logged again after 30 s; 43 were answered and not logged"]
+    assert len(gateway.look(60.0)) == 4
+    facts = alerts(gateway.ledger, "wine")
+    assert [(fact.body["about"], fact.body["over"]) for fact in facts] == [("log", False), ("log", True)] * 2
+    assert facts[2].body["window"] == facts[3].body["window"]
+
+
+def test_a_log_that_comes_and_goes_is_one_interruption(gateway):
+    for turn in range(50):
+        gateway.log.trouble = FULL * (turn % 2)
+        gateway.log.failed += turn % 2
+        gateway.look()
+    gateway.log.trouble = ""
+    assert gateway.look(5.0) == [
+        f"requests are answered without being logged: {FULL}",
+        "requests are logged again after 10 s; 25 were answered and not logged",
+    ]
+
+
+def test_what_the_ledger_cannot_take_is_told_when_it_can(gateway):
+    gateway.ledger.full, gateway.log.trouble = True, FULL
+    assert gateway.look() == []
+    gateway.log.trouble = ""
+    assert gateway.look(5.0) == []
+    gateway.ledger.full = False
+    assert gateway.look(0.2) == []  # not at every look: a full disk is busy enough
+    begins, ends = gateway.look(1.0)
+    assert begins.endswith(FULL)
+    assert ends.startswith("requests are logged again after 0 s")
