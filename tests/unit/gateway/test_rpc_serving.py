@@ -150,6 +150,10 @@ def test_several_tasks_of_one_input(call):
         ((), "same model name"),
         ((("half_plus_two", REGRESS), ("column", REGRESS)), "same model name"),
         ((("half_plus_two", "tensorflow/serving/predict"),), "method_name: tensorflow/serving/predict"),
+        (
+            (("half_plus_two", REGRESS), ("half_plus_two", REGRESS)),
+            "Duplicate evaluation of signature: serving_default",
+        ),
     ],
 )
 def test_tasks_that_do_not_go_together_are_refused(call, asked, said):

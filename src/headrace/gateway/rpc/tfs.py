@@ -1,5 +1,6 @@
 """TensorFlow Serving's PredictionService and ModelService over the data plane."""
 
+from collections import Counter
 from typing import Any
 
 import grpc
@@ -107,6 +108,10 @@ class ServingServices(grpc.GenericRpcHandler):  # type: ignore[misc]
         """One input for several tasks, each scored and logged as if it had been asked alone."""
         if len({task.model_spec.name for task in request.tasks}) != 1:
             raise UsageError("All ModelSpecs in a MultiInferenceRequest must access the same model name.")
+        asked_for = Counter((task.model_spec.signature_name, task.method_name) for task in request.tasks)
+        ((name, _), times), *_ = asked_for.most_common(1)
+        if times > 1:  # else a small message could ask for a hundred thousand scores
+            raise UsageError(f"Duplicate evaluation of signature: {name[:100] or DEFAULT_SIGNATURE}")
         reply = SERVING.MultiInferenceResponse()
         for task in request.tasks:
             asked = {"model_spec": task.model_spec, "input": request.input}
