@@ -56,6 +56,11 @@ class HeadraceError(Exception):
         return (_rebuild, (type(self), self.what, self.where, self.why, self.fix))
 
 
+def first_line(error: BaseException) -> str:
+    """What a library says first, 300 characters at most; the type of an error that says nothing."""
+    return str(error).strip().partition("\n")[0].rstrip()[:300] or type(error).__name__
+
+
 def _rebuild(kind: type[HeadraceError], what: str, where: str, why: str, fix: str) -> HeadraceError:
     error = kind.__new__(kind)
     HeadraceError.__init__(error, what, where=where, why=why, fix=fix)

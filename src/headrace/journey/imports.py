@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headrace.errors import RegistrationRefused, SignatureError, UsageError
+from headrace.errors import ParityFailed, RegistrationRefused, SignatureError, UsageError
 from headrace.models.artifact import Artifact
 from headrace.models.formats import recognised
 from headrace.models.registry import EXAMPLES, Registration, register
@@ -114,5 +114,8 @@ def _proven(runtime: Runtime, artifact: Artifact, version: ModelVersion, example
     with loaded(runtime, artifact, version.signature) as model:
         try:
             return compare(version.name, model, version, examples)
+        except ParityFailed as error:
+            fix = "give answers that this very file gave; or import the file that gave these"
+            raise ParityFailed(error.what, where=error.where, why=error.why, fix=fix) from None
         except (KeyError, TypeError, AttributeError, SignatureError) as error:
             raise RegistrationRefused("the examples do not fit the signature", why=str(error)) from error

@@ -10,7 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from headrace.errors import HeadraceError, IntegrityError, RunFailed
+from headrace.errors import HeadraceError, IntegrityError, RunFailed, first_line
 from headrace.models.runtime import Batch
 from headrace.models.signature import Signature
 from headrace.serving.isolated import IsolatedRuntime, Limits
@@ -47,7 +47,9 @@ class NativeRuntime:
         except HeadraceError:
             raise
         except Exception as error:
-            raise IntegrityError("the model cannot be loaded", where=str(folder), why=_first_line(error)) from error
+            raise IntegrityError(
+                "the model cannot be loaded", where=str(folder), why=f"{type(error).__name__}: {first_line(error)}"
+            ) from error
         return NativeModel(score)
 
     def declared(self, folder: Path, name: str = "") -> None:
@@ -79,13 +81,8 @@ class NativeModel:
         try:
             return score(batch)
         except Exception as error:
-            raise RunFailed("the model did not score", why=_first_line(error)) from error
+            raise RunFailed("the model did not score", why=f"{type(error).__name__}: {first_line(error)}") from error
 
     def close(self) -> None:
         """Let the model go; a call that still runs keeps it until it ends."""
         self._score = None
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__

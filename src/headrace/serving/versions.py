@@ -193,7 +193,7 @@ def _compared(name: str, loaded: Loaded, own: Signature, examples: Mapping[str, 
                 f"{name} does not answer as the trained model did",
                 where=f"output {output!r}, rows {', '.join(map(str, wrong[:5]))} of {EXAMPLES}",
                 why=f"differs by {gap.max():.3g}, allowed is {tolerance:g}",
-                fix="run the pipeline again, or deploy the version before it",
+                fix="serve the version before it, or register this one anew with the answers that it gives",
             )
     return count if recorded else 0
 

@@ -1,8 +1,10 @@
-"""Tests of models of PyTorch and TensorFlow. ``make test-frameworks`` runs them in an environment that has both.
+"""Tests of models of PyTorch, TensorFlow, Keras and LiteRT: ``make test-frameworks`` has an environment of all four.
 
 Elsewhere these files are not even read: they import what is not there.
 """
 
 import importlib.util
 
-collect_ignore_glob = [] if importlib.util.find_spec("torch") else ["test_*.py"]
+FRAMEWORKS = ("torch", "tensorflow", "keras", "ai_edge_litert")
+
+collect_ignore_glob = [] if all(map(importlib.util.find_spec, FRAMEWORKS)) else ["test_*.py"]

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -16,18 +17,21 @@ from asked import headrace, posted, ready
 from keras import layers
 from keras.src.api_export import get_name_from_symbol, get_symbol_from_name
 from server_process import serving, until
+from sum_suite import SumSuite, kept_by
 
-from headrace.conformance.runtime import SUM, RuntimeSuite
+from headrace.conformance.runtime import SUM
 from headrace.engines.keras.listed import LISTED
 from headrace.engines.keras.model import declared
 from headrace.engines.keras.runtime import open_runtime
 from headrace.engines.keras.weights import check_weights
 from headrace.errors import HeadraceError, IntegrityError, MissingExtra, Refused, SignatureError
 from headrace.models.formats import sniffed
-from headrace.models.signature import Signature, Tensor
+from headrace.models.signature import Tensor
 from headrace.settings import Settings
 
 pytestmark = [pytest.mark.service, pytest.mark.filterwarnings("ignore")]
+
+kept = partial(kept_by, open_runtime)
 
 
 @pytest.fixture(scope="module")
@@ -43,29 +47,9 @@ def saved(model, folder):
     return (folder / "any.keras").read_bytes()
 
 
-def kept(folder, content):
-    """The folder of a registered model, and the runtime of its format."""
-    assert sniffed(content) == "keras"
-    (folder / "model").mkdir()
-    (folder / "model" / "model.keras").write_bytes(content)
-    return folder / "model", open_runtime(Settings(root=folder), "keras")
-
-
-class TestKeras(RuntimeSuite):
-    names_outputs = False
+class TestKeras(SumSuite):
     declares = True
-
-    @pytest.fixture
-    def runtime(self, tmp_path):
-        return open_runtime(Settings(root=tmp_path), "keras")
-
-    @pytest.fixture
-    def folder(self, tmp_path, content):
-        return kept(tmp_path, content)[0]
-
-    @pytest.fixture
-    def tensors(self):
-        return Signature("tensor", (Tensor("x", "float32", (-1, 2)),), (Tensor("total", "float32", (-1, 1)),))
+    open_runtime = staticmethod(open_runtime)
 
 
 def words():

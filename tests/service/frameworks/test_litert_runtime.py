@@ -3,6 +3,7 @@
 import json
 import os
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +11,17 @@ import pytest
 import tensorflow as tf
 from asked import headrace, posted, ready
 from server_process import serving, until
+from sum_suite import SumSuite, kept_by
 
-from headrace.conformance.runtime import SUM, RuntimeSuite
+from headrace.conformance.runtime import SUM
 from headrace.engines.litert.program import entry, read
 from headrace.engines.litert.runtime import open_runtime
 from headrace.errors import HeadraceError, Refused, SignatureError
-from headrace.models.formats import sniffed
 from headrace.models.signature import Signature, Tensor
-from headrace.settings import Settings
 
 pytestmark = [pytest.mark.service, pytest.mark.filterwarnings("ignore")]
+
+kept = partial(kept_by, open_runtime)
 
 
 def converted(folder, function, *specs, operators=("TFLITE_BUILTINS",), optimized=False):
@@ -33,14 +35,6 @@ def converted(folder, function, *specs, operators=("TFLITE_BUILTINS",), optimize
     return converter.convert()
 
 
-def kept(folder, content):
-    """The folder of a registered model, and the runtime of its format."""
-    assert sniffed(content) == "litert"
-    (folder / "model").mkdir()
-    (folder / "model" / "model.litert").write_bytes(content)
-    return folder / "model", open_runtime(Settings(root=folder), "litert")
-
-
 @pytest.fixture(scope="module")
 def content(tmp_path_factory):
     """total = a + 2 b."""
@@ -48,21 +42,9 @@ def content(tmp_path_factory):
     return converted(folder, lambda x: {"total": x @ tf.constant([[1.0], [2.0]])}, ((None, 2), tf.float32, "x"))
 
 
-class TestLiteRt(RuntimeSuite):
-    names_outputs = False
+class TestLiteRt(SumSuite):
     declares = True
-
-    @pytest.fixture
-    def runtime(self, tmp_path):
-        return open_runtime(Settings(root=tmp_path), "litert")
-
-    @pytest.fixture
-    def folder(self, tmp_path, content):
-        return kept(tmp_path, content)[0]
-
-    @pytest.fixture
-    def tensors(self):
-        return Signature("tensor", (Tensor("x", "float32", (-1, 2)),), (Tensor("total", "float32", (-1, 1)),))
+    open_runtime = staticmethod(open_runtime)
 
 
 RNG = np.random.default_rng(7)

@@ -9,24 +9,27 @@ import subprocess
 import sys
 import warnings
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from asked import headrace, posted
+from sum_suite import SumSuite, kept_by
 from torch import nn
 
 from headrace.client import Client
-from headrace.conformance.runtime import SUM, RuntimeSuite
+from headrace.conformance.runtime import SUM
 from headrace.engines.torch.exported import declared
 from headrace.engines.torch.runtime import open_runtime
 from headrace.errors import Refused, SignatureError
 from headrace.models.formats import sniffed
 from headrace.models.signature import Signature, Tensor
-from headrace.settings import Settings
 
 pytestmark = [pytest.mark.service, pytest.mark.filterwarnings("ignore")]
+
+kept = partial(kept_by, open_runtime)
 
 BATCH = torch.export.Dim("batch")
 
@@ -91,31 +94,8 @@ def scripted(model, example=None):
     return buffer.getvalue()
 
 
-def kept(folder, content):
-    """The folder of a registered model, and the runtime of its format."""
-    format_ = sniffed(content)
-    (folder / "model").mkdir()
-    (folder / "model" / f"model.{format_}").write_bytes(content)
-    return folder / "model", open_runtime(Settings(root=folder), format_)
-
-
-class TorchSuite(RuntimeSuite):
-    names_outputs = False
-
-    @pytest.fixture
-    def runtime(self, tmp_path, content):
-        return open_runtime(Settings(root=tmp_path), sniffed(content))
-
-    @pytest.fixture
-    def folder(self, tmp_path, content):
-        return kept(tmp_path, content)[0]
-
-    @pytest.fixture
-    def tensors(self):
-        return Signature("tensor", (Tensor("x", "float32", (-1, 2)),), (Tensor("total", "float32", (-1, 1)),))
-
-
-class TestExportedPrograms(TorchSuite):
+class TestExportedPrograms(SumSuite):
+    open_runtime = staticmethod(open_runtime)
     declares = True
 
     @pytest.fixture(scope="class")
@@ -123,7 +103,9 @@ class TestExportedPrograms(TorchSuite):
         return exported(Sum(), (torch.zeros(3, 2),), {"x": {0: BATCH}})
 
 
-class TestTorchScript(TorchSuite):
+class TestTorchScript(SumSuite):
+    open_runtime = staticmethod(open_runtime)
+
     @pytest.fixture(scope="class")
     def content(self):
         return scripted(Sum())

@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from headrace.errors import IntegrityError, RunFailed, SignatureError
+from headrace.errors import IntegrityError, RunFailed, SignatureError, first_line
 from headrace.models.artifact import existing
 from headrace.models.runtime import Batch, Loaded, numeric, textual
 from headrace.models.signature import Signature, Tensor
@@ -120,7 +120,7 @@ class OnnxModel:
         try:
             values = self._session.run(self._names, batch)
         except Exception as error:
-            raise RunFailed("the model did not score", why=_first_line(error)) from error
+            raise RunFailed("the model did not score", why=first_line(error)) from error
         if not self._columns:
             return dict(zip(self._outputs, values, strict=True))
         return {name: _flat(value) for name, value in zip(self._outputs, values, strict=True)}
@@ -135,7 +135,7 @@ def _session(folder: Path) -> ort.InferenceSession:
     try:
         return ort.InferenceSession(str(path), _options(), providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises classes it exports under no public name
-        raise IntegrityError("the model cannot be loaded", where=str(path), why=_first_line(error)) from error
+        raise IntegrityError("the model cannot be loaded", where=str(path), why=first_line(error)) from error
 
 
 def _declared(fields: Sequence[ort.NodeArg]) -> tuple[Tensor, ...]:
@@ -214,7 +214,3 @@ def _check_tensor(field: ort.NodeArg, tensor: Tensor | None) -> None:
 
 def _flat(value: NDArray[Any]) -> NDArray[Any]:
     return value[:, 0] if isinstance(value, np.ndarray) and value.ndim == 2 and value.shape[1] == 1 else value  # noqa: PLR2004
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from headrace.engines.sklearn.layout import Layout, reorders
-from headrace.errors import UsageError
+from headrace.errors import UsageError, first_line
 
 OPSET = 18
 IR_VERSION = 10
@@ -41,7 +41,7 @@ def exported(model: Any, final: Any, layout: Layout) -> onnx.ModelProto:
     except Exception as error:  # skl2onnx raises whatever its per-class converters happen to meet
         raise UsageError(
             f"{type(final).__name__} cannot be exported to ONNX",
-            why=str(error).strip().partition("\n")[0],
+            why=first_line(error),
             fix="use an estimator and transformers that skl2onnx knows: HistGradientBoosting, RandomForest, "
             "LogisticRegression or Ridge after StandardScaler, SimpleImputer, OneHotEncoder or OrdinalEncoder",
         ) from error

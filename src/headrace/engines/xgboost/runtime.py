@@ -6,7 +6,7 @@ import numpy as np
 import xgboost
 
 from headrace.engines.xgboost.trees import check_trees
-from headrace.errors import IntegrityError
+from headrace.errors import IntegrityError, first_line
 from headrace.models.matrices import Columns, Matrix
 from headrace.models.signature import Signature
 from headrace.serving.isolated import Limits
@@ -58,6 +58,5 @@ def _booster(folder: Path) -> xgboost.Booster:
         booster.set_param({"nthread": 1})
         booster.num_features()
     except xgboost.core.XGBoostError as error:
-        why = str(error).strip().splitlines()[0][:300]
-        raise IntegrityError("the model cannot be loaded", where=str(path), why=why) from error
+        raise IntegrityError("the model cannot be loaded", where=str(path), why=first_line(error)) from error
     return booster
