@@ -23,8 +23,7 @@ from headrace.models.signature import Signature
 from headrace.monitoring.drift import psi
 from headrace.serving.outputs import checker
 from headrace.serving.records import DEFAULT, Prediction
-from headrace.serving.request import TableDecoder
-from headrace.serving.tensors import Decoder, TensorDecoder
+from headrace.serving.tensors import Decoder, decoder_of
 from headrace.serving.versions import Model
 
 KIND = "replay.finished"
@@ -157,7 +156,7 @@ def replay(
         UsageError: A slice is no column of the log.
     """
     tally = _Tally(candidate.signature, asked)
-    decoder = _decoder(candidate.signature)
+    decoder = decoder_of(candidate.signature)
     begun = time.monotonic()
     for page in pages:
         groups = _alike([prediction for _, prediction in page], candidate.signature.name)
@@ -337,10 +336,6 @@ def _single(batch: Mapping[str, NDArray[Any]], most: int) -> list[dict[str, NDAr
     """Some of a batch's rows, each as a batch of one."""
     count = len(next(iter(batch.values())))
     return [{name: array_[i : i + 1] for name, array_ in batch.items()} for i in range(min(count, most))]
-
-
-def _decoder(signature: Signature) -> Decoder:
-    return TableDecoder(signature) if signature.kind == "table" else TensorDecoder(signature)
 
 
 def _flat(values: Any) -> NDArray[Any]:

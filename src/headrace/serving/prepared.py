@@ -15,9 +15,9 @@ from headrace.serving.masking import Mask
 from headrace.serving.outputs import check_default
 from headrace.serving.remote import RemoteScorer
 from headrace.serving.rendezvous import Live
-from headrace.serving.request import TableDecoder, projection
+from headrace.serving.request import projection
 from headrace.serving.scorer import Scorer
-from headrace.serving.tensors import Decoder, TensorDecoder
+from headrace.serving.tensors import decoder_of
 from headrace.serving.versions import Model
 
 GRACE_S = 0.010
@@ -63,7 +63,7 @@ def prepared(deployment: Deployment, models: Mapping[str, Model], place: Place) 
     live = Live(
         deployment=deployment,
         signature=signature,
-        decoder=_decoder(signature, endpoint.event_time),
+        decoder=decoder_of(signature, endpoint.event_time),
         scorers=[_scorer(models[name], signature, place, _terms(deployment, name), errand) for name in order],
         schedule=[(order.index(deployment.models[p.model]), p.wait_s) for p in endpoint.schedule],
         default=endpoint.default,
@@ -88,7 +88,7 @@ def _standby(live: Live, model: Model, place: Place) -> Live:
     return Live(
         deployment=live.deployment,
         signature=model.signature,
-        decoder=_decoder(model.signature, endpoint.event_time),
+        decoder=decoder_of(model.signature, endpoint.event_time),
         scorers=[_scorer(model, model.signature, place, terms, Errand((model.name,), model.name, endpoint.deadline_s))],
         schedule=[(0, endpoint.deadline_s)],
         default={},
@@ -117,7 +117,3 @@ def _terms(deployment: Deployment, version: str) -> Terms:
     if not waits:
         return Terms(replace(endpoint.batching, max_queue_rows=endpoint.batching.max_batch_rows))
     return Terms(endpoint.batching, wait_s=max(waits), expire_s=endpoint.deadline_s)
-
-
-def _decoder(signature: Signature, event_time: str) -> Decoder:
-    return TableDecoder(signature, event_time) if signature.kind == "table" else TensorDecoder(signature)

@@ -11,7 +11,7 @@ from headrace.serving.deployment import contract
 from headrace.serving.rendezvous import Live
 from headrace.serving.request import projection
 from headrace.serving.scorer import Ready
-from headrace.serving.tensors import TensorDecoder
+from headrace.serving.tensors import decoder_of
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _made(live: Live, name: str) -> Live:
     slots = {old: new for new, old in enumerate(models)}
     made = live.varied(
         signature=due,
-        decoder=TensorDecoder(due),
+        decoder=decoder_of(due),
         scorers=[live.scorers[slot].beside(model, projection(due, model.signature)) for slot, model in models.items()],
         schedule=[(slots[slot], wait_s) for slot, wait_s in live.schedule if slot in slots],
         default={},

@@ -1,6 +1,7 @@
 """A signature of tensors as a decoder: nested lists are checked for type and extents while they are parsed."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Annotated, Any
 
 import msgspec
@@ -158,6 +159,12 @@ class TensorDecoder:
 
 Decoder = TableDecoder | TensorDecoder
 """A signature, compiled."""
+
+
+@lru_cache(maxsize=64)
+def decoder_of(signature: Signature, event_time: str = "") -> Decoder:
+    """What reads requests by a signature, compiled once: the classes it is made of are never quite given back."""
+    return TableDecoder(signature, event_time) if signature.kind == "table" else TensorDecoder(signature)
 
 
 def row_type(tensor: Tensor) -> Any:

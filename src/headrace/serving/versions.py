@@ -18,8 +18,8 @@ from headrace.models.tensors import bytes_of, from_cells
 from headrace.models.version import ModelVersion
 from headrace.serving.isolated import IsolatedModel
 from headrace.serving.outputs import checker
-from headrace.serving.request import TableDecoder
 from headrace.serving.scorer import INLINE_P99_S
+from headrace.serving.tensors import decoder_of
 from headrace.storage.files import Files
 from headrace.storage.ledger import Ledger
 
@@ -237,7 +237,7 @@ def _rows(own: Signature, examples: Mapping[str, Any], which: slice) -> Batch:
     if own.kind == "tensor":
         return {t.name: from_cells(examples["tensors"][t.name][which], t) for t in own.tensors}
     columns = {name: [_null(v) for v in cells][which] for name, cells in examples["columns"].items()}
-    return TableDecoder(own).of_mapping(columns).batch
+    return decoder_of(own).of_mapping(columns).batch
 
 
 def _null(value: Any) -> Any:

@@ -7,14 +7,14 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import tensorflow as tf
-from sum_suite import SumSuite
 from tensorflow.python.framework import op_def_registry
 
+from headrace.conformance.runtime import RuntimeSuite
 from headrace.engines.tensorflow.operations import COMPUTING, READS
 from headrace.engines.tensorflow.runtime import open_runtime
 from headrace.engines.tensorflow.saved_model import declared
 from headrace.errors import SignatureError
-from headrace.models.signature import Tensor
+from headrace.models.signature import Signature, Tensor
 from headrace.settings import Settings
 
 pytestmark = [pytest.mark.service, pytest.mark.filterwarnings("ignore")]
@@ -64,8 +64,9 @@ def opened(folder):
     return open_runtime(Settings(root=folder), "tensorflow")
 
 
-class TestSavedModels(SumSuite):
+class TestSavedModels(RuntimeSuite):
     declares = True
+    names_outputs = False
 
     @pytest.fixture
     def runtime(self, tmp_path):
@@ -78,6 +79,10 @@ class TestSavedModels(SumSuite):
             folder / "model.tensorflow" / "fingerprint.pb"
         ).unlink()  # TensorFlow's note on what it saved; nothing reads it
         return folder
+
+    @pytest.fixture
+    def tensors(self):
+        return Signature("tensor", (Tensor("x", "float32", (-1, 2)),), (Tensor("total", "float32", (-1, 1)),))
 
 
 def test_text_tables_and_loops_are_served(tmp_path):

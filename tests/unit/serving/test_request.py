@@ -10,12 +10,21 @@ from served import ROW, WINE
 from headrace.errors import SignatureError
 from headrace.models.signature import Column, Signature
 from headrace.serving.request import TableDecoder, projection
+from headrace.serving.tensors import decoder_of
 
 DECODER = TableDecoder(WINE, event_time="at")
 
 
 def decoded(rows):
     return DECODER.of_records(rows)
+
+
+def test_a_signature_is_compiled_once_whoever_has_it():
+    """A server that swaps a model a thousand times makes no thousand sets of classes."""
+    again = Signature.from_json(WINE.to_json())
+    assert again is not WINE
+    assert decoder_of(again) is decoder_of(WINE)
+    assert (decoder_of(WINE).event_time, decoder_of(WINE, "at").event_time) == (False, True)
 
 
 def test_rows_become_the_matrices_that_models_take():
