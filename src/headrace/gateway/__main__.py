@@ -23,7 +23,7 @@ from headrace.gateway.http import Server
 from headrace.gateway.vertex import vertex_routes
 from headrace.journey.platform import Platform
 from headrace.monitoring.interruptions import Interruptions
-from headrace.placement.gateway import checked_host, checked_names, in_workers
+from headrace.placement.gateway import authority, checked_host, checked_names, in_workers
 from headrace.placement.tokens import control_token, mask_key
 from headrace.serving import provenance
 from headrace.serving.aspired import Moved, Source
@@ -138,16 +138,20 @@ async def _listening(
     rpcs: list[RpcServer] = []
     if ports.grpc is not None:
         rpcs.append(_rpc_server(plane))
-        sys.stdout.write(f"gateway listens for gRPC on {host}:{await rpcs[0].listen(host, ports.grpc)}\n")
+        sys.stdout.write(f"gateway listens for gRPC on {authority(host, await rpcs[0].listen(host, ports.grpc))}\n")
     bound = await _bound(servers[0], host, ports.http)
     control = None if ports.control is None and ports.control_grpc is None else controlled()
     if ports.control is not None and control is not None:
         servers.append(Server(ControlPort(gateway, control, loop), loop))
-        sys.stdout.write(f"control listens on http://{host}:{await _bound(servers[1], host, ports.control)}\n")
+        sys.stdout.write(
+            f"control listens on http://{authority(host, await _bound(servers[1], host, ports.control))}\n"
+        )
     if ports.control_grpc is not None:
         rpcs.append(_rpc_server(plane, control))
-        sys.stdout.write(f"control listens for gRPC on {host}:{await rpcs[-1].listen(host, ports.control_grpc)}\n")
-    sys.stdout.write(f"gateway listens on http://{host}:{bound}\n")
+        sys.stdout.write(
+            f"control listens for gRPC on {authority(host, await rpcs[-1].listen(host, ports.control_grpc))}\n"
+        )
+    sys.stdout.write(f"gateway listens on http://{authority(host, bound)}\n")
     sys.stdout.flush()
     return servers, rpcs
 
@@ -208,7 +212,7 @@ async def _bound(server: Server, host: str, port: int) -> int:
         return await server.listen(host, port)
     except OSError as error:
         raise Unavailable(
-            "the gateway cannot listen", where=f"{host}:{port}", why=error.strerror or str(error), fix="--port 0"
+            "the gateway cannot listen", where=authority(host, port), why=error.strerror or str(error), fix="--port 0"
         ) from error
 
 

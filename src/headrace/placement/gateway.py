@@ -97,7 +97,7 @@ def gateway_spec(
     for endpoint in endpoints:
         command += ["--endpoint", endpoint]
     command += beside.options(host)
-    return ServiceSpec(GATEWAY, command, ready_url=f"http://{host}:{chosen}/v2/health/ready", restart=restart)
+    return ServiceSpec(GATEWAY, command, ready_url=f"http://{authority(host, chosen)}/v2/health/ready", restart=restart)
 
 
 def checked_host(host: str) -> str:
@@ -107,6 +107,11 @@ def checked_host(host: str) -> str:
             f"host {host!r} is refused", why="the scoring port takes no token, so it is local", fix="--host 127.0.0.1"
         )
     return host
+
+
+def authority(host: str, port: int | str) -> str:
+    """Host and port as a URL has them: an IPv6 address stands in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def checked_names(said: str) -> tuple[str, ...]:
@@ -134,7 +139,7 @@ def addresses(command: Sequence[str]) -> dict[str, str]:
     options = _options(command)
     host = options.get("--host", "")
     named = {"grpc": "--grpc-port", "control": "--control-port", "control_grpc": "--control-grpc-port"}
-    found = {name: f"{host}:{options[option]}" for name, option in named.items() if option in options}
+    found = {name: authority(host, options[option]) for name, option in named.items() if option in options}
     return {name: f"http://{address}" if name == "control" else address for name, address in found.items()}
 
 

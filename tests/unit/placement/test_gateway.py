@@ -1,7 +1,13 @@
+import socket
+from contextlib import suppress
+
 import pytest
 
 from headrace.errors import UsageError
-from headrace.placement.gateway import Beside, checked_names
+from headrace.placement.gateway import Beside, addresses, checked_names, gateway_spec
+from headrace.placement.services import free_port
+
+FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 
 def test_names_of_metrics_are_known_ones_each_once():
@@ -20,3 +26,24 @@ def test_a_gateway_with_other_names_is_another():
     assert named.offered_by(command)
     assert Beside().offered_by(command)
     assert not Beside(metrics_names="triton").offered_by(command)
+
+
+def test_an_ipv6_address_stands_in_brackets(tmp_path):
+    spec = gateway_spec(tmp_path, host="::1", port=8700, beside=Beside(grpc_port=8701, control_port=8702))
+    assert spec.ready_url == "http://[::1]:8700/v2/health/ready"
+    assert addresses(spec.command) == {"grpc": "[::1]:8701", "control": "http://[::1]:8702"}
+    assert gateway_spec(tmp_path, port=8700).ready_url == "http://127.0.0.1:8700/v2/health/ready"
+
+
+def hosts():
+    """Loopback addresses that this machine has."""
+    yield "127.0.0.1"
+    with suppress(OSError), socket.socket(socket.AF_INET6) as probe:
+        probe.bind(("::1", 0))
+        yield "::1"
+
+
+@pytest.mark.parametrize("host", list(hosts()))
+def test_a_free_port_is_one_of_that_address(host):
+    with socket.create_server((host, free_port(host)), family=FAMILIES[":" in host]) as server:
+        assert server.getsockname()[0] == host

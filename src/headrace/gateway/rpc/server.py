@@ -14,6 +14,7 @@ from headrace.gateway.rpc.inference import SERVICE as INFERENCE_SERVICE
 from headrace.gateway.rpc.inference import InferenceService
 from headrace.gateway.rpc.reload import ReloadService
 from headrace.gateway.rpc.tfs import MODEL_SERVICE, PREDICTION_SERVICE, ServingServices
+from headrace.placement.gateway import authority
 from headrace.serving.dataplane import DataPlane
 
 _STREAMS = 1024
@@ -56,7 +57,7 @@ class RpcServer:
         Raises:
             Unavailable: The address is taken.
         """
-        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        address = authority(host, port)
         try:
             bound: int = self._server.add_insecure_port(address)
         except RuntimeError as error:
