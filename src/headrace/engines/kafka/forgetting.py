@@ -94,7 +94,9 @@ class Forgetter:
         got = self._reader.next(name, high - 1, high)
         self._reader.release()
         found = None if got is None else decode(got[1])
-        return 0 if isinstance(found, Part) else min(found.parts) if isinstance(found, Joined) else high - 1
+        if isinstance(found, Part):
+            return 0
+        return min(found.parts, default=high - 1) if isinstance(found, Joined) else high - 1
 
 
 def cut(bounds: Sequence[int], sizes: Sequence[int], most_bytes: int) -> int:

@@ -76,7 +76,7 @@ class Lookup:
             message, body = got
             keys = keys_of(body)
             if isinstance(keys, Joined):
-                batch = self._reader.batch(name, body)
+                batch = self._reader.batch(name, message, body)
                 keys = [] if batch is None else batch.keys
             index.add(message, keys, offset_of(message))
             position = message + 1
@@ -96,7 +96,7 @@ class Lookup:
         if found is None:
             got = self._reader.next(name, message, message + 1)
             self._reader.release()
-            found = None if got is None else self._reader.batch(name, got[1])
+            found = None if got is None else self._reader.batch(name, *got)
             if found is not None:
                 self._fetched[name, message] = found
                 if len(self._fetched) > _FETCHED:

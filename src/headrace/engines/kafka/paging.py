@@ -27,7 +27,7 @@ class Pages:
                 found, position = [r for r in self._last[2] if r.offset > after], position + 1
             while len(found) < limit and (got := self._reader.next(name, position, high)):
                 position = got[0] + 1
-                batch = self._reader.batch(name, got[1])
+                batch = self._reader.batch(name, *got)
                 if batch is not None:
                     self._last = name, got[0], records_of(batch, got[0])
                     found += [record for record in self._last[2] if record.offset > after]

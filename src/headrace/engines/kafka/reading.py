@@ -75,11 +75,16 @@ class Reader:
         self._at = (name, offset + 1)
         return offset, found.value() or b""
 
-    def batch(self, name: str, message: bytes) -> Whole | None:
-        """The batch that a message makes exist, its parts fetched; None when it is a part, not ours, or partly gone."""
+    def batch(self, name: str, at: int, message: bytes) -> Whole | None:
+        """The batch that the message at this offset makes exist, its parts fetched.
+
+        None when it is a part, not ours, or partly gone.
+        """
         found = decode(message)
         if not isinstance(found, Joined):
             return found if isinstance(found, Whole) else None
+        if not all(0 <= offset < at for offset in found.parts):
+            return None
         pieces = []
         for offset in found.parts:
             got = self.next(name, offset, offset + 1)

@@ -65,6 +65,8 @@ class Writer:
             raise silent(where, f"no answer within {WITHIN_S:g} s{self._address.heard.lately()}")
         if fate.error is not None:
             raise self._failed(producer, fate.error, where)
+        if min(fate.offsets, default=0) < 0:
+            raise silent(where, "a repeated message was taken for known, and its offset was not told")
         return fate.offsets
 
     @contextmanager
@@ -150,7 +152,8 @@ class _Fate:
     def told(self, error: KafkaError | None, message: Message) -> None:
         """Called for each message, by the one thread that serves them all."""
         if error is None:
-            self.offsets.append(message.offset() or 0)
+            offset = message.offset()
+            self.offsets.append(-1 if offset is None else offset)
         else:
             self.error = error
         self._left -= 1
