@@ -15,7 +15,7 @@ from headrace.models.tensors import to_cells
 from headrace.refs import id_time_ms
 from headrace.serving.arrival import Raw
 from headrace.serving.records import Prediction, Score
-from headrace.storage.stream import Record, Stream
+from headrace.storage.stream import FAR, Record, Stream
 
 _PAGE = 1000
 _ARRAY = 1  # MessagePack's extension that an array is
@@ -158,9 +158,9 @@ class RequestLog:
             found = self._stream.read(self._topic, after=offset, limit=1)
             return not found or found[0].at_ms >= moment_ms
 
-        low, high = -1, 1024
+        low, high = -1, FAR
         while not later(high):
-            low, high = high, high * 2
+            low, high = high, high * FAR
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (low, middle) if later(middle) else (middle, high)

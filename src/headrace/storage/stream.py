@@ -66,12 +66,15 @@ class Stream(Protocol):
         """Remember how far ``cursor`` has read (``offset`` given), or tell (``None``); -1 when it never read."""
 
 
+FAR = 1024
+"""Offsets are looked for in strides that grow by this much: an engine's may have gaps of millions between them."""
+
+
 def newest(stream: Stream, topic: str) -> Record | None:
     """The last record of a topic, found by bisection; None when it has none."""
-    low, step = -1, 1024
-    while stream.read(topic, after=low + step, limit=1):
-        low, step = low + step, step * 2
-    high = low + step
+    low, high = -1, FAR
+    while stream.read(topic, after=high, limit=1):
+        low, high = high, high * FAR
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if stream.read(topic, after=middle, limit=1) else (low, middle)

@@ -9,7 +9,7 @@ from headrace.engines.kafka.batches import Joined, Part, Whole, decode, whole
 from headrace.engines.kafka.faults import fault, silent, translated
 from headrace.engines.kafka.topics import WITHIN_S, Topics
 
-_WAIT_MS = 500
+_WAIT_MS = 50
 _FETCH_KB = 256
 _NO_SUCH_TOPIC = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC}  # noqa: SLF001 - the library's names
 

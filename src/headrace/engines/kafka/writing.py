@@ -15,6 +15,14 @@ from headrace.errors import Unavailable
 _SLACK_S = 2.0
 _POLL_S = 0.1
 _ASK_S = 0.5
+_FORGOTTEN = {
+    KafkaError.INVALID_PRODUCER_EPOCH,
+    KafkaError.INVALID_PRODUCER_ID_MAPPING,
+    KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER,
+    KafkaError.PRODUCER_FENCED,
+    KafkaError.UNKNOWN_PRODUCER_ID,
+}
+"""What brokers say that do not know any more what a producer has written, or take it for another one."""
 
 
 class Writer:
@@ -124,9 +132,10 @@ class Writer:
                 except KafkaException:
                     continue
                 self._away_since = None
+        producer.flush(WITHIN_S)  # whoever still waits for this producer is told
 
     def _failed(self, producer: Producer, error: KafkaError, where: str) -> Exception:
-        if error.fatal():  # a broker that lost its memory: this producer can never write again
+        if error.fatal() or error.code() in _FORGOTTEN:  # this producer can never write again; another one can
             with self._lock:
                 if self._producer is producer:
                     self._producer = None
