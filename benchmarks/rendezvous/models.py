@@ -5,19 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 import polars as pl
-from benchmarks.serving.models import Served
-from skl2onnx import to_onnx
-from skl2onnx.helpers.onnx_helper import select_model_inputs_outputs
-from sklearn.datasets import load_digits
-from sklearn.linear_model import LinearRegression, LogisticRegression
+from benchmarks.serving.models import Served, registered_digits
+from sklearn.linear_model import LinearRegression
 
 import headrace as hr
 from headrace.assembly import open_platform
 from headrace.delivery.deploy import deploy
 from headrace.journey.platform import Platform
-from headrace.models.artifact import Artifact
 from headrace.models.registry import Registration, register
 from headrace.sdk.functions import serve_function
 from headrace.serving.endpoint import Endpoint, Preference
@@ -35,7 +30,7 @@ def made(folder: Path) -> Served:
     (root / "headrace.toml").write_text("")
     platform = open_platform(load_settings(root))
     try:
-        served = _digits(folder, platform)
+        served, *_ = [registered_digits(folder, platform, strength)[0] for strength in (1.0, 0.5, 0.1)]
         _slow(platform)
         first, *others = (Preference(f"digits@{number}", 1.0) for number in (1, 2, 3))
         deploy(platform.ledger(), Endpoint("one", (first,), 2.0), who="benchmark")
@@ -49,27 +44,6 @@ def slept(a: Any, b: Any) -> Any:
     """Right, and ten times too late."""
     time.sleep(0.5)
     return a + b
-
-
-def _digits(folder: Path, platform: Platform) -> Served:
-    data = load_digits()
-    pixels = (data.data / 16).astype(np.float32)
-    first: Served | None = None
-    for strength in (1.0, 0.5, 0.1):
-        model = LogisticRegression(C=strength, max_iter=300).fit(pixels, data.target)
-        graph = to_onnx(model, pixels[:1], options={"zipmap": False}, target_opset=17)
-        graph = select_model_inputs_outputs(graph, outputs=["probabilities"])
-        path = folder / f"digits-{strength}.onnx"
-        path.write_bytes(graph.SerializeToString())
-        session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        taken, example = session.get_inputs()[0].name, pixels[:ROWS]
-        answers = session.run(None, {taken: example})[0]
-        artifact = Artifact("onnx", {"model.onnx": path.read_bytes()}, (taken,), ("probabilities",))
-        asked = Registration("digits", {taken: example}, "BSD-3-Clause", answers={"probabilities": answers})
-        register(platform.stores(), artifact, asked)
-        first = first or Served(path, example.tolist(), answers.tolist(), taken)
-    assert first is not None
-    return first
 
 
 def _slow(platform: Platform) -> None:

@@ -20,8 +20,10 @@ from sklearn.linear_model import LogisticRegression
 import headrace as hr
 from headrace.assembly import open_platform
 from headrace.delivery.deploy import deploy
+from headrace.journey.platform import Platform
 from headrace.models.artifact import Artifact
 from headrace.models.registry import Registration, register
+from headrace.models.version import ModelVersion
 from headrace.serving.endpoint import Endpoint, Preference
 from headrace.settings import load_settings
 
@@ -55,7 +57,7 @@ def made(folder: Path) -> dict[str, Served]:
     (root / "headrace.toml").write_text("")
     platform = open_platform(load_settings(root))
     try:
-        digits, digits_version = _digits(folder, platform)
+        digits, digits_version = registered_digits(folder, platform)
         flights, flights_version = _flights(folder, platform)
         deployed = (
             Endpoint("digits", (Preference(str(digits_version), 1.0),), 2.0, log="off"),
@@ -69,13 +71,14 @@ def made(folder: Path) -> dict[str, Served]:
     return {"digits": digits, "flights": flights}
 
 
-def _digits(folder: Path, platform: Any) -> tuple[Served, Any]:
+def registered_digits(folder: Path, platform: Platform, strength: float = 1.0) -> tuple[Served, ModelVersion]:
+    """Train on scikit-learn's digits, more simply where ``strength`` is small, and register as the next ``digits``."""
     data = load_digits()
     pixels = (data.data / 16).astype(np.float32)
-    model = LogisticRegression(max_iter=300).fit(pixels, data.target)
+    model = LogisticRegression(C=strength, max_iter=300).fit(pixels, data.target)
     graph = to_onnx(model, pixels[:1], options={"zipmap": False}, target_opset=17)
     graph = select_model_inputs_outputs(graph, outputs=["probabilities"])
-    path = folder / "digits.onnx"
+    path = folder / f"digits-{strength}.onnx"
     path.write_bytes(graph.SerializeToString())
     session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     taken, example = session.get_inputs()[0].name, pixels[:ROWS]
@@ -85,7 +88,7 @@ def _digits(folder: Path, platform: Any) -> tuple[Served, Any]:
     return Served(path, example.tolist(), answers.tolist(), taken), register(platform.stores(), artifact, asked)
 
 
-def _flights(folder: Path, platform: Any) -> tuple[Served, Any]:
+def _flights(folder: Path, platform: Platform) -> tuple[Served, ModelVersion]:
     """The example's own steps on January's flights, and the project's own export."""
     spec = importlib.util.spec_from_file_location("flights_pipeline", _EXAMPLE)
     assert spec is not None
