@@ -102,7 +102,7 @@ async def serve(
     servers, rpcs = await _listening(plane, gateway, controlled, host=host, ports=ports)
     keeper.start()
     crew.start()
-    await _looking(stopped, rollouts.look, partial(interruptions.look, plane.logs))
+    await _looking(stopped, rollouts.look, lambda: interruptions.look(plane.logs, desks.troubles if desks else {}))
     crew.stop()
     keeper.stop()
     begun = loop.time()

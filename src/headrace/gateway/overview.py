@@ -14,6 +14,7 @@ from headrace.gateway.http import Request, Response, Send
 from headrace.placement.memory import pss_bytes
 from headrace.serving.counters import EndpointCounters, Histogram, ScorerCounters
 from headrace.serving.dataplane import DataPlane
+from headrace.serving.remote import Elsewhere
 from headrace.serving.scorer import Scorer
 from headrace.serving.status import Note
 
@@ -109,8 +110,8 @@ def _runs(scorer: Scorer) -> str:
 
 def _memory(scorer: Scorer, memory: Mapping[int, int]) -> Memory | None:
     pid = scorer.model.pid
-    if pid is None and not scorer.model.size_bytes:
-        return None  # it is in workers
+    if isinstance(scorer.model.loaded, Elsewhere):
+        return None
     if pid is not None and pid in memory:
         return Memory(memory[pid], "process", pid)
     return Memory(scorer.model.size_bytes, "files", pid)

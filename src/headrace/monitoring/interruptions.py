@@ -1,8 +1,9 @@
-"""Alerts about request logs that cannot be written: requests are answered from the models, and not logged.
+"""Alerts about what an endpoint's requests go through: a log that cannot be written, an exchange that takes nothing.
 
-One alert when it begins and one when it is over. A disk that is all but full takes some records and refuses others:
-that is one interruption, over once nothing was refused for a while. The ledger may lie on the same disk: an alert that
-cannot be kept now is kept when it can.
+Requests are answered meanwhile: from the models, and not logged; from the model at the front door, and not by workers.
+One alert says when that begins and one when it is over. A disk that is all but full takes some records and refuses
+others: that is one interruption, over once nothing was refused for a while. The ledger may lie on the same disk: an
+alert that cannot be kept now is kept when it can.
 """
 
 import time
@@ -24,30 +25,33 @@ Do = Callable[[Callable[[], None]], None]
 
 @dataclass
 class _Interruption:
-    """Records of one log are being lost.
+    """Something takes no requests.
 
     Attributes:
-        before: How many were lost before it.
         since: When it began, in monotonic seconds.
-        well_since: When a record was last refused.
+        last: When it was last so.
+        before: How many records of a log were lost before it.
+        told: Whether there is an alert of its begin.
         mark: Unlike that of any other.
         began: Its begin by the wall clock.
     """
 
-    before: int
     since: float
-    well_since: float
+    last: float
+    before: int = 0
+    told: bool = False
     mark: str = field(default_factory=new_id)
     began: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
 
 class Interruptions:
-    """Looks after the logs of a gateway; all methods run on its event loop.
+    """Looks after the logs and exchanges of a gateway; all methods run on its event loop.
 
     Args:
         ledger: Where alerts are kept.
         do: Writes to it elsewhere than on the event loop.
-        steady_s: A log is well again when no record was refused for so long.
+        steady_s: All is well again when it was for so long; and an exchange is away when it was for so long, since one
+            that is being opened is no matter.
         clock: Monotonic seconds.
     """
 
@@ -55,36 +59,68 @@ class Interruptions:
         self, ledger: Ledger, do: Do, *, steady_s: float = 2.0, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._ledger, self._do, self._steady_s, self._clock = ledger, do, steady_s, clock
-        self._open: dict[str, _Interruption] = {}
+        self._open: dict[tuple[str, str], _Interruption] = {}
         self._lost: dict[str, int] = {}
         self._untold: list[Fact] = []
         self._telling, self._again_at = False, 0.0
 
-    def look(self, logs: Mapping[str, LogWriter]) -> None:
-        """See how the logs are, by endpoint, and have alerts kept."""
+    def look(self, logs: Mapping[str, LogWriter], exchanges: Mapping[str, str]) -> None:
+        """See how all is, and have alerts kept.
+
+        Args:
+            logs: Endpoint to what writes its log.
+            exchanges: Endpoint to why its workers cannot be asked; empty text while they can.
+        """
         now = self._clock()
         for endpoint, log in logs.items():
-            self._see(endpoint, log, now)
+            self._log(endpoint, log, now)
+        for endpoint, trouble in exchanges.items():
+            self._exchange(endpoint, trouble, now)
         if self._untold and not self._telling and now >= self._again_at:
             self._telling = True
             told = tuple(self._untold)
             self._do(lambda: self._tell(told))
 
-    def _see(self, endpoint: str, log: LogWriter, now: float) -> None:
+    def _log(self, endpoint: str, log: LogWriter, now: float) -> None:
         failed, before = log.failed, self._lost.get(endpoint, 0)
         self._lost[endpoint] = failed
-        found = self._open.get(endpoint)
-        if log.trouble or failed > before:
+        why = log.reason if log.trouble or failed > before else ""
+        found = self._seen("log", endpoint, why, now)
+        if found is None:
+            return
+        if why and not found.told:
+            found.before, found.told = before, True
+            self._alert("log", endpoint, found, f"requests are answered without being logged: {why}")
+        elif not why:
+            lost = f"{failed - found.before} were answered and not logged"
+            self._alert("log", endpoint, found, f"requests are logged again after {_span(found)}; {lost}", over=True)
+
+    def _exchange(self, endpoint: str, trouble: str, now: float) -> None:
+        found = self._seen("exchange", endpoint, trouble, now)
+        if found is None:
+            return
+        if trouble and not found.told and now - found.since >= self._steady_s:
+            found.told = True
+            self._alert("exchange", endpoint, found, f"workers are not asked, the gateway scores itself: {trouble}")
+        elif not trouble and found.told:
+            self._alert("exchange", endpoint, found, f"workers are asked again after {_span(found)}", over=True)
+
+    def _seen(self, about: str, endpoint: str, why: str, now: float) -> _Interruption | None:
+        """The interruption that goes on, or that is over by this look; None when there is none, or nothing to say."""
+        found = self._open.get((about, endpoint))
+        if why:
             if found is None:
-                found = self._open[endpoint] = _Interruption(before, now, now)
-                message = f"requests are answered without being logged: {log.reason}"
-                self._untold.append(_alert(endpoint, found, message))
-            found.well_since = now
-        elif found is not None and now - found.well_since >= self._steady_s:
-            del self._open[endpoint]
-            lasted, lost = found.well_since - found.since, failed - found.before
-            message = f"requests are logged again after {lasted:.0f} s; {lost} were answered and not logged"
-            self._untold.append(_alert(endpoint, found, message, over=True))
+                found = self._open[about, endpoint] = _Interruption(now, now)
+            found.last = now
+            return found
+        if found is None or now - found.last < self._steady_s:
+            return None
+        return self._open.pop((about, endpoint))
+
+    def _alert(self, about: str, endpoint: str, found: _Interruption, message: str, *, over: bool = False) -> None:
+        body = {"about": about, "window": found.began, "over": over, "message": message}
+        mark = f"{about} {endpoint} {found.mark}{' over' * over}"
+        self._untold.append(Fact(KIND, endpoint, body, unique=mark))
 
     def _tell(self, found: Sequence[Fact]) -> None:
         """On another thread, which alone takes away what is told."""
@@ -97,6 +133,5 @@ class Interruptions:
         self._telling = False
 
 
-def _alert(endpoint: str, found: _Interruption, message: str, *, over: bool = False) -> Fact:
-    body = {"about": "log", "window": found.began, "over": over, "message": message}
-    return Fact(KIND, endpoint, body, unique=f"log {endpoint} {found.mark}{' over' * over}")
+def _span(found: _Interruption) -> str:
+    return f"{found.last - found.since:.0f} s"

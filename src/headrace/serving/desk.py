@@ -225,6 +225,12 @@ class Desks:
                 self._desks[endpoint] = Desk(endpoint, self._exchange, self._loop)
             return self._desks[endpoint]
 
+    @property
+    def troubles(self) -> Mapping[str, str]:
+        """Endpoint to why its workers cannot be asked; empty text while they can."""
+        with self._lock:
+            return {name: desk.trouble for name, desk in self._desks.items()}
+
     def require(self, endpoint: str, version: str) -> None:
         """Wait a moment for a worker that scores a model version.
 

@@ -15,6 +15,8 @@ from three_models import BEST, DEADLINE_S, SECOND, THIRD, asked, logged, three_m
 from wine_project import ROW
 from worker_process import working
 
+from headrace.monitoring.alerts import alerts
+
 pytestmark = pytest.mark.service
 
 GRACE_S = 0.01
@@ -58,6 +60,11 @@ class Fleet:
         self.figure(f"rendezvous.by_deadline_share, workers, {case}", in_time)
         assert sum(reply.elapsed_s <= DEADLINE_S + BOUND_S for reply in replies) >= within * len(replies)
         return log
+
+
+def alerted(fleet):
+    """What alerts are about, and whether it is over."""
+    return {(fact.body["about"], fact.body["over"]) for fact in alerts(fleet.project.platform.ledger(), "wine")}
 
 
 def runs(door):
@@ -211,6 +218,8 @@ def test_while_the_broker_is_frozen_the_front_door_scores(tmp_path, unharmed, fi
             with frozen(broker):
                 during = load.wait_for(300)
                 reply = door.client.predict("wine", rows=[ROW])
+                until(lambda: alerted(fleet) >= {("log", False), ("exchange", False)})
+            until(lambda: alerted(fleet) >= {("log", True), ("exchange", True)})
             until(lambda: door.client.predict("wine", rows=[ROW]).logged)
             until(lambda: runs(door) == ["1 worker"] * 3)
             load.wait_for_winner(BEST)

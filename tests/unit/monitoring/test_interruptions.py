@@ -37,11 +37,12 @@ class Gateway:
 
     def __init__(self, folder):
         self.ledger, self.now, self.log = FullLedger(folder / "ledger.db"), 100.0, Log()
+        self.exchange = ""
         self._looks = Interruptions(self.ledger, lambda task: task(), clock=lambda: self.now)
 
     def look(self, after_s=0.2):
         self.now += after_s
-        self._looks.look({"wine": self.log})
+        self._looks.look({"wine": self.log}, {"wine": self.exchange})
         return [fact.body["message"] for fact in alerts(self.ledger, "wine")]
 
 
@@ -91,3 +92,17 @@ def test_what_the_ledger_cannot_take_is_told_when_it_can(gateway):
     begins, ends = gateway.look(1.0)
     assert begins.endswith(FULL)
     assert ends.startswith("requests are logged again after 0 s")
+
+
+def test_an_exchange_that_takes_nothing_is_told_once_it_is_no_opening(gateway):
+    gateway.exchange = "the exchange is being opened"
+    assert gateway.look() == gateway.look(1.0) == []
+    gateway.exchange = ""
+    assert gateway.look(1.0) == gateway.look(5.0) == []
+    gateway.exchange = "no broker answers"
+    assert gateway.look() == []
+    assert gateway.look(2.0) == ["workers are not asked, the gateway scores itself: no broker answers"]
+    gateway.look(60.0)
+    gateway.exchange = ""
+    assert gateway.look(2.0)[1:] == ["workers are asked again after 62 s"]
+    assert {fact.body["about"] for fact in alerts(gateway.ledger, "wine")} == {"exchange"}
