@@ -23,7 +23,7 @@ from headrace.gateway.http import Server
 from headrace.gateway.vertex import vertex_routes
 from headrace.journey.platform import Platform
 from headrace.monitoring.interruptions import Interruptions
-from headrace.placement.gateway import authority, checked_host, checked_names, in_workers
+from headrace.placement.gateway import authority, checked_host, checked_names, checked_port, in_workers
 from headrace.placement.tokens import control_token, mask_key
 from headrace.serving import provenance
 from headrace.serving.aspired import Moved, Source
@@ -175,6 +175,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         flags = {name: getattr(given, name) for name in ("host", "port", "metrics_names")}
         settings = load_settings(given.root.resolve(), flags)
         checked_host(settings.host)
+        for port in (settings.port, given.grpc_port, given.control_port, given.control_grpc_port):
+            checked_port(port or 0)
         checked_names(settings.metrics_names)
         in_workers(settings.scorers)
         _open_more_files()

@@ -13,6 +13,7 @@ GATEWAY = "gateway"
 METRICS_NAMES = ("headrace", "tensorflow", "triton")
 """Whose names a gateway's metrics may have: its own, TensorFlow Serving's, Triton's."""
 
+_LAST_PORT = 65535
 _SCORERS = ("here", "workers")
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -29,7 +30,7 @@ class Beside:
         metrics_names: Whose names its metrics have, commas between; None for what the settings say.
 
     Raises:
-        UsageError: There are no such names for metrics.
+        UsageError: There are no such names for metrics, or a port is none.
     """
 
     grpc_port: int | None = None
@@ -41,6 +42,8 @@ class Beside:
     def __post_init__(self) -> None:
         if self.metrics_names is not None:
             checked_names(self.metrics_names)
+        for port in self.ports.values():
+            checked_port(port)
 
     @property
     def ports(self) -> Mapping[str, int]:
@@ -89,9 +92,10 @@ def gateway_spec(
         beside: What it offers besides.
 
     Raises:
-        UsageError: The host is not this machine alone.
+        UsageError: The host is not this machine alone, or the port is none.
     """
     checked_host(host)
+    checked_port(port)
     chosen = port or free_port(host)
     command = [sys.executable, "-m", "headrace.gateway", "--root", str(root), "--host", host, "--port", str(chosen)]
     for endpoint in endpoints:
@@ -107,6 +111,13 @@ def checked_host(host: str) -> str:
             f"host {host!r} is refused", why="the scoring port takes no token, so it is local", fix="--host 127.0.0.1"
         )
     return host
+
+
+def checked_port(port: int) -> int:
+    """A port, or 0 for a free one; raise ``UsageError`` for any other number."""
+    if not 0 <= port <= _LAST_PORT:
+        raise UsageError(f"port {port} is none", why=f"ports go to {_LAST_PORT}", fix="--port 0 for a free one")
+    return port
 
 
 def authority(host: str, port: int | str) -> str:

@@ -28,6 +28,13 @@ def test_a_gateway_with_other_names_is_another():
     assert not Beside(metrics_names="triton").offered_by(command)
 
 
+@pytest.mark.parametrize("port", [-1, 65536])
+def test_a_port_that_is_none_is_refused(tmp_path, port):
+    for ask in (lambda: gateway_spec(tmp_path, port=port), lambda: Beside(grpc_port=port)):
+        with pytest.raises(UsageError, match=f"port {port} is none"):
+            ask()
+
+
 def test_an_ipv6_address_stands_in_brackets(tmp_path):
     spec = gateway_spec(tmp_path, host="::1", port=8700, beside=Beside(grpc_port=8701, control_port=8702))
     assert spec.ready_url == "http://[::1]:8700/v2/health/ready"
