@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -155,6 +156,20 @@ def test_a_gateway_in_the_foreground_ends_with_its_command(beside, number):
         running.send_signal(number)
         assert running.wait(30) == 130
     assert not alive(pid)
+
+
+@pytest.mark.parametrize("option", ["--port", "--grpc-port", "--control-port", "--control-grpc-port"])
+def test_a_port_that_is_taken_is_said_with_the_option_that_moves_it(tmp_path, option):
+    (tmp_path / "headrace.toml").write_text("port = 0\n")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        command = [sys.executable, "-m", "headrace.gateway", "--root", str(tmp_path), option, port]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr.count("cannot listen")) == (4, 1), done.stderr
+    assert f"127.0.0.1:{port}" in done.stderr
+    assert f"fix: {option} 0 takes a free one" in done.stderr
 
 
 def test_a_folder_without_models_is_not_waited_for(tmp_path):

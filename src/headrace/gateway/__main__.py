@@ -138,20 +138,19 @@ async def _listening(
     rpcs: list[RpcServer] = []
     if ports.grpc is not None:
         rpcs.append(_rpc_server(plane))
-        sys.stdout.write(f"gateway listens for gRPC on {authority(host, await rpcs[0].listen(host, ports.grpc))}\n")
-    bound = await _bound(servers[0], host, ports.http)
+        at = await _bound(rpcs[0], host, ports.grpc, "--grpc-port")
+        sys.stdout.write(f"gateway listens for gRPC on {at}\n")
+    bound = await _bound(servers[0], host, ports.http, "--port")
     control = None if ports.control is None and ports.control_grpc is None else controlled()
     if ports.control is not None and control is not None:
         servers.append(Server(ControlPort(gateway, control, loop), loop))
-        sys.stdout.write(
-            f"control listens on http://{authority(host, await _bound(servers[1], host, ports.control))}\n"
-        )
+        at = await _bound(servers[1], host, ports.control, "--control-port")
+        sys.stdout.write(f"control listens on http://{at}\n")
     if ports.control_grpc is not None:
         rpcs.append(_rpc_server(plane, control))
-        sys.stdout.write(
-            f"control listens for gRPC on {authority(host, await rpcs[-1].listen(host, ports.control_grpc))}\n"
-        )
-    sys.stdout.write(f"gateway listens on http://{authority(host, bound)}\n")
+        at = await _bound(rpcs[-1], host, ports.control_grpc, "--control-grpc-port")
+        sys.stdout.write(f"control listens for gRPC on {at}\n")
+    sys.stdout.write(f"gateway listens on http://{bound}\n")
     sys.stdout.flush()
     return servers, rpcs
 
@@ -209,13 +208,13 @@ def _control(platform: Platform, keeper: Keeper, folder: FolderSource | None) ->
     return Control(keeper, Token(control_token(project_home(platform.settings))), folder)
 
 
-async def _bound(server: Server, host: str, port: int) -> int:
+async def _bound(server: "Server | RpcServer", host: str, port: int, option: str) -> str:
+    """Have it listen; return where."""
     try:
-        return await server.listen(host, port)
-    except OSError as error:
-        raise Unavailable(
-            "the gateway cannot listen", where=authority(host, port), why=error.strerror or str(error), fix="--port 0"
-        ) from error
+        return authority(host, await server.listen(host, port))
+    except (OSError, RuntimeError) as error:
+        why, fix = (getattr(error, "strerror", "") or str(error))[:200], f"{option} 0 takes a free one"
+        raise Unavailable("the gateway cannot listen", where=authority(host, port), why=why, fix=fix) from error
 
 
 def _rpc_server(plane: DataPlane, control: Control | None = None) -> "RpcServer":

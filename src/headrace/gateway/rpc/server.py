@@ -5,7 +5,6 @@ from typing import Any
 
 import grpc
 
-from headrace.errors import Unavailable
 from headrace.gateway.control import Control
 from headrace.gateway.http import BODY_LIMIT
 from headrace.gateway.rpc.guard import Door, Guarded
@@ -55,13 +54,9 @@ class RpcServer:
         """Bind and accept; return the port (chosen by the system when ``port`` is 0).
 
         Raises:
-            Unavailable: The address is taken.
+            RuntimeError: The address is taken.
         """
-        address = authority(host, port)
-        try:
-            bound: int = self._server.add_insecure_port(address)
-        except RuntimeError as error:
-            raise Unavailable("the gateway cannot listen for gRPC", where=address, why=str(error)[:200]) from error
+        bound: int = self._server.add_insecure_port(authority(host, port))
         await self._server.start()
         self._listening = True
         return bound
