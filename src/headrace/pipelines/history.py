@@ -1,6 +1,5 @@
 """Past runs, read from the ledger."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from headrace.errors import NotFound, UsageError
 from headrace.pipelines import cache
 from headrace.pipelines.record import BEGAN
 from headrace.pipelines.workspace import Workspace
+from headrace.placement.processes import alive
 from headrace.storage.ledger import Fact, Ledger, latest
 
 _CANDIDATES = 5
@@ -84,7 +84,7 @@ def steps_of(ledger: Ledger, run: str) -> list[Mapping[str, Any]]:
     started, finished = latest(ledger, "run.started", run), latest(ledger, "run.finished", run)
     if started is None or finished is not None:
         return ended
-    state = "running" if _alive(started.body["pid"]) else "died"
+    state = "running" if alive(started.body["pid"]) else "died"
     names = {step["name"] for step in ended}
     begun = [fact for fact in ledger.query(BEGAN, run) if fact.body["name"] not in names]
     unended = {"kind": "step", "state": state, "seconds": None}
@@ -121,19 +121,9 @@ def _past(ledger: Ledger, started: Fact) -> PastRun:
     states = [step["state"] for step in steps]
     died = [step["name"] for step in steps if step["state"] == "died"]
     return PastRun(
-        state="running" if _alive(body["pid"]) else "died",
+        state="running" if alive(body["pid"]) else "died",
         at=started.at,
         counts={state: states.count(state) for state in sorted(set(states))},
         died_in=died[-1] if died else "",
         **common,
     )
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

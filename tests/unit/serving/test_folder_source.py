@@ -6,7 +6,7 @@ import pytest
 import xgboost
 from served import Gated
 from tensor_served import onnx_double
-from wine_project import COLUMNS, ROW, WineProject, asking, until
+from wine_project import COLUMNS, ROW, asking, until
 
 from headrace.errors import Unavailable
 from headrace.models.registry import fetch
@@ -17,13 +17,6 @@ from headrace.serving.folder_source import FolderSource
 from headrace.serving.keeper import Keeper
 from headrace.serving.model_folder import contents
 from headrace.serving.scratch import Scratch
-
-
-@pytest.fixture
-def project(tmp_path):
-    opened = WineProject(tmp_path)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 import served_functions
 from served import Gated
-from wine_project import COLUMNS, ROW, WineProject, asking, until
+from wine_project import COLUMNS, ROW, asking, until
 
 from headrace.delivery.deploy import Allowed, deploy
 from headrace.errors import HeadraceError, NotFound, SignatureError, Unavailable
@@ -21,13 +21,6 @@ from headrace.serving.keeper import Keeper
 from headrace.serving.ledger_source import LedgerSource
 from headrace.serving.scratch import Scratch
 from headrace.storage.ledger import Fact
-
-
-@pytest.fixture
-def project(tmp_path):
-    opened = WineProject(tmp_path)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

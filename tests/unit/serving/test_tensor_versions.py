@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from served import Function
 from tensor_served import PIXELS, echo, onnx_double
-from wine_project import WineProject
 
 from headrace.errors import IntegrityError, ParityFailed, SignatureError
 from headrace.models.artifact import Artifact
@@ -20,13 +19,6 @@ from headrace.serving.tensors import TensorDecoder
 from headrace.serving.versions import load_model
 
 X = np.arange(12, dtype=np.float32).reshape(2, 2, 3)
-
-
-@pytest.fixture
-def project(tmp_path):
-    found = WineProject(tmp_path)
-    yield found
-    found.close()
 
 
 def registered(project, dtype="float32", x=X, *, wrong=0, graph=None, **more):

@@ -1,18 +1,11 @@
 import numpy as np
 import pytest
 from served import constant, model
-from wine_project import ROW, WineProject
+from wine_project import ROW
 
 from headrace.errors import HeadraceError, IntegrityError, NotFound, ParityFailed, RunFailed
 from headrace.serving.request import TableDecoder
 from headrace.serving.versions import compare, load_model, warm_up
-
-
-@pytest.fixture
-def project(tmp_path):
-    opened = WineProject(tmp_path)
-    yield opened
-    opened.close()
 
 
 def load(project, reference):

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from headrace.errors import Unavailable
+from headrace.placement.processes import alive, start_time
 from headrace.placement.services import ServiceSpec, ServiceState
 from headrace.refs import checked_name
 from headrace.settings import Settings
@@ -58,7 +59,7 @@ class LocalServices:
         pid = self._spawn(spec)
         record = {
             "pid": pid,
-            "started": _start_time(pid),
+            "started": start_time(pid),
             "supervised": spec.restart,
             "address": spec.ready_url.rsplit("/", spec.ready_url.count("/") - 2)[0],
             "command": list(spec.command),
@@ -139,7 +140,7 @@ class LocalServices:
             return 0, ""
         times, ago = life["restarts"], max(0.0, time.time() - life["at"])
         detail = f"restarted {times} time{'s' * (times > 1)}, last {_span(ago)} ago" if times else ""
-        return (life["pid"] if _alive(life["pid"]) else 0), detail
+        return (life["pid"] if alive(life["pid"]) else 0), detail
 
     def _file(self, name: str, ending: str) -> Path:
         return self._folder / f"{checked_name(name, of='service')}.{ending}"
@@ -179,32 +180,7 @@ def _runs(pid: int, started: str) -> bool:
     """Whether the process that was started then still runs (a dead child of ours is reaped here)."""
     with contextlib.suppress(ChildProcessError):  # started by another process than this
         os.waitpid(pid, os.WNOHANG)
-    return _alive(pid) and _start_time(pid) == started
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    stat = _stat(pid)
-    return not stat or stat[0] != "Z"
-
-
-def _start_time(pid: int) -> str:
-    """Start of the process in clock ticks since boot; empty where the system has no /proc."""
-    stat = _stat(pid)
-    return stat[19] if stat else ""
-
-
-def _stat(pid: int) -> list[str]:
-    """Fields of /proc/<pid>/stat from the state on: the name before it may hold blanks and brackets."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return []
+    return alive(pid) and start_time(pid) == started
 
 
 def _answers(url: str) -> bool:
