@@ -102,10 +102,12 @@ class LogWriter:
         self._wake.set()
 
     def _run(self) -> None:
+        self._begun = time.monotonic()  # where a log is first reached, that may hang like a commit
         with contextlib.suppress(Exception):  # the first record will say what is wrong
             self._stream.append(self._topic, [])
             last_record = newest(self._stream, self._topic)
             self._latest_ms = last_record.at_ms if last_record else 0
+        self._begun = 0.0
         while not self._closing or self._pending:
             self._wake.wait()
             self._wake.clear()  # before looking: what is gathered from here on sets it again

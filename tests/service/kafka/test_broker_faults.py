@@ -1,6 +1,7 @@
 """The broker that keeps the log is killed, frozen or not there yet, while an endpoint is asked: it answers on."""
 
 import os
+import time
 from collections import Counter
 
 import kafka_brokers
@@ -130,6 +131,9 @@ def test_a_gateway_starts_before_its_broker(tmp_path, project_on, unharmed):
     broker = kafka_brokers.noida(tmp_path)
     project = project_on(broker)
     with serving(project.root) as server:
+        begun = time.monotonic()
+        assert not server.client.predict("wine", rows=[ROW]).logged
+        assert time.monotonic() - begun < 3.0
         load = Load(server.port, [WINE])
         answers_on(load, server)
         with kafka_brokers.running(broker):

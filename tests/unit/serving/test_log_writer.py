@@ -172,7 +172,7 @@ def test_a_commit_that_hangs_keeps_nobody_waiting_and_is_made_in_the_end(stream,
     writer = LogWriter(counting, "t", direct)
     counting.gate.clear()
     writer.add("begun", b"", 0, heard.append)
-    until(lambda: writer._begun)
+    until(lambda: writer._held)
     writer.add("queued", b"", 0, heard.append)
     writer.check(time.monotonic() + log_writer._HANGS_S / 2)
     assert (heard, writer.trouble) == ([], "")
@@ -189,6 +189,20 @@ def test_a_commit_that_hangs_keeps_nobody_waiting_and_is_made_in_the_end(stream,
     assert [r.key for r in stream.read("t")] == ["begun", "queued", "after"]
     assert writer.failed == 0
     assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+def test_a_log_that_hangs_when_it_is_first_reached_keeps_nobody_waiting(stream):
+    counting, heard = Counting(stream), []
+    counting.gate.clear()
+    writer = LogWriter(counting, "t", direct)
+    until(lambda: writer._begun)
+    writer.add("early", b"", 0, heard.append)
+    writer.check(time.monotonic() + 2 * log_writer._HANGS_S)
+    assert (heard, "more than 1 s" in writer.trouble) == ([False], True)
+    counting.gate.set()
+    writer.close()
+    assert [r.key for r in stream.read("t")] == ["early"]
+    assert (writer.trouble, writer.failed) == ("", 0)
 
 
 def test_a_hanging_disk_does_not_fill_the_memory(stream, monkeypatch):
