@@ -8,14 +8,20 @@ from headrace.gateway.rpc.server import RpcServer
 
 
 @contextmanager
-def rpc_channel(gate, control=None):
-    """A channel to the gRPC port of ``gate``; a control port with ``control``."""
+def rpc_address(gate, control=None):
+    """The address of a gRPC port of ``gate``; a control port with ``control``."""
 
     async def start():
         server = RpcServer(gate.plane, control)
         return server, await server.listen("127.0.0.1", 0)
 
     server, port = gate.call(start())
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield channel
+    yield f"127.0.0.1:{port}"
     gate.call(server.close())
+
+
+@contextmanager
+def rpc_channel(gate, control=None):
+    """A channel to such a port."""
+    with rpc_address(gate, control) as address, grpc.insecure_channel(address) as channel:
+        yield channel

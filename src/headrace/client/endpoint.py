@@ -1,5 +1,6 @@
 """The typed client of a gateway: rows or columns in, outputs out, errors as everywhere in headrace."""
 
+import base64
 import json
 import threading
 import time
@@ -77,7 +78,8 @@ class Client:
 
         Args:
             endpoint: Its name.
-            rows: One mapping of columns to cells a row; for a model of one tensor, nested lists.
+            rows: One mapping of columns to cells a row; for a model of one tensor, nested lists. A cell
+                may be ``bytes``.
             columns: Column to its cells; or tensor to nested lists.
             version: Of the preferred model.
             label: An alias of it, such as ``challenger``.
@@ -89,7 +91,8 @@ class Client:
             Overloaded: Too many requests wait; its ``retry_after_s`` says when to try again.
             Unavailable: No server, or it is not ready.
         """
-        body = json.dumps({"instances": rows} if columns is None else {"inputs": columns}, allow_nan=False)
+        given = {"instances": rows} if columns is None else {"inputs": columns}
+        body = json.dumps(given, allow_nan=False, default=_b64)
         reply = self.raw(endpoint, body.encode(), version=version, label=label, headers=headers)
         return answer(reply)
 
@@ -208,6 +211,11 @@ def _answer(reply: Reply, values: Any) -> Answer:
         elapsed_s=float(reply.header("x-headrace-elapsed-ms") or "0") / 1000,
         logged=reply.header("x-headrace-logged") != "false",
     )
+
+
+def _b64(cell: Any) -> dict[str, str]:
+    """Bytes, as TensorFlow Serving takes them; raise ``TypeError`` for what is not."""
+    return {"b64": base64.b64encode(cell).decode()}
 
 
 def checked(reply: Reply) -> Reply:

@@ -6,13 +6,15 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
-from served import onnx_artifact
-from tensor_served import onnx_double, onnx_negative
+from rpc_served import rpc_address
+from served import Gated, onnx_artifact
+from tensor_served import echo, echoed, onnx_double, onnx_negative, several
 from wine_project import COLUMNS, WineProject, until
 
 from headrace.client import Client
@@ -20,6 +22,7 @@ from headrace.delivery.deploy import deploy
 from headrace.models.aliases import Move, move
 from headrace.models.artifact import Artifact
 from headrace.models.registry import Registration, register
+from headrace.models.signature import Signature, Tensor
 from headrace.placement.tokens import NAME
 from headrace.serving.endpoint import Endpoint, Preference
 
@@ -94,6 +97,21 @@ def test_triton_over_grpc(addresses, clients):
 
 def test_kserve_over_http_and_grpc(addresses, clients):
     run(clients, "kserve_clients", *addresses)
+
+
+def test_triton_sends_bytes_and_chooses_a_signature(tmp_path, clients):
+    """A model that answers bytes as they are, and another signature with their lengths."""
+    octets = echo("bytes", (-1,))
+    lengths = Signature("tensor", octets.inputs, (Tensor("n", "int64", (-1,)),), "lengths")
+    functions = {"": echoed, "lengths": lambda batch: {"n": np.array([len(cell) for cell in batch["x"]])}}
+    gate = Gated(tmp_path, ("octets",))
+    try:
+        served = several("octets@1", functions, replace(octets, others=(lengths,)))
+        gate.flip(Endpoint("octets", (Preference("octets@1", 2.0),), 3.0), {"octets@1": served})
+        with rpc_address(gate) as rpc:
+            run(clients, "triton_bytes", f"127.0.0.1:{gate.port}", rpc)
+    finally:
+        gate.close()
 
 
 def test_mlflow(addresses):

@@ -112,7 +112,7 @@ def table(tmp_path):
 
 def test_a_vocabulary_is_read_from_the_models_assets(tmp_path):
     folder = table(tmp_path)
-    score = load(folder, declared(folder))
+    score = load(folder, declared(folder))[""]
     np.testing.assert_array_equal(score({"x": np.array([1, 2, 3], np.float32)})["y"], [2, 5, 5])
 
 
@@ -195,9 +195,9 @@ def test_flipped_bits_in_variables_are_noticed(tmp_path):
         for at in range(0, len(whole), 1 + len(whole) // 40):
             path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
             try:
-                np.testing.assert_array_equal(load(folder, signature)(rows)["y"], [3, 6])
+                np.testing.assert_array_equal(load(folder, signature)[""](rows)["y"], [3, 6])
             except IntegrityError:
                 refused += 1
         path.write_bytes(whole)
     assert refused > 40
-    np.testing.assert_array_equal(load(folder, signature)(rows)["y"], [3, 6])
+    np.testing.assert_array_equal(load(folder, signature)[""](rows)["y"], [3, 6])

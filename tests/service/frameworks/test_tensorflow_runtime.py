@@ -13,7 +13,7 @@ from headrace.conformance.runtime import RuntimeSuite
 from headrace.engines.tensorflow.operations import COMPUTING, READS
 from headrace.engines.tensorflow.runtime import open_runtime
 from headrace.engines.tensorflow.saved_model import declared
-from headrace.errors import SignatureError
+from headrace.errors import Refused, SignatureError
 from headrace.models.signature import Signature, Tensor
 from headrace.settings import Settings
 
@@ -99,6 +99,50 @@ def test_text_tables_and_loops_are_served(tmp_path):
         "number": [1, 2],
         "total": [3, 3],
     }
+
+
+class TwoWays(tf.Module):
+    """The same weights and vocabulary for a word, and for a serialised example with one."""
+
+    def __init__(self, vocabulary):
+        self.weights = tf.Variable([2.0, 5.0, 7.0])
+        self.words = Words(vocabulary).words
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "word")])
+    def serve(self, word):
+        return {"weight": tf.gather(self.weights, self.words.lookup(word))}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "inputs")])
+    def parse(self, inputs):
+        found = tf.io.parse_example(inputs, {"word": tf.io.FixedLenFeature([], tf.string)})
+        return {"outputs": self.serve(found["word"])["weight"]}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "word")])
+    def write(self, word):
+        tf.io.write_file("written", word[0])
+        return {"word": word}
+
+
+def test_signatures_share_variables_and_tables_and_those_that_write_are_left_out(tmp_path):
+    (tmp_path / "words.txt").write_text("red\ngreen\n")
+    model = TwoWays(tmp_path / "words.txt")
+    signatures = {"serving_default": model.serve, "by_example": model.parse, "writes": model.write}
+    folder = saved(model, tmp_path, signatures)
+    signature = declared(folder)
+    assert [(other.name, other.tensors) for other in signature.others] == [
+        ("by_example", (Tensor("inputs", "bytes", (-1,)),))
+    ]
+    asked = declared(folder, "by_example")
+    assert (asked.name, [other.name for other in asked.others]) == ("by_example", ["serving_default"])
+    with pytest.raises(Refused, match="WriteFile"):
+        declared(folder, "writes")
+    loaded = opened(tmp_path).load(folder, signature)
+    example = tf.train.Example()
+    example.features.feature["word"].bytes_list.value.append(b"green")
+    by_example = loaded.signed("by_example").score({"inputs": np.array([example.SerializeToString()], object)})
+    by_word = loaded.score({"word": np.array([b"green", b"red"], object)})
+    loaded.close()
+    assert (by_example["outputs"].tolist(), by_word["weight"].tolist()) == ([5.0], [5.0, 2.0])
 
 
 def test_a_network_of_keras_answers_as_it_was_trained(tmp_path):

@@ -143,6 +143,11 @@ def test_the_grpc_of_tensorflow_serving(gate):
     assert list(reply.outputs["y"].string_val) == RAW
 
 
+def test_the_client_sends_bytes_in_rows_and_columns(gate):
+    assert gate.client.predict("one", rows=RAW).values == SAID
+    assert gate.client.predict("one", columns={"x": RAW}).values == SAID
+
+
 def test_the_client_sends_and_reads_arrays_of_bytes(gate):
     answer, outputs = gate.client.infer("one", {"x": np.array(RAW, object)})
     assert outputs["y"].tolist() == [RAW[0], "café"]
