@@ -54,7 +54,8 @@ def statuses(port, method, path, headers=b"", body=BODY):
             while piece := connection.recv(65536):
                 reply += piece
         assert not any(secret in reply for secret in SECRETS), trick
-        seen[int(reply[9:12])] += 1
+        if target.partition(b"?")[0] != b"/":  # a trick that is a query only leads to the front page
+            seen[int(reply[9:12])] += 1
     return seen
 
 
