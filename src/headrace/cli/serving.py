@@ -99,7 +99,9 @@ def deploy(out: Output, endpoint: str, *, canary: str | None, on: str | None, **
     asked = read_endpoint(endpoint, table)
     deployed = deploy_endpoint(platform.ledger(), asked, why=said["why"], allowed=allowed)
     told = {"endpoint": endpoint, "deployment": deployed.seq, "models": dict(deployed.models)}
-    out.result(told, [f"{endpoint} serves {', '.join(deployed.models.values())} (deployment {deployed.seq})"])
+    out.result(
+        told, [f"{endpoint} serves {', '.join(dict.fromkeys(deployed.models.values()))} (deployment {deployed.seq})"]
+    )
 
 
 @command.command()

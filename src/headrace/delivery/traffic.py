@@ -48,13 +48,19 @@ def split(ledger: Ledger, name: str, to: Split, said: Said = NOBODY) -> Deployme
 
     Raises:
         NotFound: No such endpoint or version.
-        UsageError: The endpoint has not loaded a version, or is asked to give one two shares.
+        UsageError: The endpoint has not loaded a version, prefers it anyway, or is asked to give one two shares.
     """
 
     def change(standing: Deployment) -> Deployment:
         shares: dict[str, float] = {}
         for model, part in to.shares.items():
             own = _loaded(ledger, standing, model)
+            if standing.models[own] == standing.models[standing.endpoint.schedule[0].model]:
+                raise UsageError(
+                    f"endpoint {name} cannot give {standing.models[own]} a share of the requests",
+                    why="its schedule prefers it, so it has what the shares of the others leave",
+                    fix="name the others' shares",
+                )
             if own in shares:
                 raise UsageError(
                     f"{standing.models[own]} is given two shares",

@@ -193,6 +193,12 @@ def test_settings_that_know_nothing_of_a_split_do_not_end_it_unasked(ledger):
     assert deploy(ledger, asked, allowed=Allowed(end_traffic=True)).endpoint.split == WHOLE
 
 
+def test_what_is_preferred_anyway_is_given_no_share(ledger):
+    deploy(ledger, endpoint(shadows=("good@challenger",)))
+    with pytest.raises(UsageError, match=r"cannot give good@1 a share .* its schedule prefers it"):
+        split(ledger, "good", Split({"good@1": 0.5}))
+
+
 def test_a_version_takes_over_and_its_alias_moves_in_one_write(ledger):
     deploy(ledger, endpoint(shadows=("good@challenger",)))
     made = prefer(ledger, "good", "good@2")
