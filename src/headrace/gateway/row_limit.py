@@ -21,6 +21,9 @@ from headrace.serving.tensors import Decoder, TensorDecoder
 SUSPECT_BYTES = 2 * ROWS_LIMIT
 """A shorter body holds no more rows than a request may have, and no more values than that many."""
 
+VALUES_LIMIT = 20 * ROWS_LIMIT
+"""Examples of features that no signature names may hold so many values."""
+
 _BLOCK = 256 * 1024
 _QUOTE, _COMMA = ord('"'), ord(",")
 _NOT_STRUCTURE = bytes(sorted(set(range(256)) - set(b'"[]{},')))
@@ -86,6 +89,21 @@ def check_rows(decoder: Decoder, body: bytes) -> None:
     columns = _checked_by_name(given.inputs, widths, width)
     split = _checked_by_name(given.dataframe_split, {"data": width, "index": None}, width)
     _check_besides(body, rows + columns + split)
+
+
+def check_examples(body: bytes) -> None:
+    """Refuse a body of examples, whose features may be any, that holds more rows or values than are read.
+
+    Raises:
+        UsageError: More examples than ``ROWS_LIMIT``, more values than ``VALUES_LIMIT``, or many besides.
+        msgspec.DecodeError: It is no JSON, or no object.
+    """
+    if body.count(b",") < ROWS_LIMIT:
+        return
+    values = _checked(_body.decode(body).examples, None)
+    if values >= VALUES_LIMIT:
+        raise UsageError(f"the examples have {values + 1} values", why=f"at most {VALUES_LIMIT} are read at once")
+    _check_besides(body, values)
 
 
 def check_tensors(body: memoryview) -> None:

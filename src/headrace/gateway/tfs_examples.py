@@ -10,7 +10,7 @@ from msgspec import Meta
 from headrace.errors import SignatureError, UsageError
 from headrace.gateway.answers import encode
 from headrace.gateway.http import Response
-from headrace.gateway.row_limit import SUSPECT_BYTES, check_rows
+from headrace.gateway.row_limit import SUSPECT_BYTES, check_examples, check_rows
 from headrace.gateway.tf_example import serialised
 from headrace.models.signature import Column, Signature, Tensor
 from headrace.models.tensors import text_of, to_cells
@@ -35,7 +35,9 @@ def parse_examples(decoder: Decoder, body: bytes) -> tuple[Input, str]:
         UsageError: The request has no examples, or they are no objects.
         SignatureError: Features do not fit the signature, or the context repeats one of an example's.
     """
-    if len(body) > SUSPECT_BYTES:
+    if len(body) > SUSPECT_BYTES and takes_examples(decoder.signature):
+        check_examples(body)
+    elif len(body) > SUSPECT_BYTES:
         check_rows(decoder, body)
     try:
         asked = _asked.decode(body)

@@ -4,7 +4,7 @@ from served import model
 
 from headrace.delivery.replay import Asked, replay
 from headrace.errors import NotFound, SignatureError, UsageError
-from headrace.models.signature import Column, Signature
+from headrace.models.signature import Column, Signature, Tensor
 from headrace.serving.records import DEFAULT, Prediction
 
 SIGNATURE = Signature("table", (Column("heat", "float64"), Column("site", "string")), (Column("wear", "float32"),))
@@ -129,3 +129,16 @@ def test_an_empty_span_and_a_strange_slice_are_said(pages):
 def test_a_tolerance_that_is_none_is_refused_before_anything_is_scored(tolerance):
     with pytest.raises(UsageError, match="tolerance is"):
         Asked(tolerance)
+
+
+def test_bytes_are_replayed_and_requests_by_another_signature_are_left_out():
+    """As the log has them: text where they are that, base64 where not."""
+    lengths = Signature("tensor", (Tensor("file", "bytes", (-1,)),), (Tensor("wear", "float32", (-1,)),))
+    candidate = model(
+        "wear@2", lambda batch: {"wear": np.array([len(f) for f in batch["file"]], np.float32)}, signature=lengths
+    )
+    files = [{"b64": "/wD/"}, "text"]
+    asked = prediction(0, [], [], columns={"file": files}, outputs={"wear": [3.0, 4.0]})
+    other = prediction(1, [], [], columns={"inputs": files}, outputs={"wear": [9.0, 9.0]}, signature="regress")
+    found = replay("wear", [[asked, other]], candidate, Asked())
+    assert (found.requests, found.skipped, found.numbers["disagreement"]) == (1, 1, 0)

@@ -113,6 +113,18 @@ def test_examples_of_rest_become_serialised_ones(post):
     assert (status, "several kinds" in reply["error"]) == (400, True)
 
 
+def test_large_requests_are_held_to_a_number_of_values_not_of_features(gate):
+    def asked(count, values):
+        examples = [{"x": 1.0, "more": [1] * values}] * count
+        body = json.dumps({"signature_name": "regress_x", "examples": examples}, separators=(",", ":"))
+        return gate.client.request("POST", "/v1/models/half:regress", body.encode())
+
+    reply = asked(2000, 60)  # more values than a request may have rows
+    assert (reply.status, len(json.loads(reply.body)["results"])) == (200, 2000)
+    reply = asked(2000, 1100)
+    assert (reply.status, b"at most 2000000 are read" in reply.body) == (400, True)
+
+
 def test_serialised_examples_may_be_sent_to_predict(post):
     example = SERVING.Example()
     example.features.feature["x"].float_list.value.append(4.0)

@@ -9,7 +9,7 @@ from headrace.models.lists import column_of, tensor_of, type_of
 from headrace.models.signature import Tensor
 
 PIXELS = Tensor("pixels", "float32", (-1, 2, 3))
-DTYPES = ["bool", "uint8", "int16", "uint32", "int64", "uint64", "float16", "float32", "float64", "string"]
+DTYPES = ["bool", "uint8", "int16", "uint32", "int64", "uint64", "float16", "float32", "float64", "string", "bytes"]
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,8 @@ def test_nested_flat_and_sliced_lists_are_one_tensor(cells):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_datatype_there_and_back(dtype):
     tensor = Tensor("x", dtype, (-1, 2))
-    cells = pa.array([["a", "b"], ["c", ""]]) if dtype == "string" else pa.array([[0, 1], [1, 0]])
+    words = {"string": [["a", "b"], ["c", ""]], "bytes": [[b"a", b"\xff"], [b"", b"\x00"]]}
+    cells = pa.array(words.get(dtype, [[0, 1], [1, 0]]))
     array = tensor_of(cells.cast(pa.list_(pa.bool_())) if dtype == "bool" else cells, tensor, 0)
     column = column_of(array, type_of(tensor))
     assert column.type == type_of(tensor)
