@@ -15,7 +15,7 @@ from msgspec import Raw
 from numpy.typing import NDArray
 
 from headrace.errors import UsageError
-from headrace.serving.request import ROWS_LIMIT, check_row_count
+from headrace.serving.request import ROWS_LIMIT
 from headrace.serving.tensors import Decoder, TensorDecoder
 
 SUSPECT_BYTES = 2 * ROWS_LIMIT
@@ -125,11 +125,16 @@ def check_values(name: str, data: Piece, most: int) -> None:
         raise UsageError(f"tensor {name!r} has {found} values", why=f"its shape says {most}")
 
 
-def counted(piece: Piece) -> Counted:
-    """Count what JSON holds without parsing it; of what is no JSON the numbers mean nothing."""
+def counted(piece: Piece, most: float = math.inf) -> Counted:
+    """Count what JSON holds without parsing it, on to the block where there are more than ``most`` items.
+
+    Of what is no JSON the numbers mean nothing.
+    """
     view, depth, inside, left = memoryview(piece), 0, False, b""
     items = commas = 0
     for start in range(0, len(view), _BLOCK):
+        if items >= most:
+            break
         text = left + view[start : start + _BLOCK].tobytes()
         # What a backslash escapes may stand in the next block.
         left = b"\\" if (len(text) - len(text.rstrip(b"\\"))) % 2 else b""
@@ -164,8 +169,9 @@ def _outside(structure: bytes, *, inside: bool) -> tuple[NDArray[np.uint8], bool
 
 def _checked(piece: Piece, width: int | None) -> int:
     """The commas of a list of rows, each of ``width`` values at most; None is any number."""
-    items, commas = counted(piece)
-    check_row_count(items)
+    items, commas = counted(piece, ROWS_LIMIT)
+    if items > ROWS_LIMIT:
+        raise UsageError(f"the request has more than {ROWS_LIMIT} rows", why="no more are scored at once")
     if width is not None and commas >= items * width:
         raise UsageError(f"the request has {commas + 1} values", why=f"its {items} rows take {items * width}")
     return commas

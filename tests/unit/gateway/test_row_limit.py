@@ -93,13 +93,13 @@ LEGAL = {
     "a tensor of texts": (WORDS, read_infer, tensor(many(b'"a,b"', 2 * ROWS_LIMIT), shape=[ROWS_LIMIT, 2], datatype="BYTES")),
 }  # fmt: skip
 ILLEGAL = {
-    "records": (TABLE, read_rows, b'{"instances":%b}' % many(NAMED, ROWS_LIMIT + 1), "100001 rows"),
-    "a bare list": (TABLE, mlflow._parse, many(b"{}", 1_500_000), "1500000 rows"),
-    "split": (TABLE, mlflow._parse, split(many(b"[]", 1_500_000)), "1500000 rows"),
-    "columns": (TABLE, read_rows, b'{"inputs":{"alcohol":%b}}' % many(b"1", 1_500_000), "1500000 rows"),
-    "a bare tensor": (PAIRS, read_rows, b'{"inputs":%b}' % many(b"[1,2]", 1_000_000), "1000000 rows"),
-    "examples": (TABLE, read_examples, b'{"examples":%b}' % many(b"{}", 1_500_000), "1500000 rows"),
-    "bare values": (PAIRS, read_rows, b'{"instances":%b}' % many(b"1", 1_500_000), "1500000 rows"),
+    "records": (TABLE, read_rows, b'{"instances":%b}' % many(NAMED, ROWS_LIMIT + 1), "more than 100000 rows"),
+    "a bare list": (TABLE, mlflow._parse, many(b"{}", 1_500_000), "more than 100000 rows"),
+    "split": (TABLE, mlflow._parse, split(many(b"[]", 1_500_000)), "more than 100000 rows"),
+    "columns": (TABLE, read_rows, b'{"inputs":{"alcohol":%b}}' % many(b"1", 1_500_000), "more than 100000 rows"),
+    "a bare tensor": (PAIRS, read_rows, b'{"inputs":%b}' % many(b"[1,2]", 1_000_000), "more than 100000 rows"),
+    "examples": (TABLE, read_examples, b'{"examples":%b}' % many(b"{}", 1_500_000), "more than 100000 rows"),
+    "bare values": (PAIRS, read_rows, b'{"instances":%b}' % many(b"1", 1_500_000), "more than 100000 rows"),
     "a wide row": (PAIRS, read_rows, b'{"instances":[[1,2],%b]}' % many(b"1", 1_500_000), "1500002 values"),
     "a wide cell": (TABLE, mlflow._parse, split(b"[[%b,2,3,4,5]]" % many(b"1", 1_500_000)), "1500004 values"),
     "a repeated name": (
@@ -118,7 +118,7 @@ ILLEGAL = {
     "a long column's tensor": (
         TABLE, read_infer, tensor(many(b"1", 1_500_000), shape=[1_500_000], datatype="FP64", name="ph"), "1500000 rows"),
     "a shape": (PAIRS, read_infer, tensor(b"[1]", shape=[1] * 1_500_000), "besides its rows"),
-    "tensors": (PAIRS, read_infer, b'{"inputs":%b}' % many(b"{}", 1_500_000), "1500000 rows"),
+    "tensors": (PAIRS, read_infer, b'{"inputs":%b}' % many(b"{}", 1_500_000), "more than 100000 rows"),
 }  # fmt: skip
 
 
