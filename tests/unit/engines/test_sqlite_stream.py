@@ -1,9 +1,25 @@
 import sqlite3
+import threading
 
 import pytest
 
 from headrace.engines.sqlite.stream import SqliteStream
 from headrace.storage.stream import Bounds, Record
+
+
+def test_a_log_that_somebody_else_is_making_is_waited_for(tmp_path):
+    other = sqlite3.connect(tmp_path / "t.db", isolation_level=None)
+    other.executescript("CREATE TABLE begun (it); BEGIN; SELECT * FROM begun; INSERT INTO begun VALUES (1);")
+    stream = SqliteStream(tmp_path)
+    writer = threading.Thread(target=lambda: stream.append("t", [Record("k", b"", 1)]))
+    writer.start()
+    writer.join(0.1)
+    assert writer.is_alive()
+    other.execute("COMMIT")
+    other.close()
+    writer.join(5)
+    assert [record.key for record in stream.read("t")] == ["k"]
+    stream.close()
 
 
 def steps_to_forget(folder, count, monkeypatch):

@@ -5,6 +5,7 @@ Reader cursors live in a database of their own, so that committing one never wai
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from headrace.storage.stream import Bounds, Record
 
 _BUSY_S = 10.0
 _CLOSE_S = 0.5
+_AGAIN_S = 0.005
 _CHUNK = 64
 _FORGOTTEN = 5000
 _LOG = """
@@ -131,7 +133,7 @@ class _Connection:
         with self._translated():
             make_folders(path.parent)
             self._db = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode=WAL")
+            _use_wal(self._db)
             self._db.executescript(schema)
 
     @contextmanager
@@ -158,6 +160,20 @@ class _Connection:
             raise Unavailable(
                 "the log cannot be read or written", where=str(self._path), why=str(error), fix="headrace doctor"
             ) from error
+
+
+def _use_wal(db: sqlite3.Connection) -> None:
+    """SQLite waits for other writers, but not for one that makes the same database at the same time."""
+    until = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(_AGAIN_S)
+        else:
+            return
 
 
 def _forget(db: sqlite3.Connection, keep: Bounds) -> None:
