@@ -78,6 +78,7 @@ async def _asked(address: str, endpoint: str, row: object, rate: int, seconds: f
         if free is None:
             raise SystemExit("the server is so far behind that no connection is free")
         free.ask(request)
+        made.append(made.pop(made.index(free)))  # in turn: a server closes connections that nobody uses
         came.sent += 1
     until = loop.time() + _LAST_S
     while len(came.ids) < came.sent and loop.time() < until:  # noqa: ASYNC110 - bounded
