@@ -1,5 +1,6 @@
 """What tests of tensor models share: signatures, functions as models, a gateway that serves them, tiny ONNX graphs."""
 
+import json
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -107,3 +108,14 @@ def _onnx(node, dtype, shape):
     )
     opset = [helper.make_opsetid("", 17)]
     return helper.make_model(graph, opset_imports=opset, ir_version=9).SerializeToString()
+
+
+def posting(gate):
+    """Posts JSON values, or bytes as they are; returns the status and the reply's JSON values."""
+
+    def send(path, body, headers=None):
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        reply = gate.client.request("POST", path, data, headers or {})
+        return reply.status, json.loads(reply.body)
+
+    return send

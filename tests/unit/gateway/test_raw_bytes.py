@@ -7,7 +7,7 @@ import struct
 import numpy as np
 import pytest
 from rpc_served import rpc_channel
-from tensor_served import echo, tensors_gated
+from tensor_served import echo, posting, tensors_gated
 
 from headrace.gateway.rpc.messages import INFERENCE
 from headrace.gateway.rpc.tfs_messages import SERVING
@@ -34,12 +34,7 @@ def gate(tmp_path_factory):
 
 @pytest.fixture
 def post(gate):
-    def send(path, body, headers=None):
-        data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        reply = gate.client.request("POST", path, data, headers or {})
-        return reply.status, json.loads(reply.body)
-
-    return send
+    return posting(gate)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rpc_served import rpc_channel
 from served import Gated, model
-from tensor_served import several
+from tensor_served import posting, several
 
 from headrace.gateway.rpc.messages import INFERENCE
 from headrace.gateway.rpc.tfs_messages import SERVING
@@ -69,11 +69,7 @@ def gate(tmp_path_factory):
 
 @pytest.fixture
 def post(gate):
-    def send(path, body, headers=None):
-        reply = gate.client.request("POST", path, json.dumps(body).encode(), headers or {})
-        return reply.status, json.loads(reply.body)
-
-    return send
+    return posting(gate)
 
 
 @pytest.fixture(scope="module")

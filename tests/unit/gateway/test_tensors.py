@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from tensor_served import DATATYPES, PAIR, PIXELS, echo, echoed, renamed, sums, tensors_gated
+from tensor_served import DATATYPES, PAIR, PIXELS, echo, echoed, posting, renamed, sums, tensors_gated
 
 from headrace.gateway.oip_reply import to_bytes
 from headrace.gateway.oip_request import from_bytes
@@ -30,12 +30,7 @@ def gate(tmp_path_factory):
 
 @pytest.fixture
 def post(gate):
-    def send(path, body, headers=None):
-        data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        reply = gate.client.request("POST", path, data, headers or {})
-        return reply.status, json.loads(reply.body)
-
-    return send
+    return posting(gate)
 
 
 def test_rows_and_columns_of_tensorflow_serving(post):

@@ -5,6 +5,7 @@ not be lost is in the request log.
 """
 
 import contextlib
+import itertools
 import threading
 import time
 import uuid
@@ -115,7 +116,7 @@ class Sender:
         self._lock = threading.Lock()
         self._producer: Producer | None = None
         self._sent: dict[int, float] = {}
-        self._next = 0
+        self._tokens = itertools.count()
         self._away_since = 0.0
 
     @property
@@ -132,7 +133,7 @@ class Sender:
         if self._away_since:
             raise silent(f"{self._address.brokers} {name}", self.trouble)
         producer = self._producer or self._running()
-        self._next = token = self._next + 1
+        token = next(self._tokens)
         self._sent[token] = time.monotonic()
         try:
             with translated(self._address.brokers):
