@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import httptools
 
+from headrace.gateway.busy_poll import BusyPoll
 from headrace.serving.arrival import Raw
 
 BODY_LIMIT = 16 * 1024 * 1024
@@ -101,6 +102,7 @@ class Server:
     def __init__(self, handler: Handler, loop: asyncio.AbstractEventLoop) -> None:
         self.handler, self.loop = handler, loop
         self.connections: set[Connection] = set()
+        self.busy_poll = BusyPoll(loop)
         self.closing = False
         self.date = b""
         self._listener: asyncio.Server | None = None
@@ -358,6 +360,7 @@ class Connection(asyncio.Protocol):
         # Who says how the connection goes on is answered: clients of HTTP/1.0 would wait for its end otherwise.
         said = (b"connection: keep-alive\r\n" if b"connection" in request.headers else b"") if goes_on else _CLOSE
         transport.write(self._encoded(response, said, bodiless=request.method == b"HEAD"))
+        self._server.busy_poll.replied()
         if not goes_on:
             transport.close()
         elif self._waiting:
