@@ -359,8 +359,8 @@ class Connection(asyncio.Protocol):
         self.expires = self._server.loop.time() + IDLE_TIMEOUT_S
         # Who says how the connection goes on is answered: clients of HTTP/1.0 would wait for its end otherwise.
         said = (b"connection: keep-alive\r\n" if b"connection" in request.headers else b"") if goes_on else _CLOSE
-        transport.write(self._encoded(response, said, bodiless=request.method == b"HEAD"))
         self._server.busy_poll.replied()
+        transport.write(self._encoded(response, said, bodiless=request.method == b"HEAD"))
         if not goes_on:
             transport.close()
         elif self._waiting:
