@@ -1,103 +1,28 @@
 """Canaries under way in a gateway: the candidate measured beside what it would replace, taken further or ended."""
 
-import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 
 from headrace.delivery.canary import abort, further, refuse, wait
+from headrace.delivery.stretch import Stretch
+from headrace.delivery.watch import Watch
 from headrace.errors import HeadraceError
-from headrace.serving.canary import MEASURED, Canary
-from headrace.serving.counters import FINE_S, EndpointCounters, Histogram, ScorerCounters
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.deployment import Deployment
 from headrace.serving.rendezvous import Live
 from headrace.serving.report import in_words, report
-from headrace.serving.rules import Rule, rules
 from headrace.storage.ledger import Ledger
 
 EVERY_S = 0.2
 """How often a gateway looks."""
 
 _AGAIN_S = 5.0
-_TAIL = 500
-"""Of fewer requests the 99th percentile is a matter of luck: a few of the machine's hiccups."""
 
-_SURE = 2.0
-"""Standard deviations of a percentile's rank. Without them one in five of equal models exceeds 1.2x the other's p99 at
-some look (lognormal times with a heavy tail, until 4,000 requests); with them none of 200 did, all twice as slow do."""
-
-Numbers = Mapping[str, float]
 Refused = Callable[[str], tuple[Deployment, str] | None]
 """The newest deployment of an endpoint, if it is the step of a canary, or took over, and cannot be served; and why."""
 Do = Callable[[Callable[[], None]], None]
 """Does something that may take a while, elsewhere than on the event loop."""
-
-
-class _Stretch:
-    """One model's numbers since now."""
-
-    def __init__(self, of: ScorerCounters, endpoint: EndpointCounters) -> None:
-        self._of, self._endpoint = of, endpoint
-        self._before = of.scored + of.late, of.failed
-        self._asked = endpoint.requests, endpoint.defaults
-        self._fine = of.fine = Histogram(FINE_S)
-
-    def met(self) -> int:
-        """Requests that it scored or failed."""
-        return sum(self._counts())
-
-    def numbers(self, lean: float = 0.0) -> Numbers:
-        """By name; percentiles so many standard deviations lower or higher than seen."""
-        scored, failed = self._counts()
-        requests, defaults = self._endpoint.requests - self._asked[0], self._endpoint.defaults - self._asked[1]
-        found = {
-            "error_rate": failed / (scored + failed) if scored + failed else math.nan,
-            "p50_ms": self._fine.quantile(0.5, lean) * 1000,
-            "p99_ms": self._fine.quantile(0.99, lean) * 1000 if scored >= _TAIL else math.nan,
-            "default_rate": defaults / requests if requests else math.nan,
-        }
-        return {name: value for name, value in found.items() if not math.isnan(value)}
-
-    def end(self) -> None:
-        if self._of.fine is self._fine:
-            self._of.fine = None
-
-    def _counts(self) -> tuple[int, int]:
-        return self._of.scored + self._of.late - self._before[0], self._of.failed - self._before[1]
-
-
-@dataclass
-class _Watch:
-    deployment: Deployment
-    canary: Canary
-    since: float
-    candidate: _Stretch
-    champion: _Stretch
-    busy: bool = False
-    waiting: bool = False
-    again_at: float = 0.0
-
-    def broken(self) -> str:
-        """The rules that hold now, with their numbers: beyond what luck makes of two models that are equally quick."""
-        if self.candidate.met() < self.canary.least:
-            return ""
-        ends = {lean: (self.candidate.numbers(lean), self.champion.numbers(-lean)) for lean in (-_SURE, _SURE)}
-        return self._said(lambda rule, *_: rule.holds(*ends[-_SURE if rule.operator in {">", ">="} else _SURE]))
-
-    def over(self, now: float) -> bool:
-        """Whether the step has lasted as long, and met as many requests, as it is to."""
-        return now - self.since >= self.canary.every_s and self.candidate.met() >= self.canary.least
-
-    def open(self) -> str:
-        """The rules that cannot be asked yet, with the numbers that there are: nobody knows that they do not hold."""
-        return self._said(lambda rule, own, champion: not rule.known(own, champion))
-
-    def _said(self, which: Callable[[Rule, Numbers, Numbers], bool]) -> str:
-        own, champion = self.candidate.numbers(), self.champion.numbers()
-        found = rules(self.canary.abort_if, MEASURED)
-        return "; ".join(rule.said(own, champion) for rule in found if which(rule, own, champion))
 
 
 class Rollouts:
@@ -123,7 +48,7 @@ class Rollouts:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._plane, self._ledger, self._do, self._refused, self._clock = plane, ledger, do, refused, clock
-        self._watches: dict[str, _Watch] = {}
+        self._watches: dict[str, Watch] = {}
         self._told: dict[str, tuple[int, float]] = {}
         self._wrong: dict[str, str] = {}
 
@@ -153,8 +78,8 @@ class Rollouts:
         elif watch.over(self._clock()):
             self._go_on(watch)
 
-    def _go_on(self, watch: _Watch) -> None:
-        still_open = watch.open()
+    def _go_on(self, watch: Watch) -> None:
+        still_open = watch.open(self._clock())
         if not still_open:
             self._change(watch, partial(further, self._ledger, watch.deployment))
         elif not watch.waiting:
@@ -195,15 +120,15 @@ class Rollouts:
             counters, models = live.counters, deployment.models
             beside = models[deployment.endpoint.schedule[0].model]
             candidate = models[deployment.canary.candidate]
-            self._watches[name] = _Watch(
+            self._watches[name] = Watch(
                 deployment,
                 deployment.canary,
                 self._clock(),
-                _Stretch(counters.scorers[candidate], counters),
-                _Stretch(counters.scorers[beside], counters),
+                Stretch(counters.scorers[candidate], counters),
+                Stretch(counters.scorers[beside], counters),
             )
 
-    def _change(self, watch: _Watch, how: Callable[[], Deployment]) -> None:
+    def _change(self, watch: Watch, how: Callable[[], Deployment]) -> None:
         watch.busy = True
 
         def change() -> None:

@@ -54,16 +54,14 @@ class Histogram:
             found.append(total)
         return found
 
-    def quantile(self, part: float, lean: float = 0.0) -> float:
+    def quantile(self, part: float) -> float:
         """The upper bound of the bucket in which a part of what was counted ends; NaN of nothing.
 
         Args:
             part: Between 0 and 1.
-            lean: So many standard deviations of the rank lower or higher: two ends between which the true one is,
-                however the times are distributed. Infinity beyond the highest that was counted.
         """
         count, total = sum(self.counts), 0
-        due = part * count + lean * math.sqrt(count * part * (1 - part))
+        due = part * count
         for bound, count in zip(self.bounds, self.counts, strict=False):
             total += count
             if total >= due and total:

@@ -40,6 +40,11 @@ class Rule:
     limit: float
     of_champion: bool
 
+    @property
+    def upward(self) -> bool:
+        """Whether it holds of numbers above its limit."""
+        return self.operator in {">", ">="}
+
     def known(self, own: Mapping[str, float], champion: Mapping[str, float]) -> bool:
         """Whether every number that it compares was measured."""
         return self.name in own and (not self.of_champion or self.name in champion)
@@ -53,10 +58,14 @@ class Rule:
 
     def said(self, own: Mapping[str, float], champion: Mapping[str, float]) -> str:
         """The rule with its numbers, for people: ``p99_ms > 1.2x champion: 14.2, champion 9.8``."""
-        numbers = f"{own[self.name]:.4g}" if self.name in own else "not measured"
+        numbers = self._written(own[self.name]) if self.name in own else "not measured"
         if self.of_champion:
             numbers += f", champion {champion[self.name]:.4g}" if self.name in champion else ", no champion"
         return f"{self.text}: {numbers}"
+
+    def _written(self, number: float) -> str:
+        """In the unit of its limit."""
+        return f"{number * 100:.4g}%" if self.text.endswith("%") else f"{number:.4g}"
 
 
 def rule(text: str, known: Sequence[str]) -> Rule:

@@ -41,7 +41,7 @@ def test_a_version_that_has_shown_what_is_required_is_promoted_and_that_is_recor
     [
         ("late@1", None, "never compared"),
         ("late@2", None, "no logged requests yet"),
-        ("late@2", {"disagreement": 0.2}, "disagreement < 5%: 0.2"),
+        ("late@2", {"disagreement": 0.2}, "disagreement < 5%: 20%"),
         ("late@2", {"p99_ms": 2.0}, "p99_ms < 1.5x champion: 2, champion 1"),
     ],
 )

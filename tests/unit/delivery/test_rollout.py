@@ -105,7 +105,7 @@ def test_a_candidate_that_fails_answers_nobody_any_more_before_the_ledger_says_s
     stage.write()
     standing = current(stage.ledger, "wine")
     assert standing.endpoint == endpoint(("wine@1", 0.02))
-    assert standing.why == "canary of wine@2 ended at 50 %: error_rate > 1%: 1"
+    assert standing.why == "canary of wine@2 ended at 50 %: error_rate > 1%: 100%, of 30 requests"
     assert set(stage.ask(20)) == {"wine@1"}
 
 
