@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from headrace.sdk.deploy import deploy as deploy
     from headrace.sdk.endpoint import endpoint as endpoint
     from headrace.sdk.endpoint import explain as explain
+    from headrace.sdk.features import materialize as materialize
     from headrace.sdk.functions import serve_function as serve_function
     from headrace.sdk.models import champion_scores as champion_scores
     from headrace.sdk.models import optimize as optimize
@@ -47,6 +48,7 @@ _NAMES = {
     "gate": "headrace.sdk.decorators",
     "integer": "headrace.sdk.search",
     "log_uniform": "headrace.sdk.search",
+    "materialize": "headrace.sdk.features",
     "optimize": "headrace.sdk.models",
     "pipeline": "headrace.sdk.decorators",
     "predict": "headrace.sdk.models",
@@ -81,6 +83,7 @@ __all__ = [
     "gates",
     "integer",
     "log_uniform",
+    "materialize",
     "metrics",
     "optimize",
     "pipeline",

@@ -50,6 +50,7 @@ def open_platform(settings: Settings | None = None) -> Platform:
         files=port("files", chosen.store),
         tables=tables,
         stream=port("stream", chosen.stream),
+        online=port("online", chosen.online),
         exchange=_exchange(chosen, port),
         executor=port("executor", chosen.steps),
         services=port("services", chosen.services),

@@ -31,6 +31,7 @@ class Settings:
         stream: Where request logs are kept: ``sqlite`` or a URI.
         scorers: Where endpoints score: ``here`` in the gateway, or in ``workers`` (needs a stream between processes).
         ledger: Where facts are kept: ``sqlite`` or a URI.
+        online: Where features are kept to be read by key: ``sqlite`` or a URI.
         services: What runs services: ``local``.
         sampler: The search strategy: ``optuna``.
         tracking: The mirror of training runs: ``mlflow``, ``off``, or ``auto`` (mlflow where it is installed).
@@ -54,6 +55,7 @@ class Settings:
     stream: str = "sqlite"
     scorers: str = "here"
     ledger: str = "sqlite"
+    online: str = "sqlite"
     services: str = "local"
     sampler: str = "optuna"
     tracking: str = "auto"

@@ -22,6 +22,7 @@ COMMANDS = {
     "run": ("run", "Run a pipeline: cached, in parallel, recorded."),
     "runs": ("runs", "List runs, show one, read its logs."),
     "data": ("data", "Datasets: put, ls, show, profile, check."),
+    "features": ("features", "Feature views: materialize, ls, show."),
     "models": ("models", "Model versions, their signatures and aliases."),
     "serving": ("serving", "Endpoints: run, deploy, predict, explain."),
     "monitor": ("monitor", "Drift, calibration and alerts of an endpoint."),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # opening a platform imports no room that nobody asked for
+    from headrace.features.online import OnlineFeatures
     from headrace.models.runtime import Runtime
     from headrace.optimization.converter import Converter
     from headrace.pipelines.ports import Codec, Executor
@@ -32,6 +33,7 @@ class Platform:
         files: Objects.
         tables: The table engine.
         stream: Request, score and label logs.
+        online: Features by key.
         exchange: Between front doors and workers; raises ``SettingsError`` where the stream carries nothing.
         executor: Worker processes.
         services: Long-running services.
@@ -49,6 +51,7 @@ class Platform:
     files: "Callable[[], Files]"
     tables: "Callable[[], Tables]"
     stream: "Callable[[], Stream]"
+    online: "Callable[[], OnlineFeatures]"
     exchange: "Callable[[], Exchange]"
     executor: "Callable[[], Executor]"
     services: "Callable[[], Services]"

@@ -69,7 +69,7 @@ class Executor(Protocol):
 
 
 class RunListener(Protocol):
-    """Port: hear what a run does (progress on a terminal, a mirror in a tracking server)."""
+    """Hears what a run does (progress on a terminal, a mirror in a tracking server)."""
 
     def on(self, event: str, facts: Mapping[str, Any]) -> None:
         """``event`` is ``run.started``, ``step.started``, ``step.finished``, ``step.failed`` or ``run.finished``."""

@@ -1,0 +1,207 @@
+"""Online features in SQLite: each version of a view is a file that is never changed, put in its place by its name.
+
+A reader keeps the file open that it found, and looks at each read whether the name means another one by now.
+"""
+
+import fcntl
+import os
+import sqlite3
+import threading
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import msgspec
+
+from headrace.errors import Conflict, IntegrityError, NotFound, Unavailable, UsageError
+from headrace.features.online import Cells, Found, Key
+from headrace.features.view import FeatureView
+from headrace.refs import checked_name
+from headrace.settings import Settings
+from headrace.storage.durable import make_folders, sync
+
+_SCHEMA = """
+CREATE TABLE about (view BLOB NOT NULL);
+CREATE TABLE features (key BLOB PRIMARY KEY, cells BLOB NOT NULL) WITHOUT ROWID;
+"""
+# Nothing but the rename makes a file known, and it is synced before that.
+_BUILD = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -65536;"
+_AT_ONCE = 500
+_HALF = ".half"
+_SUM_BYTES = 4
+
+_pack = msgspec.msgpack.encode
+_unpack = msgspec.msgpack.Decoder().decode
+
+
+def open_online(settings: Settings, uri: str) -> "SqliteOnline":
+    """Factory ``online.sqlite``: the folder ``<home>/online``, or that of ``sqlite:<path>``."""
+    _, _, path = uri.partition(":")
+    return SqliteOnline(settings.root / path if path else settings.home_path / "online")
+
+
+class SqliteOnline:
+    """Online features on one machine; see ``features.online.OnlineFeatures``.
+
+    Args:
+        folder: Where the files lie; made by the first write.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._open: dict[str, _Version] = {}
+
+    def write(self, view: FeatureView, rows: Iterable[tuple[Key, Cells]]) -> None:
+        """Write a file beside the one that is read, then give it its name; see the port."""
+        path = self._path(view.name)
+        with _translated(path), self._alone(path):
+            half = path.with_suffix(_HALF)
+            half.unlink(missing_ok=True)  # of a process that died
+            try:
+                _build(half, view, rows)
+                sync(half)
+                half.replace(path)
+            finally:
+                half.unlink(missing_ok=True)
+            sync(path.parent)
+
+    def read(self, name: str, keys: Sequence[Key]) -> Found:
+        """Look entities up in the file that the name means now; see the port."""
+        path = self._path(name)
+        with self._lock, _translated(path):
+            version = self._version(name, path)
+            try:
+                return version.read(keys)
+            except (sqlite3.Error, IntegrityError):
+                self._open.pop(name).close()
+                raise
+
+    def close(self) -> None:
+        """Close every file."""
+        with self._lock:
+            for version in self._open.values():
+                version.close()
+            self._open.clear()
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{checked_name(name, of='feature view')}.sqlite"
+
+    def _version(self, name: str, path: Path) -> "_Version":
+        try:
+            now = path.stat()
+        except FileNotFoundError:
+            raise NotFound(
+                f"no feature view {name!r} is online",
+                where=str(path),
+                fix=f"headrace features materialize {name} --from DATASET --by COLUMN",
+            ) from None
+        identity = (now.st_dev, now.st_ino, now.st_mtime_ns)
+        known = self._open.get(name)
+        if known is not None and known.identity == identity:
+            return known
+        found = _Version(path, identity)
+        self._open[name] = found
+        if known is not None:
+            known.close()
+        return found
+
+    @contextmanager
+    def _alone(self, path: Path) -> Iterator[None]:
+        """Hold the view's lock, which goes with the process."""
+        make_folders(path.parent)
+        handle = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError as error:
+            raise Conflict(f"feature view {path.stem!r} is being written", why="by another process") from error
+        finally:
+            os.close(handle)
+
+
+class _Version:
+    """One file, open to be read.
+
+    Args:
+        path: Where it is.
+        identity: What tells it from those before and after it under the same name.
+    """
+
+    def __init__(self, path: Path, identity: tuple[int, int, int]) -> None:
+        self.identity = identity
+        # Immutable: nothing is locked, and nobody can lock us out.
+        self._db = sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True, check_same_thread=False)
+        try:
+            about = self._db.execute("SELECT view FROM about").fetchone() or (b"",)
+            self._view = msgspec.msgpack.decode(_checked(b"", about[0]), type=FeatureView)
+        except BaseException:
+            self._db.close()
+            raise
+
+    def read(self, keys: Sequence[Key]) -> Found:
+        if len(keys) == 1:
+            key = _pack(keys[0])
+            row = self._db.execute("SELECT cells FROM features WHERE key = ?", (key,)).fetchone()
+            return Found(self._view, (None if row is None else self._cells(key, row[0]),))
+        wanted = [_pack(key) for key in keys]
+        found: dict[bytes, Cells] = {}
+        each = list(dict.fromkeys(wanted))
+        for start in range(0, len(each), _AT_ONCE):
+            some = each[start : start + _AT_ONCE]
+            marks = ",".join("?" * len(some))
+            rows = self._db.execute(f"SELECT key, cells FROM features WHERE key IN ({marks})", some)  # noqa: S608 - ours
+            found |= {key: self._cells(key, cells) for key, cells in rows}
+        return Found(self._view, [found.get(key) for key in wanted])
+
+    def close(self) -> None:
+        self._db.close()
+
+    def _cells(self, key: bytes, data: bytes) -> Cells:
+        cells = tuple(_unpack(_checked(key, data)))
+        if len(cells) != len(self._view.columns):
+            raise IntegrityError("a row has another number of features than its view")
+        return cells
+
+
+def _build(path: Path, view: FeatureView, rows: Iterable[tuple[Key, Cells]]) -> None:
+    db = sqlite3.connect(path, isolation_level=None)
+    try:
+        db.executescript(_BUILD + _SCHEMA)
+        db.execute("BEGIN")
+        db.execute("INSERT INTO about VALUES (?)", (_summed(b"", _pack(view)),))
+        packed = ((key, _summed(key, _pack(cells))) for key, cells in ((_pack(key), cells) for key, cells in rows))
+        db.executemany("INSERT INTO features VALUES (?, ?)", packed)
+        db.execute("COMMIT")
+    except sqlite3.IntegrityError as error:
+        raise UsageError(f"an entity comes twice in feature view {view.name!r}", why=str(error)) from error
+    finally:
+        db.close()
+
+
+def _summed(key: bytes, data: bytes) -> bytes:
+    """Bytes with a checksum that also tells whose they are: SQLite has none of its own."""
+    return zlib.crc32(data, zlib.crc32(key)).to_bytes(_SUM_BYTES) + data
+
+
+def _checked(key: bytes, data: bytes) -> bytes:
+    cells = data[_SUM_BYTES:]
+    if data[:_SUM_BYTES] != zlib.crc32(cells, zlib.crc32(key)).to_bytes(_SUM_BYTES):
+        raise IntegrityError("a row does not have the checksum that it was written with")
+    return cells
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    fix = f"headrace features materialize {path.stem} ... again"
+    try:
+        yield
+    except (sqlite3.OperationalError, OSError) as error:
+        what = "online features cannot be read or written"
+        raise Unavailable(what, where=str(path), why=str(error), fix=fix) from error
+    except (sqlite3.Error, msgspec.DecodeError) as error:
+        raise IntegrityError("online features are damaged", where=str(path), why=str(error), fix=fix) from error
+    except IntegrityError as error:
+        raise IntegrityError("online features are damaged", where=str(path), why=error.what, fix=fix) from error
