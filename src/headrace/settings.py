@@ -39,6 +39,7 @@ class Settings:
         model_memory_mb: MiB of private memory that a model in a worker process may take.
         host: Address that servers bind.
         port: Port of the gateway; 0 means a free one.
+        gateway: Which gateway commands mean, where a project has several on one machine.
         metrics_names: Whose names the gateway's metrics have, commas between: ``headrace``, ``tensorflow``, ``triton``.
         endpoints: ``[endpoint.<name>]`` tables as written.
         contracts: ``[contract.<dataset>]`` tables as written.
@@ -63,6 +64,7 @@ class Settings:
     model_memory_mb: int = 2048
     host: str = "127.0.0.1"
     port: int = 8700
+    gateway: str = "gateway"
     metrics_names: str = "headrace"
     endpoints: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     contracts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -28,6 +28,8 @@ class MemoryExchange:
                     queue.put(message)
 
     def tell(self, endpoint, message, address=None):
+        if self.trouble:
+            raise Unavailable("the exchange is away", why=self.trouble)
         for _, take in self.shared.heard(endpoint, address):
             take([message])
 

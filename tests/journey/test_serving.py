@@ -145,9 +145,30 @@ def test_another_gateway_is_refused_and_the_same_one_is_fine(project):
     assert "already serving" in headrace(project, "serving", "run", "--detach", code=2).stderr
 
 
-def headrace(project, *arguments, code=0):
+def test_another_gateway_of_the_project_has_a_name(project):
+    state, client = start(project)
+    client.close()
+    try:
+        said = headrace(project, "serving", "run", "--name", "second", "--port", "0", "--detach", "--json")
+        told = json.loads(said.stdout)
+        assert told["address"] != state.address
+        assert "headrace serving run --name second --stop ends it" in said.stderr
+        answer = headrace(project, "serving", "predict", "wine", "--row", json.dumps(ROW), gateway="second")
+        assert "answered by wine@1" in answer.stderr
+        listed = headrace(project, "serving", "ls", "wine", gateway="second").stdout
+        assert listed.splitlines()[1].split()[:2] == ["wine", "serving"]
+        with Client(told["address"]) as second, Client(state.address) as first:
+            assert [each.overview().endpoints[0].traffic.requests for each in (second, first)] == [1, 0]
+    finally:
+        headrace(project, "serving", "run", "--name", "second", "--stop")
+    assert "not started" in headrace(project, "doctor", gateway="second").stdout
+    assert project.platform.services().state("gateway").pid == state.pid
+
+
+def headrace(project, *arguments, code=0, gateway="gateway"):
     command = [sys.executable, "-m", "headrace", *arguments]
-    done = subprocess.run(command, cwd=project.root, capture_output=True, text=True, check=False)
+    named = {**os.environ, "HEADRACE_GATEWAY": gateway}
+    done = subprocess.run(command, cwd=project.root, capture_output=True, text=True, check=False, env=named)
     assert done.returncode == code, done.stderr
     return done
 

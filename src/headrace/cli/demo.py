@@ -4,6 +4,7 @@ import shutil
 import sys
 import time
 from contextlib import chdir
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,6 @@ class _Telling(Story):
     def tell(self, *, keep: bool) -> Report:
         """All chapters; the endpoint is stopped at the end unless ``keep``."""
         from headrace.cli.demo_watch import explained, labelled, observed, skew
-        from headrace.placement.gateway import GATEWAY
 
         self.chapter("Datasets: put as versions", self._datasets)
         self.chapter("Data checks: what is in them", self._dirt)
@@ -74,7 +74,7 @@ class _Telling(Story):
             self.chapter("Explain: why one of these answers", explained, self, ids)
         finally:
             if not keep:
-                self.platform.services().stop(GATEWAY)
+                self.platform.services().stop(self.platform.settings.gateway)
         return self.report
 
     def _datasets(self) -> None:
@@ -117,7 +117,9 @@ class _Telling(Story):
         from headrace.client import Client
         from headrace.placement.gateway import gateway_spec
 
-        self.service = self.platform.services().start(gateway_spec(self.platform.settings.root, ["late"]))
+        settings = self.platform.settings
+        spec = replace(gateway_spec(settings.root, ["late"]), name=settings.gateway)
+        self.service = self.platform.services().start(spec)
         self.client = Client(self.service.address)
         self.client.wait_ready()
         self.report["address"] = self.service.address

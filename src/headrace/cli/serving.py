@@ -108,6 +108,7 @@ def deploy(out: Output, endpoint: str, *, canary: str | None, on: str | None, **
 @click.argument("endpoints", nargs=-1)
 @click.option("--host", help="Loopback address to bind.")
 @click.option("--port", type=int, help="0 for a free one.")
+@click.option("--name", "gateway", help="Of this gateway, where a project has several; the setting gateway.")
 @click.option("--models", type=click.Path(path_type=Path), help="Watch a folder of models as well: NAME/VERSION/.")
 @click.option("--metrics-names", help="Whose names metrics have: headrace, tensorflow, triton; commas between.")
 @click.option("--grpc-port", type=int, help="Answer gRPC there as well; 0 for a free port.")
@@ -121,15 +122,17 @@ def run(out: Output, endpoints: tuple[str, ...], *, detach: bool, stop: bool, **
 
     The models of a watched folder are served besides, all of them.
     """
+    from dataclasses import replace
+
     from headrace.placement.gateway import GATEWAY, Beside, check_same, gateway_spec
 
     bind = {name: asked.pop(name) for name in ("host", "port")}
+    platform = open_project(**bind, gateway=asked.pop("gateway"))
     beside = Beside(**asked)
-    platform = open_project(**bind)
     services, settings = platform.services(), platform.settings
-    before = services.state(GATEWAY)
+    before = services.state(settings.gateway)
     if stop:
-        services.stop(GATEWAY)
+        services.stop(settings.gateway)
         line = "nothing to stop: no gateway is running" if before.state == "stopped" else "stopped"
         out.result({"state": "stopped"}, [line])
         return
@@ -142,17 +145,19 @@ def run(out: Output, endpoints: tuple[str, ...], *, detach: bool, stop: bool, **
     root = settings.root.resolve()
     if not detach:
         _end_as_by_ctrl_c()
-    state = services.start(gateway_spec(root, endpoints, host=settings.host, port=settings.port, beside=beside))
+    spec = gateway_spec(root, endpoints, host=settings.host, port=settings.port, beside=beside)
+    state = services.start(replace(spec, name=settings.gateway, environment={"HEADRACE_GATEWAY": settings.gateway}))
     if detach:
         _say_addresses(out, state, platform.home)
-        out.say("headrace serving run --stop ends it")
+        named = "" if settings.gateway == GATEWAY else f" --name {settings.gateway}"
+        out.say(f"headrace serving run{named} --stop ends it")
         return
     try:
         _say_addresses(out, state, platform.home)
         out.say("Ctrl-C ends it")
         _watch(platform)
     finally:
-        services.stop(GATEWAY)
+        services.stop(settings.gateway)
 
 
 @command.command()
@@ -318,9 +323,7 @@ def _watch(platform: "Platform") -> None:
     """Return when the gateway has ended for good."""
     import time
 
-    from headrace.placement.gateway import GATEWAY
-
-    while platform.services().state(GATEWAY).state == "running" or _recovers(platform):
+    while platform.services().state(platform.settings.gateway).state == "running" or _recovers(platform):
         time.sleep(_WATCH_S)
 
 
@@ -328,10 +331,8 @@ def _recovers(platform: "Platform") -> bool:
     """Whether a gateway that is down is being started again."""
     import time
 
-    from headrace.placement.gateway import GATEWAY
-
     time.sleep(_WATCH_S)
-    state = platform.services().state(GATEWAY)
+    state = platform.services().state(platform.settings.gateway)
     if state.state == "failed" and state.detail != "between two lives":
         raise Unavailable("the gateway ended", why=state.detail)
     return state.state != "stopped"

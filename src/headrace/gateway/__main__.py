@@ -23,7 +23,7 @@ from headrace.gateway.http import Server
 from headrace.gateway.vertex import vertex_routes
 from headrace.journey.platform import Platform
 from headrace.monitoring.interruptions import Interruptions
-from headrace.placement.gateway import authority, checked_host, checked_names, checked_port, in_workers
+from headrace.placement.gateway import GATEWAY, authority, checked_host, checked_names, checked_port, in_workers
 from headrace.placement.tokens import control_token, mask_key
 from headrace.serving import provenance
 from headrace.serving.aspired import Moved, Source
@@ -95,7 +95,7 @@ async def serve(
     loop.add_signal_handler(signal.SIGHUP, keeper.hurry)
     crew = Crew(1, "rollouts", _report)
     rollouts = Rollouts(plane, platform.ledger(), crew.put, source.refused_change)
-    interruptions = Interruptions(platform.ledger(), crew.put)
+    interruptions = Interruptions(platform.ledger(), crew.put, gateway=_one_of_several(platform))
     named = checked_names(platform.settings.metrics_names)
     gateway = Gateway(plane, vertex=vertex_routes(os.environ), metrics=named)
     controlled = partial(_control, platform, keeper, folder)
@@ -192,6 +192,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"error [{error.code}] {error}\n")
         return error.exit_code
     return 0
+
+
+def _one_of_several(platform: Platform) -> str:
+    """What this gateway is called where the project has others; else nothing."""
+    named = platform.settings.gateway
+    return "" if named == GATEWAY else named
 
 
 def _report(error: Exception) -> None:

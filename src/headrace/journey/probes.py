@@ -16,7 +16,6 @@ from headrace.journey.layers import chosen
 from headrace.journey.platform import Platform
 from headrace.models.runtime import Batch
 from headrace.models.signature import Column, Signature
-from headrace.placement.gateway import GATEWAY
 from headrace.refs import new_id
 from headrace.serving.deployment import history
 from headrace.storage.ledger import Fact
@@ -197,7 +196,7 @@ def _stream(platform: Platform) -> str:
 
 
 def _gateway(platform: Platform) -> str:
-    state = platform.services().state(GATEWAY)
+    state = platform.services().state(platform.settings.gateway)
     if state.state == "stopped":
         endpoints = sorted({d.endpoint.name for d in history(platform.ledger())})
         raise Off(

@@ -4,7 +4,6 @@ from headrace.client import Client
 from headrace.client.overview import Served
 from headrace.errors import NotFound, Unavailable
 from headrace.journey.platform import Platform
-from headrace.placement.gateway import GATEWAY
 
 
 def gateway_client(platform: Platform) -> Client:
@@ -13,7 +12,7 @@ def gateway_client(platform: Platform) -> Client:
     Raises:
         Unavailable: None runs.
     """
-    state = platform.services().state(GATEWAY)
+    state = platform.services().state(platform.settings.gateway)
     if state.state != "running":
         raise Unavailable("the gateway does not run", why=state.detail, fix="headrace serving run --detach")
     return Client(state.address)

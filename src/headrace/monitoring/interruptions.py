@@ -53,12 +53,20 @@ class Interruptions:
         steady_s: All is well again when it was for so long; and an exchange is away when it was for so long, since one
             that is being opened is no matter.
         clock: Monotonic seconds.
+        gateway: What its alerts call the gateway; empty where it is the only one.
     """
 
     def __init__(
-        self, ledger: Ledger, do: Do, *, steady_s: float = 2.0, clock: Callable[[], float] = time.monotonic
+        self,
+        ledger: Ledger,
+        do: Do,
+        *,
+        steady_s: float = 2.0,
+        clock: Callable[[], float] = time.monotonic,
+        gateway: str = "",
     ) -> None:
         self._ledger, self._do, self._steady_s, self._clock = ledger, do, steady_s, clock
+        self._by = f" (gateway {gateway})" if gateway else ""
         self._open: dict[tuple[str, str], _Interruption] = {}
         self._lost: dict[str, int] = {}
         self._untold: list[Fact] = []
@@ -118,7 +126,7 @@ class Interruptions:
         return self._open.pop((about, endpoint))
 
     def _alert(self, about: str, endpoint: str, found: _Interruption, message: str, *, over: bool = False) -> None:
-        body = {"about": about, "window": found.began, "over": over, "message": message}
+        body = {"about": about, "window": found.began, "over": over, "message": message + self._by}
         mark = f"{about} {endpoint} {found.mark}{' over' * over}"
         self._untold.append(Fact(KIND, endpoint, body, unique=mark))
 

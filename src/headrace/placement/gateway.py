@@ -174,7 +174,7 @@ def check_same(
         return
     raise UsageError(
         f"already serving {', '.join(sorted(served)) or 'all endpoints'} on {running.address}",
-        fix="headrace serving run --stop first",
+        fix="headrace serving run --stop first, or --name ANOTHER --port 0 to serve beside it",
     )
 
 

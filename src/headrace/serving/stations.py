@@ -1,6 +1,5 @@
 """The stations of a worker process, kept at what the ledger says of an endpoint, and announced to its front doors."""
 
-import contextlib
 import socket
 import threading
 import time
@@ -79,7 +78,7 @@ class Stations:
         self._kept: dict[str, _Kept] = {}
         self._failures = Failures()
         self._announced_at, self._announced = 0.0, {"": ""}
-        self._said = ""
+        self._said = self._unheard = ""
 
     @property
     def versions(self) -> Mapping[str, str]:
@@ -97,8 +96,7 @@ class Stations:
                     self._said = in_words(error)
                     report(f"{self._endpoint}: {self._said}")
             stop.wait(EVERY_S)
-        with contextlib.suppress(HeadraceError):  # then its silence says so
-            self._announce(leaving=True)
+        self._announce(leaving=True)
         stations = [kept.station for kept in self._kept.values() if kept.station]
         for station in stations:
             station.stop()
@@ -164,7 +162,16 @@ class Stations:
         if not leaving and versions == self._announced and now - self._announced_at < _ANNOUNCE_S:
             return
         self._announced, self._announced_at = versions, now
-        self._exchange.tell(self._endpoint, pack(Present(self.worker, versions, leaving)))
+        try:
+            self._exchange.tell(self._endpoint, pack(Present(self.worker, versions, leaving)))
+        except HeadraceError as error:  # front doors see its silence
+            if not self._unheard:
+                report(f"{self._endpoint}: front doors do not hear that it is there: {in_words(error)}")
+            self._unheard = in_words(error)
+        else:
+            if self._unheard:
+                report(f"{self._endpoint}: front doors hear it again")
+            self._unheard = ""
 
 
 def worker_name(pid: int) -> str:

@@ -35,10 +35,10 @@ class FullLedger(SqliteLedger):
 class Gateway:
     """Looks once for each moment, and does at once what it is given."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, name=""):
         self.ledger, self.now, self.log = FullLedger(folder / "ledger.db"), 100.0, Log()
         self.exchange = ""
-        self._looks = Interruptions(self.ledger, lambda task: task(), clock=lambda: self.now)
+        self._looks = Interruptions(self.ledger, lambda task: task(), clock=lambda: self.now, gateway=name)
 
     def look(self, after_s=0.2):
         self.now += after_s
@@ -68,6 +68,13 @@ def test_an_interruption_is_told_when_it_begins_and_when_it_is_over(gateway):
     facts = alerts(gateway.ledger, "wine")
     assert [(fact.body["about"], fact.body["over"]) for fact in facts] == [("log", False), ("log", True)] * 2
     assert facts[2].body["window"] == facts[3].body["window"]
+
+
+def test_one_of_several_gateways_says_which_it_is(tmp_path):
+    second = Gateway(tmp_path, "second")
+    second.log.failed = 1
+    assert second.look() == ["requests are answered without being logged: the disk is full (gateway second)"]
+    second.ledger.close()
 
 
 def test_a_log_that_comes_and_goes_is_one_interruption(gateway):
