@@ -7,7 +7,7 @@ times hold on an idle one. ``--quick`` measures briefly, with the peers that are
 
 import argparse
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,7 +17,16 @@ from benchmarks.serving import rpc
 from benchmarks.serving.load import check_wrk
 from benchmarks.serving.measure import Effort, Measured, measured, ratio
 from benchmarks.serving.models import Served, made
-from benchmarks.serving.subjects import PACKAGES, PYTHONS, floors, headrace, peers, rpc_floor
+from benchmarks.serving.subjects import (
+    PACKAGES,
+    PYTHONS,
+    Subject,
+    floors,
+    headrace,
+    peers,
+    peers_with_columns,
+    rpc_floor,
+)
 
 OURS, LOGGED, NAMED, RPC = "headrace", "headrace log", "headrace named", "headrace gRPC"
 WHOLE, QUICK = Effort(), Effort(seconds=1, rounds=3, starts=1)
@@ -44,7 +53,7 @@ def main() -> None:
         served = made(folder)
         found = _core(served, folder, QUICK if given.quick else WHOLE)
         if not given.no_peers:
-            found["peers"] = _peers(served["digits"], folder, QUICK_PEERS if given.quick else PEERS)
+            found |= _beside_peers(served, folder, QUICK_PEERS if given.quick else PEERS)
     for title, group in found.items():
         _print(title, group)
     numbers = {title: {name: asdict(one) for name, one in group.items()} for title, group in found.items()}
@@ -67,17 +76,27 @@ def _core(served: Mapping[str, Served], folder: Path, effort: Effort) -> dict[st
     return found
 
 
-def _peers(digits: Served, folder: Path, effort: Effort) -> Group:
+def _beside_peers(served: Mapping[str, Served], folder: Path, effort: Effort) -> dict[str, Group]:
+    """Headrace beside the peers: digits, named columns."""
+    digits, flights = served["digits"], served["flights"]
+    named = peers_with_columns(flights, folder / "flights.json")
+    return {
+        "peers": _peers("digits", peers(digits), digits, folder, effort),
+        "named peers": _peers("flights", named, flights, folder, effort),
+    }
+
+
+def _peers(endpoint: str, subjects: Sequence[Subject], served: Served, folder: Path, effort: Effort) -> Group:
     """Headrace beside each peer, one after the other: some keep the machine busy even when they are not asked."""
     found: dict[str, Measured] = {}
     ready = installed(list(PACKAGES))
-    for subject in peers(digits):
+    for subject in subjects:
         if subject.name.split()[0] not in ready:
             print(f"{subject.name} is not installed, so not compared")
             continue
-        print(f"measuring {subject.name}", flush=True)
-        ours = headrace(folder / "project", "digits", f"headrace beside {subject.name}")
-        pair = measured([ours, subject], digits, folder, effort)
+        print(f"measuring {subject.name} with {endpoint}", flush=True)
+        ours = headrace(folder / "project", endpoint, f"headrace beside {subject.name}")
+        pair = measured([ours, subject], served, folder, effort)
         if subject.name in pair:
             found |= pair
     return found
@@ -98,11 +117,16 @@ def figures(found: Mapping[str, Group]) -> list[Figure]:
         Figure("serving.start_s", sorted(ours.starts_s)[len(ours.starts_s) // 2], "s"),
         Figure("serving.pss_mib", max(ours.pss_mib), "MiB"),
     ]
-    compared = [name for name in found.get("peers", ()) if not name.startswith("headrace") and name not in REPORTED]
-    for attribute, connections in (("rps", (1, 16, 64)), ("cpu_us", (16,))):
-        for c in connections if compared else ():
-            rows.append(_over_peers(found["peers"], compared, c, attribute))
+    for prefix, title in (("serving.", "peers"), ("serving.named_", "named peers")):
+        rows += _over_all_peers(prefix, found.get(title, {}))
     return rows
+
+
+def _over_all_peers(prefix: str, group: Group) -> list[Figure]:
+    """Throughput at each count of connections, and CPU."""
+    compared = [name for name in group if not name.startswith("headrace") and name not in REPORTED]
+    asked = [("rps", 1), ("rps", 16), ("rps", 64), ("cpu_us", 16)] if compared else []
+    return [_over_peers(prefix, group, compared, c, attribute) for attribute, c in asked]
 
 
 def _over_floor(identifier: str, group: Group, ours: str, connections: int, attribute: str) -> Figure:
@@ -113,12 +137,12 @@ def _over_floor(identifier: str, group: Group, ours: str, connections: int, attr
     return Figure(identifier, worst(ratios.values()), "ratio", beside)
 
 
-def _over_peers(group: Group, names: list[str], connections: int, attribute: str) -> Figure:
+def _over_peers(prefix: str, group: Group, names: list[str], connections: int, attribute: str) -> Figure:
     """Against the peer that does best at this."""
     ratios = {n: ratio(group[f"headrace beside {n}"], group[n], connections, attribute) for n in names}
     what, worst = ("vs", min) if attribute == "rps" else ("cpu_vs", max)
     beside = {name: round(value, 2) for name, value in ratios.items()}
-    return Figure(f"serving.{what}_best_peer_c{connections}", worst(ratios.values()), "ratio", beside)
+    return Figure(f"{prefix}{what}_best_peer_c{connections}", worst(ratios.values()), "ratio", beside)
 
 
 def _print(title: str, group: Group) -> None:

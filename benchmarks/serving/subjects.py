@@ -110,14 +110,35 @@ def peers(served: Served) -> list[Subject]:
         "ray": ("/predict", _instances, _predictions),
         "triton": ("/v2/models/digits/infer", tensor, _outputs),
     }
-    made = []
-    for name, how in known.items():
-        own, *options = name.split()
-        python = python_of(own)
-        command = [str(python), str(PROGRAMS / f"peer_{own}.py"), str(served.path), "{port}", *options]
-        path = {"MODEL": str(served.path), "PATH": f"{python.parent}:{os.environ['PATH']}"}
-        made.append(Subject(name, command, *how, environment=path))
-    return made
+    return [_peer(name, served, *how) for name, how in known.items()]
+
+
+def peers_with_columns(served: Served, columns: Path) -> list[Subject]:
+    """Those that were fastest with the digits, with named columns.
+
+    Args:
+        served: The model.
+        columns: File that says which columns it takes.
+    """
+    kinds = served.columns or {}
+
+    def inputs(row: Any) -> Any:
+        types = {"number": "FP32", "text": "BYTES"}
+        return {"inputs": [{"name": n, "shape": [1], "datatype": types[kinds[n]], "data": [v]} for n, v in row.items()]}
+
+    kserve: tuple[str, Body, Read] = ("/v1/models/flights:predict", _instances, _predictions)
+    known = {"mlserver": ("/v2/models/flights/infer", inputs, _outputs), "kserve": kserve, "kserve logs": kserve}
+    return [_peer(name, served, *how, columns) for name, how in known.items()]
+
+
+def _peer(name: str, served: Served, path: str, body: Body, read: Read, columns: Path | None = None) -> Subject:
+    own, *options = name.split()
+    python = python_of(own)
+    command = [str(python), str(PROGRAMS / f"peer_{own}.py"), str(served.path), "{port}", *options]
+    environment = {"MODEL": str(served.path), "PATH": f"{python.parent}:{os.environ['PATH']}"}
+    if columns is not None:
+        environment["COLUMNS"] = str(columns)
+    return Subject(name, command, path, body, read, environment=environment)
 
 
 def rpc_floor(served: Served) -> Subject:

@@ -1,4 +1,7 @@
-"""MLServer without its worker pool; its settings are written into the folder it is started in."""
+"""MLServer without its worker pool; its settings are written into the folder it is started in.
+
+With the file that COLUMNS names in the environment, each named column is an input of its own.
+"""
 
 import json
 import os
@@ -7,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
+import peer_columns
 from mlserver import MLModel
 from mlserver.codecs import NumpyCodec
 from mlserver.types import InferenceRequest, InferenceResponse
@@ -27,6 +31,20 @@ class Digits(MLModel):
         return InferenceResponse(model_name=self.name, outputs=[NumpyCodec.encode_output(self.output, values)])
 
 
+class Flights(Digits):
+    async def load(self) -> bool:
+        self.columns = peer_columns.read()
+        return await super().load()
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        sent = {one.name: one.data for one in payload.inputs}
+        numbers = [sent[name] for name in self.columns.numbers]
+        texts = [sent[name] for name in self.columns.texts]
+        batch = {"numbers": np.array(numbers, np.float32).T, "strings": np.array(texts, object).T}
+        values = self.session.run([self.output], batch)[0]
+        return InferenceResponse(model_name=self.name, outputs=[NumpyCodec.encode_output(self.output, values)])
+
+
 if __name__ == "__main__":
     model, port = sys.argv[1], int(sys.argv[2])
     os.environ["MODEL"] = model
@@ -40,7 +58,8 @@ if __name__ == "__main__":
         "debug": False,
     }
     (folder / "settings.json").write_text(json.dumps(settings))
-    served = {"name": "digits", "implementation": "peer_mlserver.Digits"}
+    implementation = "Flights" if "COLUMNS" in os.environ else "Digits"
+    served = {"name": implementation.lower(), "implementation": f"peer_mlserver.{implementation}"}
     (folder / "model-settings.json").write_text(json.dumps(served))
     from mlserver.cli import main
 
