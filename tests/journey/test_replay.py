@@ -66,6 +66,9 @@ def test_it_reads_well_and_only_looks_at_the_time_asked_for(project):
 def test_a_promotion_may_require_it(project):
     settings = project.root / "headrace.toml"
     settings.write_text('[promotion]\nrequires = ["replay"]\nreplay = ["disagreement < 5%"]\n')
+    project.register(0.3)
+    unseen = headrace(project, "models", "promote", "wine@3")
+    assert (unseen.returncode, "headrace serving replay wine --model wine@3" in unseen.stderr) == (3, True)
     headrace(project, "serving", "replay", "wine", "--model", "wine@2")
     refused = headrace(project, "models", "promote", "wine@2")
     assert (refused.returncode, "disagreement < 5%: 100%" in refused.stderr) == (3, True)

@@ -66,7 +66,6 @@ def begin(
     version = find(ledger, reference)
     steps = _steps(plan)
     rules(plan.abort_if, MEASURED)
-    gates = requirements.met(ledger, version, "champion")
 
     def change(standing: Deployment) -> Deployment:
         endpoint = standing.endpoint
@@ -77,6 +76,7 @@ def begin(
             )
         if standing.models[endpoint.schedule[0].model] == str(version):
             raise UsageError(f"{version} is what endpoint {name} prefers already")
+        gates = requirements.met(ledger, version, "champion", standing)
         # An alias that moved on still means here what it meant: the candidate goes beside that, not in its place.
         name_of_its_own = str(version) if reference in standing.models else reference
         own = next((ref for ref, meant in standing.models.items() if meant == str(version)), name_of_its_own)

@@ -90,6 +90,7 @@ class Replayed:
         champion: The same of what was answered, where there is such a thing.
         slices: Column to category to what it came to.
         worst: Ids of the requests whose answers differ most, with the difference.
+        answered_by: Model version to how many of the requests it had answered.
     """
 
     model: str
@@ -102,6 +103,7 @@ class Replayed:
     champion: Mapping[str, float]
     slices: Mapping[str, Mapping[str, Mapping[str, float]]]
     worst: Sequence[tuple[str, float]]
+    answered_by: Mapping[str, int]
 
     @property
     def speed(self) -> float:
@@ -184,6 +186,7 @@ def replay(
         champion,
         tally.slices(),
         tally.worst,
+        dict(tally.answered_by.most_common()),
     )
 
 
@@ -200,6 +203,7 @@ class _Tally:
         self._counts: list[Any] = []
         self._held: list[tuple[NDArray[Any], NDArray[Any]]] = []
         self._truth, self._before, self._after = array("d"), array("d"), array("d")
+        self.answered_by: Counter[str] = Counter()
         self.requests = self.skipped = 0
         self.first_ms, self.last_ms = 0, 0
         self.worst: list[tuple[str, float]] = []
@@ -221,6 +225,7 @@ class _Tally:
         self._rank(group, np.maximum.reduceat(gap, ends - counts))
         self.first_ms = min(self.first_ms or group[0].at_ms, *(p.at_ms for p in group))
         self.last_ms = max(self.last_ms, *(p.at_ms for p in group))
+        self.answered_by.update(p.winner for p in group)
         self.requests += len(group)
         if len(self.sample) < _TIMED:
             self.sample += _single(batch, _TIMED - len(self.sample))

@@ -8,9 +8,12 @@ from typing import Any
 from headrace.delivery.replay import ABOUT, MEASURED
 from headrace.delivery.replay import KIND as REPLAYED
 from headrace.errors import GateFailed, HeadraceError, SettingsError
+from headrace.models.aliases import aliases
 from headrace.models.version import ModelVersion
+from headrace.refs import Ref
+from headrace.serving.deployment import Deployment, history
 from headrace.serving.rules import Rule, rules
-from headrace.storage.ledger import Ledger, latest
+from headrace.storage.ledger import Fact, Ledger
 
 KEYS = ("requires", "replay", "aliases")
 _KNOWN = ("parity", "replay")
@@ -23,7 +26,7 @@ class Requirements:
 
     Attributes:
         requires: ``parity``: its answers were compared with the trained model's. ``replay``: it scored logged requests.
-        replay: What must hold of the newest replay.
+        replay: What must hold of the newest replay on the endpoint.
         aliases: Aliases that this is required for.
     """
 
@@ -31,8 +34,17 @@ class Requirements:
     replay: tuple[Rule, ...] = ()
     aliases: tuple[str, ...] = ("champion",)
 
-    def met(self, ledger: Ledger, version: ModelVersion, alias: str) -> tuple[str, ...]:
+    def met(
+        self, ledger: Ledger, version: ModelVersion, alias: str, standing: Deployment | None = None
+    ) -> tuple[str, ...]:
         """The names of what was required of ``version`` and holds; nothing where the alias is free.
+
+        Args:
+            ledger: Where replays are.
+            version: That the alias is to name.
+            alias: Which.
+            standing: What serves where the version is to take over. None where an alias alone moves: then each
+                endpoint counts that prefers what the alias names. A model that serves nowhere has nothing to replay.
 
         Raises:
             GateFailed: Something is missing, or a rule does not hold; says its numbers.
@@ -42,22 +54,34 @@ class Requirements:
         if "parity" in self.requires:
             _compared(version)
         if "replay" in self.requires:
-            self._replayed(ledger, version)
+            places = [standing] if standing else _places(ledger, version, alias)
+            named = aliases(ledger, version.name).get(alias)
+            for place in places:
+                self._replayed(ledger, version, place.endpoint.name, _preferred(place))
+            if not places and named:
+                self._replayed(ledger, version, "", f"{version.name}@{named}")
         return self.requires
 
-    def _replayed(self, ledger: Ledger, version: ModelVersion) -> None:
-        fact = latest(ledger, REPLAYED, str(version))
-        if fact is None:
+    def _replayed(self, ledger: Ledger, version: ModelVersion, endpoint: str, replaced: str) -> None:
+        facts = [f for f in ledger.query(REPLAYED, str(version)) if endpoint in {"", f.body["endpoint"]}]
+        why = _amiss(facts[-1], version, replaced) if facts else "it has scored no logged requests yet"
+        if why:
             raise GateFailed(
                 f"{version} cannot be promoted",
-                where=_WHERE,
-                why="it has scored no logged requests yet, which `requires` asks for",
-                fix=f"headrace serving replay ENDPOINT --model {version}",
+                where=f"endpoint {endpoint}" if endpoint else _WHERE,
+                why=f"{why}, and `requires` asks for a replay beside {replaced}",
+                fix=f"headrace serving replay {endpoint or 'ENDPOINT'} --model {version}",
             )
-        own, champion = {**{n: fact.body[n] for n in ABOUT}, **fact.body["numbers"]}, fact.body["champion"]
+        body = facts[-1].body
+        own, champion = {**{n: body[n] for n in ABOUT}, **body["numbers"]}, body["champion"]
         broken = [rule.said(own, champion) for rule in self.replay if not rule.holds(own, champion)]
         if broken:
-            raise GateFailed(f"{version} cannot be promoted", where=f"{_WHERE} replay", why="; ".join(broken))
+            raise GateFailed(
+                f"{version} cannot be promoted",
+                where=f"{_WHERE} replay, of endpoint {body['endpoint']}",
+                why="; ".join(broken),
+                fix=f"a better version, or headrace serving replay {body['endpoint']} --model {version} --since SPAN",
+            )
 
 
 NONE = Requirements()
@@ -94,11 +118,42 @@ def _texts(key: str, value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _places(ledger: Ledger, version: ModelVersion, alias: str) -> list[Deployment]:
+    """Where an alias takes a model: endpoints that prefer it, or, before it names any, that prefer the model."""
+    standing = {deployment.endpoint.name: deployment for deployment in history(ledger)}.values()
+    own = f"{version.name}@{alias}"
+    followers = [place for place in standing if place.endpoint.schedule[0].model == own]
+    if followers or aliases(ledger, version.name).get(alias):
+        return followers
+    return [place for place in standing if Ref.parse(_preferred(place)).name == version.name]
+
+
+def _preferred(place: Deployment) -> str:
+    return place.models[place.endpoint.schedule[0].model]
+
+
+def _amiss(fact: Fact, version: ModelVersion, replaced: str) -> str:
+    """Why a replay says nothing of a version in the place of another; empty when it does."""
+    body, newest = fact.body, f"its newest replay on endpoint {fact.body['endpoint']}"
+    if body.get("digest") != version.digest:
+        return f"{newest} was of other files"
+    if replaced == str(version):
+        return ""
+    if body.get("beside") != replaced:
+        return f"{newest} was beside {body.get('beside') or 'no deployed model'}"
+    if not body["answered_by"].get(replaced):
+        return f"{newest} met no request that {replaced} had answered"
+    return ""
+
+
 def _compared(version: ModelVersion) -> None:
-    if not version.report.get("parity", {}).get("rows"):
-        raise GateFailed(
-            f"{version} cannot be promoted",
-            where=_WHERE,
-            why="it was never compared with the model that was trained, which `requires` asks for",
-            fix="register what hr.optimize or headrace models import has compared",
-        )
+    """A report belongs to the files that it was made of; what loads them asks them for the same rows again."""
+    found = version.report.get("parity", {})
+    if found.get("rows") and found.get("max_difference", 0.0) <= found.get("tolerance", 0.0):
+        return
+    raise GateFailed(
+        f"{version} cannot be promoted",
+        where=_WHERE,
+        why="it was never compared with the model that was trained, which `requires` asks for",
+        fix=f"headrace models import FOLDER --name {version.name}, or register what hr.optimize has compared",
+    )

@@ -114,9 +114,11 @@ def prefer(
     alias = alias_of(first)
     aliased = bool(alias) and Ref.parse(first).name == version.name
     preferred = first if aliased else str(version)
-    gates = requirements.met(ledger, version, alias if aliased else "champion")
+    moves_on = alias if aliased else "champion"
+    gates = requirements.met(ledger, version, moves_on, standing)
 
     def change(standing: Deployment) -> Deployment:
+        requirements.met(ledger, version, moves_on, standing)  # something else may stand by now
         before = standing.canary.before if standing.canary else standing.seq
         return replace(in_front(standing, preferred, str(version)), gates=gates, instead=before)
 

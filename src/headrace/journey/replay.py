@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
 from headrace.delivery.replay import KIND, Asked, Replayed, replay
@@ -52,23 +53,25 @@ def replayed(platform: Platform, asked: Replay) -> Replayed:
     if deployed is None and asked.endpoint not in watched(ledger):
         raise NotFound(f"no endpoint named {asked.endpoint!r}", fix="headrace serving ls")
     how = Asked(asked.tolerance, asked.slices, labels=reader(stream, asked.endpoint), progress=asked.progress)
-    reference = str(find(ledger, asked.model))
-    candidate = load_model(ledger, platform.files(), platform.runtime, reference)
+    version = find(ledger, asked.model)
     # What a watched folder serves is in no registry to be loaded from: the candidate is timed alone.
-    champion = None if deployed is None else _champion(platform, deployed.models[deployed.endpoint.models[0]])
-    try:
-        found = replay(
-            asked.endpoint,
-            RequestLog(stream, asked.endpoint).between(int(asked.since_s * 1000)),
-            candidate,
-            replace(how, champion=champion),
-        )
-    finally:
-        candidate.loaded.close()
+    beside = "" if deployed is None else deployed.models[deployed.endpoint.schedule[0].model]
+    with ExitStack() as opened:
+        candidate = load_model(ledger, platform.files(), platform.runtime, str(version))
+        opened.callback(candidate.loaded.close)
+        champion = _champion(platform, beside) if beside else None
         if champion is not None:
-            champion.loaded.close()
-    about = {"since": asked.since_s, "at": time.time(), "tolerance": asked.tolerance}
-    ledger.append([Fact(KIND, reference, {**about, **found.to_json()})])
+            opened.callback(champion.loaded.close)
+        pages = RequestLog(stream, asked.endpoint).between(int(asked.since_s * 1000))
+        found = replay(asked.endpoint, pages, candidate, replace(how, champion=champion))
+    about = {
+        "since": asked.since_s,
+        "at": time.time(),
+        "tolerance": asked.tolerance,
+        "digest": version.digest,
+        "beside": beside,
+    }
+    ledger.append([Fact(KIND, str(version), {**about, **found.to_json()})])
     return found
 
 
