@@ -25,6 +25,8 @@ _ERRORS: Mapping[int, type[HeadraceError]] = {
     422: SignatureError,
     429: Overloaded,
 }
+_UNREADY = 503
+"""Of a status: no version can score now."""
 
 
 @dataclass(frozen=True)
@@ -136,8 +138,10 @@ class Client:
         return self.request("POST", f"/v1/models/{quote(endpoint, safe='')}{which}:predict", body, headers)
 
     def status(self, endpoint: str) -> list[dict[str, Any]]:
-        """Versions of the endpoint's preferred model with their state."""
-        found: list[dict[str, Any]] = self._json(f"/v1/models/{quote(endpoint, safe='')}")["model_version_status"]
+        """Versions of the endpoint's preferred model with their state, also while none can score."""
+        reply = self.request("GET", f"/v1/models/{quote(endpoint, safe='')}")
+        told = json.loads(reply.body if reply.status == _UNREADY else checked(reply).body)
+        found: list[dict[str, Any]] = told["model_version_status"]
         return found
 
     def metadata(self, endpoint: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class Version:
     Attributes:
         name: ``late@3``.
         role: ``scheduled``, ``shadow``, ``reference`` or ``standby``; empty when it does not serve.
-        state: ``loading``, ``available``, ``unloading`` or ``failed``.
+        state: ``loading``, ``available``, ``unloading``, ``unloaded`` or ``failed``.
         why: What is wrong with it.
         runs: ``inline``, in a ``thread``, in a ``worker``, or not (``breaker open``); empty when not loaded.
         memory: None when not loaded.

@@ -101,8 +101,9 @@ class Gateway:
 
     def refusal(self, request: Request) -> Response | None:
         """The reply to a request from where none may come; None for the others."""
-        host = request.headers.get(b"host", b"")
-        if host not in self._known_hosts:
+        # Clients of HTTP/1.0 alone have none, and no browser, against whose pages the rule stands, is one of them.
+        host = request.headers.get(b"host")
+        if host is not None and host not in self._known_hosts:
             if _host_name(host) not in self._hosts:
                 return Response(403, encode({"error": "this Host is refused; use the address the server is bound to"}))
             if len(self._known_hosts) < _CACHED:

@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple, Protocol
 import httptools
 
 from headrace.gateway.busy_poll import BusyPoll
+from headrace.gateway.targets import origin_form
 from headrace.serving.arrival import Raw
 
 BODY_LIMIT = 16 * 1024 * 1024
@@ -51,7 +52,8 @@ class Request:
     Attributes:
         method: ``POST``.
         target: Path and query, as sent.
-        headers: By lower-case name; the last of a repeated one, of which ``_ONCE`` has none. No trailers.
+        headers: By lower-case name; the last of a repeated one, of which ``_ONCE`` has none. No trailers. Those of
+            HTTP/1.1 have ``host``.
         body: At most ``BODY_LIMIT`` bytes.
         keep_alive: Whether the connection goes on after the reply.
         pending: What is called off when the client goes before the reply; whoever answers sets it.
@@ -266,6 +268,8 @@ class Connection(asyncio.Protocol):
         self._in_headers, headers = False, self._headers
         if self._header_bytes + len(self._target) > HEADER_LIMIT:
             raise _Fault(431, f"the headers exceed {HEADER_LIMIT} bytes")
+        if b"host" not in headers and self._parser.get_http_version() != "1.0":
+            raise _Fault(400, "the header host is missing")
         declared = headers.get(b"content-length")
         if declared is not None and (len(declared) > 18 or int(declared) > BODY_LIMIT):  # noqa: PLR2004 - digits of 2**60
             raise _Fault(413, f"the body exceeds {BODY_LIMIT} bytes")
@@ -300,7 +304,10 @@ class Connection(asyncio.Protocol):
         if isinstance(body, bytearray):
             body = bytes(body)
         self._body = b""
-        request = Request(parser.get_method(), self._target, self._headers, body, parser.should_keep_alive())
+        target, headers = self._target, self._headers
+        if not target.startswith(b"/"):
+            target = origin_form(target, headers)
+        request = Request(parser.get_method(), target, headers, body, parser.should_keep_alive())
         if self._current is None and not self._waiting and not self._choked:
             self._handle(request)
             return

@@ -90,7 +90,7 @@ def _tensorflow_paths(v1: str, live: Live) -> Json:
     return {
         f"{v1}:predict": {"post": _post("Score rows or columns", predict, answer=_schema("predicted"))},
         **{f"{v1}:{m}": {"post": _post(s, examples, answer=schemas.RESULTS)} for m, s in methods.items()},
-        v1: {"get": _get("Versions with their state")},
+        v1: {"get": _get("Versions with their state, and whether they can score", also=(503,))},
         f"{v1}/metadata": {"get": _get("Inputs and outputs")},
     }
 

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import msgspec
 from msgspec import UNSET
 
-from headrace.errors import HeadraceError, NotFound, SignatureError, UsageError
+from headrace.errors import HeadraceError, NotFound, SignatureError, Unavailable, UsageError
 from headrace.gateway.answers import (
     Render,
     Replies,
@@ -26,6 +26,7 @@ from headrace.gateway.answers import (
     version_number,
     versions_of,
 )
+from headrace.gateway.faults import said
 from headrace.gateway.http import Request, Response, Send
 from headrace.gateway.row_limit import SUSPECT_BYTES, check_rows
 from headrace.gateway.tfs_examples import check_outputs, classify_reply, parse_examples, regress_reply
@@ -43,7 +44,13 @@ _READ = re.compile(_WHICH + "(/metadata)?", re.IGNORECASE)
 _REMEMBERED = 256
 METHODS = "tensorflow/serving/"
 """What the names of methods begin with."""
-_STATES = {"loading": "LOADING", "available": "AVAILABLE", "unloading": "UNLOADING", "failed": "END"}
+_STATES = {
+    "loading": "LOADING",
+    "available": "AVAILABLE",
+    "unloading": "UNLOADING",
+    "unloaded": "END",
+    "failed": "END",
+}
 _DTYPES: dict[Dtype, str] = {
     "bool": "DT_BOOL",
     "uint8": "DT_UINT8",
@@ -153,7 +160,15 @@ class TensorFlowServing:
             {"version": str(v), "state": state, "status": {"error_code": code, "error_message": why}}
             for v, state, code, why in version_states(self._plane, which.name, version, which.label)
         ]
-        return Response(200, encode({"model_version_status": rows}))
+        body: dict[str, Any] = {"model_version_status": rows}
+        if version is not None or which.label is not None:
+            return Response(200, encode(body))
+        # The same path is KServe's probe of a model (docs/decisions/0034).
+        try:
+            self._plane.live(which.name)
+        except Unavailable as error:
+            return Response(503, encode(body | {"name": which.name, "ready": False, "error": said(error)}))
+        return Response(200, encode(body | {"name": which.name, "ready": True}))
 
     def _metadata(self, found: re.Match[str]) -> Response:
         live = self._find(_which(found))

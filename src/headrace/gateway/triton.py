@@ -15,7 +15,13 @@ from headrace.serving.rendezvous import Live
 
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository(index)", "statistics")
 _STATES = {"serving": "READY", "loading": "LOADING", "failed": "UNAVAILABLE", "unloaded": "UNAVAILABLE"}
-_VERSIONS = {"available": "READY", "loading": "LOADING", "unloading": "UNLOADING", "failed": "UNAVAILABLE"}
+_VERSIONS = {
+    "available": "READY",
+    "loading": "LOADING",
+    "unloading": "UNLOADING",
+    "unloaded": "UNAVAILABLE",
+    "failed": "UNAVAILABLE",
+}
 _KINDS = {"BYTES": "TYPE_STRING"}
 
 

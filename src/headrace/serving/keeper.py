@@ -43,6 +43,7 @@ class _Kept:
         orders: Whether it is to be served from now on, and who waits for that.
         passing: Versions on their way in or out.
         contested: Another source has an endpoint of this name, which is not served.
+        ended: Versions that served until it was unloaded on purpose.
     """
 
     name: str
@@ -54,6 +55,7 @@ class _Kept:
     orders: deque[tuple[bool, "Future[None]"]] = field(default_factory=deque)
     passing: dict[str, Note] = field(default_factory=dict)
     contested: bool = False
+    ended: Collection[str] = ()
 
 
 class _Failed(Exception):
@@ -285,7 +287,7 @@ class Keeper:
         self._loop.call(lambda: self._plane.withdraw(kept.name, why, ended.set))
         if held is not None:
             ended.wait(held.deployment.endpoint.deadline_s + _DRAIN_S)
-            kept.held = None
+            kept.held, kept.ended = None, tuple(held.wanted)
             self._give(held)
         kept.passing.clear()
 
@@ -296,7 +298,8 @@ class Keeper:
     def _tell(self, kept: _Kept) -> None:
         """Have the plane know how the endpoint is, as far as it cannot see that itself."""
         refused = kept.source.refusals(kept.name)
-        notes = {name: Note("failed", why) for name, why in refused.versions.items()} | kept.passing
+        notes = {} if kept.loaded else {name: Note("unloaded") for name in kept.ended}
+        notes |= {name: Note("failed", why) for name, why in refused.versions.items()} | kept.passing
         contested = f"two sources have an endpoint {kept.name!r}: the first one counts" if kept.contested else ""
         self._loop.tell(self._plane.note, kept.name, (refused.why or contested) if kept.loaded else "", notes)
 

@@ -10,7 +10,7 @@ from headrace.serving.deployment import Deployment
 from headrace.serving.rendezvous import Live
 
 State = Literal["loading", "serving", "failed", "unloaded"]
-VersionState = Literal["loading", "available", "unloading", "failed"]
+VersionState = Literal["loading", "available", "unloading", "unloaded", "failed"]
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Note:
     """How a model version is.
 
     Attributes:
-        state: Being loaded; loaded; answering its last requests; or tried and found bad.
+        state: Being loaded; loaded; answering its last requests; unloaded on purpose; or tried and found bad.
         why: What is wrong with it; of one that is loaded, why it does not score now.
     """
 

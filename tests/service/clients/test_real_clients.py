@@ -114,6 +114,17 @@ def test_triton_sends_bytes_and_chooses_a_signature(tmp_path, clients):
         gate.close()
 
 
+def test_kserve_learns_which_models_are_ready(tmp_path, clients):
+    gate = Gated(tmp_path, ("octets", "young"))
+    try:
+        octets = echo("bytes", (-1,))
+        served = several("octets@1", {"": echoed}, octets)
+        gate.flip(Endpoint("octets", (Preference("octets@1", 2.0),), 3.0), {"octets@1": served})
+        run(clients, "kserve_waits", f"127.0.0.1:{gate.port}", "octets", "young")
+    finally:
+        gate.close()
+
+
 def test_mlflow(addresses):
     run(sys.executable, "mlflow_client", addresses[0])
 

@@ -166,7 +166,7 @@ def test_a_silent_connection_is_closed(gate, monkeypatch):
         (b"host: localhost@evil.example", 403),
         (b"host: 127.0.0.1.evil.example:8700", 403),
         (b"host: ", 403),
-        (b"", 403),
+        (b"", 400),
     ],
 )
 def test_a_foreign_host_is_refused(raw, host, due):

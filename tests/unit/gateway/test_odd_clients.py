@@ -87,6 +87,31 @@ def test_http_1_0_is_not_told_to_go_on(raw):
     assert raw(request(b"expect: 100-continue", version=b"1.0"))[0] == 200
 
 
+@pytest.mark.parametrize("host", [b"localhost", b"127.0.0.1:8501", b"LOCALHOST"])
+def test_an_absolute_target_is_answered_as_its_path(raw, host):
+    status, _, body = raw(request(path=b"http://" + host + b"/v1/models/wine:predict"))
+    assert (status, json.loads(body)) == (200, DUE)
+    assert raw(b"GET HTTP://" + host + b" HTTP/1.1\r\nhost: localhost\r\n\r\n")[2].startswith(b'{"server":"headrace')
+
+
+def test_the_host_of_an_absolute_target_counts_and_not_the_header(raw):
+    foreign = request(path=b"http://evil.example/v1/models/wine:predict")
+    hidden = request(path=b"http://localhost@evil.example/v1/models/wine:predict")
+    assert [raw(message)[0] for message in (foreign, hidden)] == [403, 403]
+    assert raw(request(path=b"http://localhost/version").replace(b"host: localhost", b"host: evil.example"))[0] == 405
+    assert raw(request(path=b"ftp://localhost/v1/models/wine:predict"))[0] == 404
+
+
+def test_http_1_0_needs_no_host_and_1_1_does(raw):
+    old = request(version=b"1.0").replace(b"host: localhost\r\n", b"")
+    status, _, body = raw(old)
+    assert (status, json.loads(body)) == (200, DUE)
+    assert raw(b"GET /ping HTTP/1.0\r\n\r\n")[0] == 200
+    assert raw(old.replace(b"HTTP/1.0", b"HTTP/1.1"))[0] == 400
+    assert raw(b"GET /ping HTTP/1.0\r\nhost: evil.example\r\n\r\n")[0] == 403
+    assert raw(b"GET /ping HTTP/1.0\r\norigin: null\r\n\r\n")[0] == 403
+
+
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [

@@ -135,7 +135,7 @@ def test_one_version_is_scored_and_logged_without_the_schedule(gate, post):
 
 def test_status_and_metadata_of_tensorflow_serving(get):
     available = {"version": "3", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
-    assert get("/v1/models/wine") == (200, {"model_version_status": [available]})
+    assert get("/v1/models/wine") == (200, {"model_version_status": [available], "name": "wine", "ready": True})
     assert get("/v1/models/wine/versions/3") == (200, {"model_version_status": [available]})
     status, reply = get("/v1/models/wine/metadata")
     assert status == 200

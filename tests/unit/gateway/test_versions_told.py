@@ -1,11 +1,12 @@
 """How each version is, in the words of TensorFlow Serving (REST and gRPC) and of Triton's repository index."""
 
 import json
+from dataclasses import replace
 
 import grpc
 import pytest
 from rpc_served import rpc_channel
-from served import endpoint, gated, linear, model
+from served import endpoint, gated, linear, model, until
 
 from headrace.gateway.rpc.tfs_messages import SERVING
 from headrace.serving.status import Note
@@ -72,3 +73,18 @@ def test_tritons_index_tells_of_every_version(gate):
     due = {3: ("READY", ""), 5: ("UNAVAILABLE", "a flipped bit"), 4: ("LOADING", ""), 2: ("UNLOADING", "")}
     assert index() == due
     assert index(b'{"ready": true}') == {3: ("READY", "")}
+
+
+def test_a_probe_of_kserves_learns_whether_a_model_can_score(gate):
+    def told():
+        reply = gate.client.request("GET", "/v1/models/young")
+        body = json.loads(reply.body)
+        return reply.status, body["ready"], body["model_version_status"][0]["state"], body.get("error")
+
+    gate.loop.call_soon_threadsafe(gate.plane.note, "young")
+    until(lambda: "young" in gate.plane.names)
+    why = "endpoint 'young' is not ready - its models are being loaded"
+    assert told() == (503, False, "LOADING", why)
+    assert gate.client.status("young")[0]["state"] == "LOADING"
+    gate.flip(replace(endpoint(("young@1", 2.0)), name="young"), {"young@1": model("young@1", linear, fast=True)})
+    assert told() == (200, True, "AVAILABLE", None)

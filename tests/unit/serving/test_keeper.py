@@ -328,6 +328,11 @@ def test_unloading_and_loading_on_demand(project, follow):
     assert gate.keeper.loaded == []
     assert gate.plane.status("wine").state == "unloaded"
     assert gate.client.raw("wine", b"{}").status == 503
+    (status,) = gate.client.status("wine")
+    assert (status["version"], status["state"], status["status"]["error_code"]) == ("1", "END", "OK")
+    (row,) = json.loads(gate.client.request("POST", "/v2/repository/index").body)
+    due = {"name": "wine", "version": "1", "state": "UNAVAILABLE", "reason": "unloaded through the control port"}
+    assert row == due
     project.deploy(project.register(1.5))  # an unloaded endpoint stays so
     gate.keeper.load("wine").result(10)
     assert serves(gate) == "wine@2"

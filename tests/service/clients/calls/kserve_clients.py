@@ -45,6 +45,7 @@ async def rest_v1():
     client = InferenceRESTClient(config=RESTConfig(protocol="v1"))
     base = f"http://{HTTP}"
     assert await client.is_server_live(base)
+    assert await client.is_model_ready(base, "double")
     reply = await client.infer(base, {"instances": X.tolist()}, model_name="double")
     assert (np.array(reply["predictions"]) == 2 * X).all()
 
