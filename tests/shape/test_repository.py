@@ -47,6 +47,14 @@ def test_the_changelog_begins_with_what_is_unreleased(root):
     assert headings[0] == "[Unreleased]"
 
 
+def test_each_decision_has_a_number_of_its_own_and_says_it(root):
+    records = sorted((root / "docs" / "decisions").glob("0*.md"))
+    numbers = [int(record.name[:4]) for record in records]
+    assert len(numbers) == len(set(numbers)) > 30
+    said = [int(record.read_text("utf-8").removeprefix("# ").partition(".")[0]) for record in records]
+    assert said == numbers
+
+
 def _closure(name, extras, seen=None):
     """Every installed distribution that ``name`` with ``extras`` needs, itself left out."""
     seen = set() if seen is None else seen

@@ -1,4 +1,4 @@
-"""Looking for the next request for a moment before sleeping, where it pays (docs/decisions/0032).
+"""Looking for the next request for a moment before sleeping, where it pays (docs/decisions/0035).
 
 A process that sleeps is woken by the kernel tens of microseconds late, as long as a small model takes to answer. A
 client that asks again at once need not wait for that: after a reply the event loop goes on looking, and sleeps when
