@@ -19,7 +19,7 @@ _NAMES = {
 
 def lines(found: "Replayed") -> Iterator[str]:
     """Lines for ``journey.replay``'s result: numbers, slices, the requests that differ most."""
-    left_out = f", {found.skipped:,} that no model had answered left out" if found.skipped else ""
+    left_out = f", {found.skipped:,} left out: no model had answered them, or otherwise" if found.skipped else ""
     yield f"{found.model} on {found.requests:,} logged requests of {found.endpoint}{left_out}"
     yield "answered by " + ", ".join(f"{model} {count:,}" for model, count in found.answered_by.items())
     fast = f", {found.speed:,.0f} times as fast as it came" if found.span_s else ""

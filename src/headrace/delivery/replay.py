@@ -83,7 +83,8 @@ class Replayed:
         model: The candidate (``late@4``).
         endpoint: Whose log was read.
         requests: Replayed.
-        skipped: Requests left out, because no model had answered them, or they asked by another signature.
+        skipped: Requests left out, because no model had answered them, they asked by another signature, or their
+            answers have other values than the candidate's.
         span_s: Time between the first and the last request, as it was.
         took_s: How long replaying took.
         numbers: By name of ``MEASURED``; those of the candidate.
@@ -154,7 +155,7 @@ def replay(
 
     Raises:
         NotFound: There is no request to replay.
-        SignatureError: The candidate takes a column that the log does not have.
+        SignatureError: The candidate takes a column that the log does not have, or gives what no answer has.
         UsageError: A slice is no column of the log.
     """
     tally = _Tally(candidate.signature, asked)
@@ -167,6 +168,8 @@ def replay(
             tally.page(group, *_scored(candidate, decoder, group))
         asked.progress(tally.requests + tally.skipped)
     took = time.monotonic() - begun
+    if not tally.requests and tally.unlike:
+        raise SignatureError(f"{candidate.name} cannot be compared with what {endpoint} answered", why=tally.unlike)
     if not tally.requests:
         raise NotFound(f"no request of {endpoint} to replay", why="none was logged in that time", fix="--since earlier")
     latency = _timed(candidate, asked.champion, tally.sample)
@@ -205,14 +208,18 @@ class _Tally:
         self._truth, self._before, self._after = array("d"), array("d"), array("d")
         self.answered_by: Counter[str] = Counter()
         self.requests = self.skipped = 0
+        self.unlike = ""
         self.first_ms, self.last_ms = 0, 0
         self.worst: list[tuple[str, float]] = []
         self.sample: list[Any] = []
 
     def page(self, group: Sequence[Prediction], answers: Mapping[str, Any], batch: Any) -> None:
         """Add requests with the candidate's answers to all their rows."""
-        before, counts = self._answered(group)
         after = np.column_stack([_flat(answers[name]) for name in self._outputs])
+        if why := self._unlike(group[0], after.shape[1]):
+            self.unlike, self.skipped = why, self.skipped + len(group)
+            return
+        before, counts = self._answered(group)
         gap = np.abs(after - before).max(axis=1)
         differ = gap > self._asked.tolerance
         first, now = before[:, 0], after[:, 0]
@@ -255,6 +262,14 @@ class _Tally:
     def _are_chances(self) -> bool:
         both = np.concatenate([self._before, self._after])
         return bool(both.min() >= 0 and both.max() <= 1)
+
+    def _unlike(self, one: Prediction, values: int) -> str:
+        """Why an answer cannot be held against so many values a row; empty when it can."""
+        lacking = next((name for name in self._outputs if name not in one.outputs), "")
+        if lacking:
+            return f"it gives {lacking!r}, which the answers lack"
+        answered = self._answered([one])[0].shape[1]
+        return "" if answered == values else f"it gives {values} values a row, the answers have {answered}"
 
     def _answered(self, group: Sequence[Prediction]) -> tuple[NDArray[Any], NDArray[Any]]:
         columns = [np.concatenate([_flat(p.outputs[name]) for p in group]) for name in self._outputs]
@@ -301,14 +316,15 @@ class _Tally:
 
 
 def _alike(page: Sequence[Prediction], signature: str) -> list[list[Prediction]]:
-    """Requests with the same columns together, as the endpoint's may have changed.
+    """Requests with the same columns and as many values a row together, as the endpoint's may have changed.
 
     Left out are those that the default answered, and those that asked by another signature than the one named.
     """
-    groups: defaultdict[tuple[tuple[str, ...], ...], list[Prediction]] = defaultdict(list)
+    groups: defaultdict[tuple[Any, ...], list[Prediction]] = defaultdict(list)
     for prediction in page:
         if prediction.winner != DEFAULT and prediction.outputs and prediction.signature == signature:
-            groups[tuple(prediction.columns), prediction.masked].append(prediction)
+            answered = tuple((name, _values(rows)) for name, rows in prediction.outputs.items())
+            groups[tuple(prediction.columns), prediction.masked, answered].append(prediction)
     return list(groups.values())
 
 
@@ -327,7 +343,7 @@ def _scored(candidate: Model, decoder: Decoder, group: Sequence[Prediction]) -> 
         )
     columns = {name: [cell for p in group for cell in p.columns[name]] for name in decoder.names}
     given = decoder.of_mapping(columns)
-    return checker(candidate.signature)(candidate.loaded.score(given.batch), given.count), given.batch
+    return checker(candidate.signature, candidate.shapes)(candidate.loaded.score(given.batch), given.count), given.batch
 
 
 def _timed(candidate: Model, champion: Model | None, sample: Sequence[Any]) -> Latency | None:
@@ -350,6 +366,11 @@ def _flat(values: Any) -> NDArray[Any]:
     except (TypeError, ValueError) as error:
         raise UsageError("text answers cannot be replayed", why="numbers are compared") from error
     return found if found.ndim == 1 else found.reshape(len(found), -1)
+
+
+def _values(rows: Sequence[Any]) -> int:
+    """How many values a row's answer has; 0 where it is one, and not a list of it."""
+    return len(rows[0]) if rows and isinstance(rows[0], list) else 0
 
 
 def _category(cell: Any) -> str:

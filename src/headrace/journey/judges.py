@@ -1,8 +1,9 @@
 """Judges: one function a test of the rubric, from evidence to points; no evidence, no point."""
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
 
 from headrace.datasets.catalogue import versions
 from headrace.errors import HeadraceError
@@ -217,12 +218,14 @@ def _fresh(evidence: Evidence) -> Finding:
 
 def _stable(evidence: Evidence) -> Finding:
     scores = [score for p in evidence.predictions for score in p.scores if score.state != "failed"]
-    values = [value for score in scores for column in score.outputs.values() for value in column]
-    if not values:
-        return Finding(0, "no score is logged")
-    if not all(math.isfinite(value) for value in values):
-        return Finding(0, f"some of {len(values)} logged scores are not finite")
-    return Finding(AUTOMATIC, f"{len(values)} logged scores looked at, all finite")
+    values = [np.asarray(column) for score in scores for column in score.outputs.values()]
+    numbers = [array for array in values if array.dtype.kind in "fiub"]
+    count = sum(map(np.size, numbers))
+    if not count:
+        return Finding(0, "no score that is a number is logged" if values else "no score is logged")
+    if not all(np.isfinite(array).all() for array in numbers):
+        return Finding(0, f"some of {count} logged scores are not finite")
+    return Finding(AUTOMATIC, f"{count} logged scores looked at, all finite")
 
 
 def _quality(evidence: Evidence) -> Finding:

@@ -19,7 +19,7 @@ from headrace.monitoring.calibration import Calibration
 from headrace.monitoring.drift import Distance, compare
 from headrace.monitoring.labels import reader
 from headrace.monitoring.observation import Observation, record
-from headrace.monitoring.reference import ReferenceScores
+from headrace.monitoring.reference import ReferenceScores, is_number
 from headrace.monitoring.windows import MIN_ROWS, Every, window
 from headrace.serving.deployment import current
 from headrace.serving.log import RequestLog
@@ -165,7 +165,7 @@ def _count_answers(
         calibration = windows[named].calibration
         if prediction.winner == DEFAULT:
             calibration.defaults += 1
-        elif row < len(answers):
+        elif row < len(answers) and is_number(answers[row]):
             calibration.add(float(answers[row]), labels.get(row))
 
 

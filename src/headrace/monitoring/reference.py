@@ -41,7 +41,7 @@ class ReferenceScores:
             cells = next((s.outputs for s in prediction.scores if s.model == self.model and s.outputs), {})
             values: Sequence[Any] = next(iter(cells.values()), ())
             named = self.windows(prediction)
-            self._held += [(w, float(v)) for w, v in zip(named, values, strict=False) if _is_number(v)]
+            self._held += [(w, float(v)) for w, v in zip(named, values, strict=False) if is_number(v)]
         if self._bins is not None or len(self._held) >= _EDGES_FROM:
             self._settle()
 
@@ -74,5 +74,6 @@ class ReferenceScores:
             self._counts[window] = self._counts[window] + added if window in self._counts else added
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a row's answer can be averaged: one number, neither text nor several values."""
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,20 @@ ALIKE = 0.01
 Check = Callable[[Mapping[str, Any], int], dict[str, Any]]
 """Takes a model's raw outputs and the number of rows; gives outputs as replied, or raises ``ValueError``."""
 
+Shapes = Mapping[str, tuple[int, ...]]
+"""Output of a table to the shape of one row's answer: ``()`` for a number, ``(3,)`` for three chances."""
 
-def checker(signature: Signature) -> Check:
-    """What checks the outputs of a model with this signature: lists for tables, arrays for tensors."""
+
+def checker(signature: Signature, shapes: Shapes = MappingProxyType({})) -> Check:
+    """What checks the outputs of a model with this signature: lists for tables, arrays for tensors.
+
+    Args:
+        signature: The model's; that of a table does not say how many values a row's answer has.
+        shapes: It does; an output that is not named may have any.
+    """
     if signature.kind == "table":
-        names = tuple(c.name for c in signature.outputs)
-        return lambda raw, count: checked(raw, names, count)
+        due = {c.name: shapes.get(c.name) for c in signature.outputs}
+        return lambda raw, count: checked(raw, due, count)
     tensors = tuple(t for t in signature.outputs if isinstance(t, Tensor))
     if len(tensors) == 1:
         only, name = tensors[0], tensors[0].name
@@ -29,13 +38,14 @@ def checker(signature: Signature) -> Check:
     return lambda raw, count: {t.name: _tensor(raw[t.name], t, count) for t in tensors}
 
 
-def checked(raw: Mapping[str, Any], names: Sequence[str], count: int) -> dict[str, list[Any]]:
-    """A model's outputs as lists; raise ``ValueError`` unless each has ``count`` finite rows."""
+def checked(raw: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...] | None], count: int) -> dict[str, list[Any]]:
+    """A model's outputs as lists; raise ``ValueError`` unless each has ``count`` finite rows of its shape."""
     outputs = {}
-    for name in names:
+    for name, shape in shapes.items():
         value = raw[name]
-        if len(value) != count:
-            raise ValueError(f"wrong shape: {name!r} has {len(value)} rows for {count}")
+        due = (count, *(value.shape[1:] if shape is None else shape))
+        if value.shape != due:
+            raise ValueError(f"wrong shape: {name!r} is {list(value.shape)}, {list(due)} is due")
         values = value.tolist()
         finite = all(map(math.isfinite, values)) if value.ndim == 1 else bool(np.isfinite(value).all())
         if not finite:

@@ -18,7 +18,7 @@ from headrace.serving.calls import Call
 from headrace.serving.counters import ScorerCounters
 from headrace.serving.lane import Job, Lane, Terms, Ticket, shape_of
 from headrace.serving.outcome import BREAKER_OPEN, EXPIRED, QUEUE_FULL, Answers, Outcome
-from headrace.serving.outputs import checker
+from headrace.serving.outputs import Shapes, checker
 from headrace.serving.request import Input, Projection
 
 INLINE_P99_S = 0.0002
@@ -68,6 +68,10 @@ class Ready(Protocol):
         """What it takes and gives."""
 
     @property
+    def shapes(self) -> Shapes:
+        """Of a row's answers, where the signature does not say."""
+
+    @property
     def fast(self) -> bool:
         """Whether it may run on the event loop."""
 
@@ -112,7 +116,7 @@ class Scorer:
         self._calls = self.counters.calls
         self._by_rows = self._calls.by_rows
         self.model, self._loaded = model, model.loaded
-        self._check, self._shape = checker(model.signature), shape_of(model.signature)
+        self._check, self._shape = checker(model.signature, model.shapes), shape_of(model.signature)
         self._project, self._terms = project, terms
         self._post, self._stuck_s = post, stuck_s
         self._usual_s = 0.0

@@ -8,6 +8,7 @@ from headrace.models.runtime import Loaded, Several
 from headrace.models.signature import Signature
 from headrace.serving.arms import split_up
 from headrace.serving.deployment import contract
+from headrace.serving.outputs import Shapes
 from headrace.serving.rendezvous import Live
 from headrace.serving.request import projection
 from headrace.serving.scorer import Ready
@@ -48,6 +49,11 @@ class SignedModel:
     def size_bytes(self) -> int:
         """Nothing besides the model's."""
         return 0
+
+    @property
+    def shapes(self) -> Shapes:
+        """None: a signature of tensors says it."""
+        return {}
 
     @property
     def trouble(self) -> str:

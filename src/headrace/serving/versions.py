@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from headrace.models.signature import Signature
 from headrace.models.tensors import bytes_of, from_cells
 from headrace.models.version import ModelVersion
 from headrace.serving.isolated import IsolatedModel
-from headrace.serving.outputs import checker
+from headrace.serving.outputs import Shapes, checker
 from headrace.serving.scorer import INLINE_P99_S
 from headrace.serving.tensors import decoder_of
 from headrace.storage.files import Files
@@ -40,6 +40,7 @@ class Model:
         compared: Rows on which it answered what the trained model had answered.
         one: A recorded row, to warm up and measure with.
         size_bytes: Of its files.
+        shapes: Of a row's answers, as it gave them for its recorded rows.
     """
 
     version: ModelVersion
@@ -48,6 +49,7 @@ class Model:
     compared: int
     one: Batch
     size_bytes: int = 0
+    shapes: Shapes = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -121,12 +123,13 @@ def proven(version: ModelVersion, folder: Path, runtime: Callable[[str], Runtime
         examples = json.loads((folder / EXAMPLES).read_bytes())
         compared = compare(str(version), loaded, version, examples)
         one = _rows(version.signature, examples, slice(0, 1))
+        shapes = _shapes(loaded, version.signature, one)
         p99_s = warm_up(loaded, one)
     except BaseException:
         loaded.close()
         raise
     size_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return Model(version, loaded, p99_s, compared, one, size_bytes)
+    return Model(version, loaded, p99_s, compared, one, size_bytes, shapes)
 
 
 def tried(version: ModelVersion, folder: Path, runtime: Runtime, examples: Mapping[str, Any]) -> None:
@@ -196,6 +199,13 @@ def _compared(name: str, loaded: Loaded, own: Signature, examples: Mapping[str, 
                 fix="serve the version before it, or register this one anew with the answers that it gives",
             )
     return count if recorded else 0
+
+
+def _shapes(loaded: Loaded, own: Signature, one: Batch) -> Shapes:
+    """A signature of tensors says how many values a row's answer has; that of a table does not."""
+    if own.kind == "tensor":
+        return {}
+    return {name: answers.shape[1:] for name, answers in loaded.score(one).items()}
 
 
 def _gap(answers: Any, recorded: Any) -> NDArray[np.float64]:

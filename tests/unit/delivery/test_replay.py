@@ -103,6 +103,26 @@ def test_what_no_model_answered_is_left_out_and_counted(pages):
     assert (found.requests, found.skipped) == (499, 1)
 
 
+def test_answers_of_another_shape_are_left_out_and_counted(pages):
+    pages[1][7] = prediction(107, [1.0, 2.0], ["north", "south"], outputs={"wear": [[0.1, 0.2, 0.7]] * 2})
+    found = replay("wear", pages, served(1), Asked())
+    assert (found.requests, found.skipped) == (499, 1)
+    assert found.numbers["disagreement"] == 0
+
+
+@pytest.mark.parametrize(
+    ("outputs", "why"),
+    [
+        ({"wear": [[0.1, 0.9]]}, "it gives 1 values a row, the answers have 2"),
+        ({"rust": [0.1]}, "it gives 'wear', which the answers lack"),
+    ],
+)
+def test_answers_that_cannot_be_compared_are_refused_with_the_reason(outputs, why):
+    page = [prediction(0, [1.0], ["north"], outputs=outputs)]
+    with pytest.raises(SignatureError, match=why):
+        replay("wear", [page], served(1), Asked())
+
+
 def test_the_champion_is_timed_beside_the_candidate(pages):
     slow = served(1)
     quick = slow.loaded.score

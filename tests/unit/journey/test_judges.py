@@ -12,10 +12,13 @@ from headrace.journey.evidence import ATTESTATION_DAYS, ATTESTED, attest
 from headrace.journey.judges import judge
 from headrace.models.signature import Column, Signature
 from headrace.models.version import ModelVersion
+from headrace.refs import new_id
 from headrace.serving.deployment import Deployment
 from headrace.serving.endpoint import Endpoint, Preference
+from headrace.serving.log import Answered, encode, topic
 from headrace.settings import Settings
 from headrace.storage.ledger import Fact
+from headrace.storage.stream import Record
 
 SIGNATURE = Signature("table", (Column("alcohol", "float32"),), (Column("quality", "float32"),))
 
@@ -148,3 +151,23 @@ def test_only_tests_of_the_rubric_can_be_attested_and_only_with_a_note(platform)
         attest(platform.ledger(), "data.99", "x", who="ada")
     with pytest.raises(UsageError):
         attest(platform.ledger(), "data.5", " ", who="ada")
+
+
+@pytest.mark.parametrize(
+    ("outputs", "due"),
+    [
+        ({"quality": [0.5]}, 1),
+        ({"quality": [[0.25, 0.75]]}, 1),
+        ({"quality": [0.5], "kind": ["red"]}, 1),
+        ({"quality": [float("nan")]}, 0),
+        ({"quality": [[0.25, float("inf")]]}, 0),
+        ({"kind": ["red"]}, 0),
+    ],
+)
+def test_logged_scores_of_any_shape_are_looked_at(platform, outputs, due):
+    add(platform, version(), deployed(1))
+    assert points(platform, "monitoring.5") == 0
+    score = ("quality@1", outputs, 0.001, "")
+    entry = Answered(("alcohol",), [[12.5]], False, outputs, "quality@1", "", 0.001, [score], [], 1)  # type: ignore[list-item]
+    platform.stream().append(topic("taste"), [Record(new_id(), encode(entry), 0)])
+    assert points(platform, "monitoring.5") == due

@@ -107,6 +107,16 @@ def test_a_later_label_replaces_an_earlier_one(endpoints):
     assert known(endpoints.stream, "wear", "b") == {}
 
 
+@pytest.mark.parametrize("answer", [[0.2, 0.8], "worn"])
+def test_answers_that_are_no_number_are_not_averaged(endpoints, sensors_of, answer):
+    endpoints.deploy()
+    ids = endpoints.ask(sensors_of(5), when=[MARCH] * 5, answers=[answer] * 4 + [0.5])
+    add(endpoints.stream, "wear", [Label(i, 1.0, "2024-03-06") for i in ids])
+    seen = watch(endpoints)
+    assert seen.rows == {"2024-03": 5}
+    assert (seen.calibration["2024-03"].rows, seen.calibration["2024-03"].predicted) == (1, 0.5)
+
+
 def test_defaults_say_nothing_about_a_model(endpoints, sensors_of):
     endpoints.deploy()
     ids = endpoints.ask(sensors_of(10), when=[MARCH] * 10, answers=[0.9] * 10, winner="default")

@@ -31,7 +31,7 @@ class Ticket:
 class Ready:
     """A model that is as fast as it says."""
 
-    name, signature, trouble = "wine@1", WINE, ""
+    name, signature, trouble, shapes = "wine@1", WINE, "", {"quality": ()}
 
     def __init__(self, function, *, fast, still_fast):
         self.loaded, self.fast, self.still_fast = Function(function), fast, still_fast
@@ -78,6 +78,8 @@ BAD = [
     (constant(np.inf), "not finite"),
     (lambda b: {"quality": np.zeros(7, np.float32)}, "wrong shape"),
     (lambda b: {"quality": np.zeros((0, 1), np.float32)}, "wrong shape"),
+    (lambda b: {"quality": np.zeros((1, 3), np.float32)}, "wrong shape: 'quality' is [1, 3], [1] is due"),
+    (lambda b: {"quality": np.array(None, np.float32)}, "wrong shape: 'quality' is [], [1] is due"),
     (lambda b: {"other": np.zeros(1)}, "no output 'quality'"),
     (lambda b: None, "TypeError"),
     (raises, "ZeroDivisionError: by hand"),
@@ -248,6 +250,9 @@ def test_abandoned_threads_are_bounded(make, monkeypatch):
 
 def test_outputs_of_several_values_a_row():
     raw = {"p": np.array([[0.25, 0.75]], np.float32)}
-    assert checked(raw, ["p"], 1) == {"p": [[0.25, 0.75]]}
+    for shape in ((2,), None):
+        assert checked(raw, {"p": shape}, 1) == {"p": [[0.25, 0.75]]}
     with pytest.raises(ValueError, match="not finite"):
-        checked({"p": np.array([[0.25, np.nan]])}, ["p"], 1)
+        checked({"p": np.array([[0.25, np.nan]])}, {"p": (2,)}, 1)
+    with pytest.raises(ValueError, match=r"'p' is \[1, 2\], \[1, 3\] is due"):
+        checked(raw, {"p": (3,)}, 1)

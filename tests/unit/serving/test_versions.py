@@ -19,6 +19,7 @@ def test_a_registered_version_is_loaded_proven_and_found_fast(project):
     assert found.version == version
     assert found.compared == 2
     assert found.fast
+    assert found.shapes == {"quality": ()}
     batch = TableDecoder(version.signature).of_records([ROW]).batch
     np.testing.assert_allclose(found.loaded.score(batch)["quality"], [project.answer(0.5)], rtol=1e-6)
 
