@@ -233,6 +233,8 @@ class Rendezvous:
             return
         scorer = live.scorers[slot]
         scorer.counters.took_late(outcome, outcome.at - self.started)
+        if scorer.counters.late % _COMPARED_EVERY == 1:
+            self._compare(scorer, outcome)
         if live.log is not None:
             error = outcome.error if live.mask is None else untold(outcome.error)
             hops = self._hops(outcome, returned)
@@ -346,15 +348,16 @@ class Rendezvous:
             if outcome is not None:
                 scorer.counters.took(outcome, outcome.at - started)
         if len(self._outcomes) > 1 and not self._live.counters.requests % _COMPARED_EVERY:
-            self._compare()
+            for scorer, outcome in zip(self._live.scorers, self._outcomes, strict=True):
+                if outcome is not None:
+                    self._compare(scorer, outcome)
 
-    def _compare(self) -> None:
-        """Hold the other scores against the answer."""
-        assert self._answer is not None
-        for scorer, outcome in zip(self._live.scorers, self._outcomes, strict=True):
-            if outcome is not None and not outcome.error and scorer.name != self._winner and self._answer:
-                scorer.counters.compared += 1
-                scorer.counters.agreed += alike(outcome.outputs, self._answer)
+    def _compare(self, scorer: Scorer, outcome: Outcome) -> None:
+        """Hold a score against the answer of another model."""
+        if outcome.error or not self._answer or self._winner in {scorer.name, DEFAULT}:
+            return
+        scorer.counters.compared += 1
+        scorer.counters.agreed += alike(outcome.outputs, self._answer)
 
     def _scores(self) -> tuple[list[Scored], list[str]]:
         scores, waiting = [], []

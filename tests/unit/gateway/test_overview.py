@@ -118,6 +118,28 @@ def test_models_are_held_against_the_winner(tmp_path):
     assert "100.0%" in next(line for line in lines if line.startswith("wine@3"))
 
 
+def test_a_model_that_is_always_late_is_held_against_the_winner_too(tmp_path):
+    deployed = endpoint(("wine@3", 0.02), shadows=("same@1", "other@1"))
+    models = {"wine@3": model("wine@3", constant(2.0), fast=True)}
+    models |= {name: model(name, constant(value)) for name, value in (("same@1", 2.0), ("other@1", 3.0))}
+    with gated(tmp_path, deployed, models) as gate:
+        for _ in range(17):
+            gate.client.predict("wine", rows=[ROW])
+        scorers = gate.plane.counters["wine"].scorers
+        until(lambda: scorers["same@1"].late == scorers["other@1"].late == 17)
+    assert [(scorers[name].compared, scorers[name].agreed) for name in ("same@1", "other@1")] == [(2, 2), (2, 0)]
+
+
+def test_nobody_is_held_against_the_default(tmp_path):
+    def fails(batch):
+        raise ValueError("no")
+
+    models = {"wine@3": model("wine@3", fails, fast=True), "same@1": model("same@1", constant(5.0), fast=True)}
+    with gated(tmp_path, endpoint(("wine@3", 0.02), default=5.0, shadows=("same@1",)), models) as gate:
+        assert gate.client.predict("wine", rows=[ROW]).winner == "default"
+        assert gate.plane.counters["wine"].scorers["same@1"].compared == 0
+
+
 def test_answers_of_the_default_count_against_the_service_level(tmp_path):
     def moody(batch):
         if batch["numbers"][0, 0] < 0:
