@@ -16,6 +16,7 @@
     │   └── RegistrationRefused        a model lacks what registration asks for
     ├── Unavailable           exit 4   a service did not answer, or did not accept us
     │   ├── Unauthorized               the token is missing or wrong
+    │   │   └── Forbidden              the token is good, but not for this; or nobody may come from there
     │   └── Overloaded                 more is asked than can wait; try again in a while (retryable)
     ├── NotFound              exit 5   no such dataset, run, model, endpoint, prediction
     └── Conflict              exit 1   somebody else changed it first; try again (retryable)
@@ -160,6 +161,12 @@ class Unauthorized(Unavailable):
 
     code = "unauthorized"
     retryable = False
+
+
+class Forbidden(Unauthorized):
+    """The token is good, but not for this; or the request comes from where none is answered."""
+
+    code = "forbidden"
 
 
 class Overloaded(Unavailable):

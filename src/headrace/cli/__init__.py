@@ -26,6 +26,7 @@ COMMANDS = {
     "models": ("models", "Model versions, their signatures and aliases."),
     "serving": ("serving", "Endpoints: run, deploy, predict, explain."),
     "monitor": ("monitor", "Drift, calibration and alerts of an endpoint."),
+    "tokens": ("tokens", "Who may ask the servers what: make, ls, revoke."),
     "backup": ("backup", "Registry and ledger as one file."),
     "restore": ("restore", "A backup as a project again."),
     "config": ("config", "Settings, each with its origin."),

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 
 from headrace.client.connection import Connection, Reply
 from headrace.client.overview import Overview
-from headrace.errors import HeadraceError, NotFound, Overloaded, SignatureError, Unauthorized, Unavailable
+from headrace.errors import Forbidden, HeadraceError, NotFound, Overloaded, SignatureError, Unauthorized, Unavailable
 
 if TYPE_CHECKING:  # rows need no NumPy
     from numpy.typing import NDArray
@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # rows need no NumPy
 _ERRORS: Mapping[int, type[HeadraceError]] = {
     400: SignatureError,
     401: Unauthorized,
-    403: Unauthorized,
+    403: Forbidden,
     404: NotFound,
     413: SignatureError,
     422: SignatureError,

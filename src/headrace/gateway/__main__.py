@@ -17,14 +17,16 @@ from typing import TYPE_CHECKING, Any
 from headrace.assembly import open_platform, project_home
 from headrace.delivery.rollout import EVERY_S, Rollouts
 from headrace.errors import HeadraceError, MissingExtra, Unavailable
+from headrace.gateway.access import Access, Guard
 from headrace.gateway.app import Gateway
-from headrace.gateway.control import Control, ControlPort, Token
+from headrace.gateway.control import Control, ControlPort
 from headrace.gateway.http import Server
 from headrace.gateway.vertex import vertex_routes
 from headrace.journey.platform import Platform
 from headrace.monitoring.interruptions import Interruptions
+from headrace.placement.access import Tokens
 from headrace.placement.gateway import GATEWAY, authority, checked_host, checked_names, checked_port, in_workers
-from headrace.placement.tokens import control_token, mask_key
+from headrace.placement.tokens import mask_key
 from headrace.serving import provenance
 from headrace.serving.aspired import Moved, Source
 from headrace.serving.crew import Crew
@@ -130,7 +132,7 @@ def _watched(platform: Platform, models: Path, scratch: Scratch, moved: Moved) -
 
 
 async def _listening(
-    plane: DataPlane, gateway: Gateway, controlled: Callable[[], Control], *, host: str, ports: Ports
+    plane: DataPlane, gateway: Gateway, controlled: Callable[[], tuple[Control, Access]], *, host: str, ports: Ports
 ) -> tuple[list[Server], list["RpcServer"]]:
     """Bind every port and say where; the scoring port's address comes last."""
     loop = asyncio.get_running_loop()
@@ -141,13 +143,13 @@ async def _listening(
         at = await _bound(rpcs[0], host, ports.grpc, "--grpc-port")
         sys.stdout.write(f"gateway listens for gRPC on {at}\n")
     bound = await _bound(servers[0], host, ports.http, "--port")
-    control = None if ports.control is None and ports.control_grpc is None else controlled()
-    if ports.control is not None and control is not None:
-        servers.append(Server(ControlPort(gateway, control, loop), loop))
+    control, access = (None, None) if ports.control is None and ports.control_grpc is None else controlled()
+    if ports.control is not None and control is not None and access is not None:
+        servers.append(Server(Guard(ControlPort(gateway, control, loop), access), loop))
         at = await _bound(servers[1], host, ports.control, "--control-port")
         sys.stdout.write(f"control listens on http://{at}\n")
     if ports.control_grpc is not None:
-        rpcs.append(_rpc_server(plane, control))
+        rpcs.append(_rpc_server(plane, control, access))
         at = await _bound(rpcs[-1], host, ports.control_grpc, "--control-grpc-port")
         sys.stdout.write(f"control listens for gRPC on {at}\n")
     sys.stdout.write(f"gateway listens on http://{bound}\n")
@@ -210,8 +212,8 @@ def _open_more_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, _FILES)), hard))
 
 
-def _control(platform: Platform, keeper: Keeper, folder: FolderSource | None) -> Control:
-    return Control(keeper, Token(control_token(project_home(platform.settings))), folder)
+def _control(platform: Platform, keeper: Keeper, folder: FolderSource | None) -> tuple[Control, Access]:
+    return Control(keeper, folder), Access(Tokens(project_home(platform.settings)))
 
 
 async def _bound(server: "Server | RpcServer", host: str, port: int, option: str) -> str:
@@ -223,12 +225,12 @@ async def _bound(server: "Server | RpcServer", host: str, port: int, option: str
         raise Unavailable("the gateway cannot listen", where=authority(host, port), why=why, fix=fix) from error
 
 
-def _rpc_server(plane: DataPlane, control: Control | None = None) -> "RpcServer":
+def _rpc_server(plane: DataPlane, control: Control | None = None, access: Access | None = None) -> "RpcServer":
     try:
         from headrace.gateway.rpc.server import RpcServer
     except ImportError as error:
         raise MissingExtra("gRPC is not installed", why=str(error), fix="pip install 'headrace[grpc]'") from error
-    return RpcServer(plane, control)
+    return RpcServer(plane, control, access)
 
 
 def _run(main_task: Coroutine[Any, Any, None]) -> None:

@@ -104,6 +104,16 @@ def wrong_method(request: Request, *allowed: bytes) -> Response | None:
     return Response(405, encode({"error": error}), headers=b"allow: %b\r\n" % names)
 
 
+def token_told() -> Response:
+    """The reply to a request that carries a token in its target."""
+    error = UsageError(
+        "a token has no place in a URL",
+        why="whoever is on the way keeps URLs: this one should be revoked",
+        fix="Authorization: Bearer <token>",
+    )
+    return error_body(error)
+
+
 def error_body(error: HeadraceError) -> Response:
     """The reply of TensorFlow Serving and of the Open Inference Protocol to an error."""
     return Response(status_of(error), encode({"error": said(error)}), headers=retry_after(error))

@@ -1,11 +1,12 @@
 """The gateway: who may ask, and which protocol answers."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from headrace import __version__
 from headrace.errors import NotFound
-from headrace.gateway.answers import encode, error_body, our_fault, wrong_method
+from headrace.gateway.answers import encode, error_body, our_fault, token_told, wrong_method
 from headrace.gateway.encodings import UnreadableBody, packed, unpacked
 from headrace.gateway.http import Request, Response, Send
 from headrace.gateway.metrics import rendered
@@ -14,6 +15,7 @@ from headrace.gateway.mlflow import MlflowScoring
 from headrace.gateway.oip import OpenInference
 from headrace.gateway.openapi import document
 from headrace.gateway.overview import Overviews
+from headrace.gateway.routes import NOTHING, READ, Needs, Route, found, route, tells_a_token
 from headrace.gateway.tfs import TensorFlowServing
 from headrace.gateway.vertex import Vertex, VertexRoutes
 from headrace.serving.dataplane import DataPlane
@@ -24,6 +26,20 @@ EXPOSITION = b"text/plain; version=0.0.4; charset=utf-8"
 """What Prometheus' text format is called."""
 
 Protocol = Callable[[Request, str, Send], None]
+
+
+class Mounted(NamedTuple):
+    """A protocol in its place.
+
+    Attributes:
+        answer: Answers what a route of it matches.
+        routes: Which paths these are, and what they need.
+        lost: Answers what none of them matches.
+    """
+
+    answer: Protocol
+    routes: Sequence[Route]
+    lost: Protocol
 
 
 class Gateway:
@@ -52,22 +68,33 @@ class Gateway:
             self._metrics_at[TENSORFLOW_METRICS] = ("tensorflow",)
         self._hosts = _LOOPBACK | hosts
         self._known_hosts: set[bytes] = set()
-        mlflow = MlflowScoring(plane)
-        self._protocols: Mapping[str, Protocol] = {
-            "": self._front,
-            "v1": TensorFlowServing(plane),
-            "v2": OpenInference(plane),
-            "invocations": mlflow,
-            "ping": mlflow,
-            "health": mlflow,
-            "version": mlflow,
-            "metrics": self._metrics,
-            "monitoring": self._metrics,
-            "openapi.json": self._openapi,
-            "overview": Overviews(plane),
-        }
+        self._mounted = self._mount(plane)
         hosted = Vertex(plane, self._vertex)
-        self._routes: dict[bytes, tuple[Protocol, str]] = {path.encode(): (hosted, path) for path in hosted.paths}
+        self._hosted = Mounted(hosted, hosted.routes, _nowhere)
+        self._routes: dict[bytes, tuple[Protocol, str]] = {}
+
+    def _mount(self, plane: DataPlane) -> Mapping[str, Mounted]:
+        """Every protocol by the first part of its paths."""
+        mlflow, serving, open_inference = MlflowScoring(plane), TensorFlowServing(plane), OpenInference(plane)
+        scoring = Mounted(mlflow, mlflow.routes, mlflow.lost)
+        overviews = Overviews(plane)
+        metrics = Mounted(self._metrics, [route(path, READ) for path in self._metrics_at], _nowhere)
+        return {
+            "": Mounted(self._front, [route("/", READ)], _nowhere),
+            "v1": Mounted(serving, serving.routes, serving.lost),
+            "v2": Mounted(open_inference, open_inference.routes, _nowhere),
+            **dict.fromkeys(("invocations", "ping", "health", "version"), scoring),
+            "metrics": metrics,
+            "monitoring": metrics,
+            "openapi.json": Mounted(self._openapi, [route("/openapi.json", READ)], _nowhere),
+            "overview": Mounted(overviews, overviews.routes, _nowhere),
+        }
+
+    @property
+    def declared(self) -> tuple[Route, ...]:
+        """Every route, each once."""
+        routes = (one for mounted in (self._hosted, *self._mounted.values()) for one in mounted.routes)
+        return tuple({one.path: one for one in routes}.values())
 
     def __call__(self, request: Request, send: Send) -> None:
         """Answer one request; see ``http.Handler``."""
@@ -92,12 +119,28 @@ class Gateway:
     def _route(self, target: bytes) -> tuple[Protocol, str]:
         """Which protocol answers, and the path; that of the first targets is remembered."""
         path = target.partition(b"?")[0].decode("latin-1")
-        first = path.split("/", 2)[1] if path.startswith("/") else ""
+        if tells_a_token(target):
+            return _told, path
+        mounted, declared = self._declared(path)
+        if declared is None:
+            return mounted.lost, path
+        if len(self._routes) < _CACHED:
+            self._routes[target] = mounted.answer, path
+        return mounted.answer, path
+
+    def needs(self, target: bytes) -> Needs:
+        """The scopes of the methods at a target; nothing for one that is nowhere."""
+        declared = None if tells_a_token(target) else self._declared(target.partition(b"?")[0].decode("latin-1"))[1]
+        return NOTHING if declared is None else declared.needs
+
+    def _declared(self, path: str) -> tuple[Mounted, Route | None]:
+        """What answers a path, and the route that says so, if any does."""
+        if (hosted := found(self._hosted.routes, path)) is not None:
+            return self._hosted, hosted
+        first = path.split("/", 2)[1] if path.startswith("/") else "*"
         # TensorFlow Serving's paths alone are read without regard to case.
-        protocol = self._protocols.get("v1" if first == "V1" else first, _nowhere)
-        if protocol is not _nowhere and len(self._routes) < _CACHED:
-            self._routes[target] = protocol, path
-        return protocol, path
+        mounted = self._mounted.get("v1" if first == "V1" else first, _NOWHERE)
+        return mounted, found(mounted.routes, path)
 
     def refusal(self, request: Request) -> Response | None:
         """The reply to a request from where none may come; None for the others."""
@@ -112,11 +155,8 @@ class Gateway:
             return Response(403, encode({"error": "requests from web pages (Origin) are refused"}))
         return None
 
-    def _front(self, request: Request, path: str, send: Send) -> None:
+    def _front(self, request: Request, _path: str, send: Send) -> None:
         """What this is, and where the rest lies: for people who open the address, and who only have the port."""
-        if path != "/":
-            _nowhere(request, path, send)
-            return
         body = {
             "server": f"headrace {__version__}",
             "status": "alive",  # what clients of KServe's V1 protocol look for
@@ -133,17 +173,10 @@ class Gateway:
         send(wrong_method(request, b"GET", b"HEAD") or Response(200, encode(body)))
 
     def _metrics(self, request: Request, path: str, send: Send) -> None:
-        names = self._metrics_at.get(path)
-        if names is None:
-            _nowhere(request, path, send)
-            return
         refusal = wrong_method(request, b"GET", b"HEAD")
-        send(refusal or Response(200, rendered(self._plane, names).encode(), EXPOSITION))
+        send(refusal or Response(200, rendered(self._plane, self._metrics_at[path]).encode(), EXPOSITION))
 
-    def _openapi(self, request: Request, path: str, send: Send) -> None:
-        if path != "/openapi.json":
-            _nowhere(request, path, send)
-            return
+    def _openapi(self, request: Request, _path: str, send: Send) -> None:
         send(
             wrong_method(request, b"GET", b"HEAD")
             or Response(200, encode(document(self._plane, self._vertex, self._metrics_at)))
@@ -152,6 +185,13 @@ class Gateway:
 
 def _nowhere(_request: Request, path: str, send: Send) -> None:
     send(error_body(NotFound(f"nothing is served at {path[:200]}", fix="/v1/models/<endpoint>:predict")))
+
+
+def _told(_request: Request, _path: str, send: Send) -> None:
+    send(token_told())
+
+
+_NOWHERE = Mounted(_nowhere, (), _nowhere)
 
 
 def _recoded(request: Request, send: Send) -> Send:

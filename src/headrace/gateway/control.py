@@ -1,8 +1,6 @@
-"""The control port: load and unload, for who has the token. Everything else there is what the scoring port answers."""
+"""The control port: load and unload, for who has a token for that. The rest is what the scoring port answers too."""
 
 import asyncio
-import hmac
-import re
 from collections.abc import Collection
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -11,40 +9,21 @@ from urllib.parse import unquote
 
 import msgspec
 
-from headrace.errors import HeadraceError, Unauthorized, UsageError
-from headrace.gateway.answers import UNREADABLE, encode, error_body, our_fault, wrong_method
+from headrace.errors import HeadraceError, UsageError
+from headrace.gateway.answers import UNREADABLE, error_body, our_fault
 from headrace.gateway.app import Gateway
-from headrace.gateway.http import JSON, Request, Response, Send
+from headrace.gateway.http import Request, Response, Send
+from headrace.gateway.oip import CHANGE
+from headrace.gateway.routes import ANYBODY, Needs
+from headrace.placement.access import Scope
 from headrace.serving.folder_source import FolderSource
 from headrace.serving.keeper import Keeper
 
-_CHANGE = re.compile(rb"/v2/repository/models/([^/?]+)/(load|unload)/?")
 _HARMLESS = {"load": frozenset[str](), "unload": frozenset({"unload_dependents"})}
 
 
 class _Change(msgspec.Struct):
     parameters: dict[str, Any] = {}
-
-
-class Token:
-    """Who may change what is served.
-
-    Args:
-        secret: What callers must send as ``Authorization: Bearer <secret>``; the scheme in any case (RFC 9110, 11.1).
-    """
-
-    def __init__(self, secret: str) -> None:
-        self._due = secret.encode()
-
-    def check(self, header: bytes) -> None:
-        """Raise ``Unauthorized`` unless the header carries the secret; takes equally long wherever they differ."""
-        scheme, _, secret = header.partition(b" ")
-        if not hmac.compare_digest(secret, self._due) or scheme.lower() != b"bearer":
-            raise Unauthorized(
-                "the control port needs its token",
-                why="the header Authorization is missing or wrong",
-                fix="Authorization: Bearer <what .headrace/control.token holds>",
-            )
 
 
 @dataclass(frozen=True)
@@ -53,17 +32,15 @@ class Control:
 
     Attributes:
         keeper: Loads and unloads.
-        token: Who may.
         folder: The watched folder, whose settings may be replaced; None without one.
     """
 
     keeper: Keeper
-    token: Token
     folder: FolderSource | None = None
 
 
 class ControlPort:
-    """Handles every request of the control port; see ``http.Handler``.
+    """Handles the requests of the control port that its guard lets through; see ``access.Guard``.
 
     Args:
         gateway: Answers what changes nothing.
@@ -72,35 +49,29 @@ class ControlPort:
     """
 
     def __init__(self, gateway: Gateway, control: Control, loop: asyncio.AbstractEventLoop) -> None:
-        self._gateway, self._loop = gateway, loop
-        self._keeper, self._token = control.keeper, control.token
+        self._gateway, self._keeper, self._loop = gateway, control.keeper, loop
+        self.refusal = gateway.refusal
 
     def __call__(self, request: Request, send: Send) -> None:
         """Answer one request."""
-        refusal = self._gateway.refusal(request)
-        if refusal is not None:
-            send(refusal)
+        found = CHANGE.fullmatch(request.target.partition(b"?")[0].decode("latin-1"))
+        if found is None:
+            self._gateway(request, send)
             return
         try:
-            self._token.check(request.headers.get(b"authorization", b""))
-            found = _CHANGE.fullmatch(request.target)
-            if found is None:
-                self._gateway(request, send)
-                return
-            if (wrong := wrong_method(request, b"POST")) is not None:
-                send(wrong)
-                return
-            verb = found[2].decode()
+            verb, name = found[2], unquote(found[1])
             check_parameters(verb, _parameters(request.body))
-            name = unquote(found[1].decode("latin-1"))
             done = self._keeper.load(name) if verb == "load" else self._keeper.unload(name)
             done.add_done_callback(lambda ended: self._loop.call_soon_threadsafe(send, _reply(ended)))
-        except Unauthorized as error:
-            send(Response(401, encode({"error": str(error)}), JSON, b"www-authenticate: Bearer\r\n"))
         except HeadraceError as error:
             send(error_body(error))
         except Exception:  # noqa: BLE001 - whatever it is, one reply is due
             send(our_fault())
+
+    def needs(self, target: bytes) -> Needs:
+        """The scopes of the methods at a target; here nothing is for anybody, health neither."""
+        needed = self._gateway.needs(target)
+        return {method: Scope.READ if scope is ANYBODY else scope for method, scope in needed.items()}
 
 
 def check_parameters(verb: str, names: Collection[str]) -> None:

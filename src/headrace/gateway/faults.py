@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from headrace.errors import (
+    Forbidden,
     HeadraceError,
     NameRefused,
     NotFound,
@@ -27,6 +28,7 @@ SAID_BYTES = 2048
 _SEARCHED_BYTES = 1024 * 1024
 _STATUS: tuple[tuple[type[HeadraceError], int], ...] = (
     (NotFound, 404),
+    (Forbidden, 403),
     (Unauthorized, 401),
     (Overloaded, 429),
     (Unavailable, 503),

@@ -20,6 +20,7 @@ from headrace.gateway.answers import Replies, by_rows, encode, parse, respond, s
 from headrace.gateway.faults import retry_after, said, status_of
 from headrace.gateway.http import TEXT, Request, Response, Send
 from headrace.gateway.parquet import PARQUET, of_parquet
+from headrace.gateway.routes import HEALTH, READ, SCORE, route
 from headrace.gateway.row_limit import SUSPECT_BYTES, check_rows
 from headrace.gateway.tables import CSV, of_csv
 from headrace.serving.dataplane import DataPlane
@@ -36,7 +37,6 @@ _CODES = {
     503: "TEMPORARILY_UNAVAILABLE",
 }
 _RECORDS = re.compile(r"Expected `(object`, got `array` - at `\$\.inputs`|array`, got `[^`]*` - at `\$\.inputs\.)")
-_PATHS = frozenset({"/invocations", "/ping", "/health", "/version"})
 _FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 
 
@@ -48,6 +48,8 @@ class _Split(msgspec.Struct):
 class MlflowScoring:
     """``/invocations``, ``/ping``, ``/health`` and ``/version`` over a data plane."""
 
+    routes = (route("/invocations", SCORE), route("/(ping|health)", HEALTH), route("/version", READ))
+
     def __init__(self, plane: DataPlane) -> None:
         self._plane = plane
 
@@ -55,9 +57,7 @@ class MlflowScoring:
         """Answer one of the four."""
         scores = path == "/invocations"
         refusal = wrong_method(request, *((b"POST",) if scores else (b"GET", b"HEAD")))
-        if path not in _PATHS:
-            send(Response(404, b"\n", TEXT))
-        elif refusal is not None:
+        if refusal is not None:
             send(refusal)
         elif scores:
             self._invoke(request, send)
@@ -65,6 +65,11 @@ class MlflowScoring:
             send(Response(200, __version__.encode(), TEXT))
         else:
             send(Response(200 if self._plane.ready else 404, b"\n", TEXT))
+
+    @staticmethod
+    def lost(_request: Request, _path: str, send: Send) -> None:
+        """Answer a request to a path below these."""
+        send(Response(404, b"\n", TEXT))
 
     def _invoke(self, request: Request, send: Send) -> None:
         kind, refusal = _content_type(request.headers.get(b"content-type", b"application/json"))

@@ -26,14 +26,19 @@ from headrace.gateway.answers import (
 from headrace.gateway.http import Request, Response, Send
 from headrace.gateway.oip_reply import infer_reply, wanted_outputs
 from headrace.gateway.oip_request import DATATYPES, SIGNATURE, parse_infer, signature_asked, signature_of
+from headrace.gateway.routes import DEPLOY, HEALTH, READ, SCORE, Route, route
 from headrace.gateway.triton import EXTENSIONS, configuration, index, statistics
 from headrace.models.signature import Column, Tensor
+from headrace.placement.access import Scope
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.rendezvous import Answer, Live
 from headrace.serving.signed import signed
 
-_MODEL = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?(/ready|/infer|/stats|/config)?")
-_CHANGE = re.compile(r"/v2/repository/models/[^/]+/(load|unload)")
+_WHICH = r"/v2/models/([^/]+)(?:/versions/([^/]+))?"
+_INFER = re.compile(_WHICH + "/infer/*")
+_MODEL = re.compile(_WHICH + "(/ready|/stats|/config)?/*")
+CHANGE = re.compile(r"/v2/repository/models/([^/]+)/(load|unload)/*")
+"""Loads or unloads: on the control port alone."""
 _READS, _WRITES = (b"GET", b"HEAD"), (b"POST",)
 _HEADER = b"inference-header-content-length"
 
@@ -45,25 +50,33 @@ class _Index(msgspec.Struct):
 class OpenInference:
     """``/v2`` over a data plane."""
 
+    routes = (
+        Route(_INFER, SCORE),
+        route("/v2/health/(live|ready)/*", HEALTH),
+        route("/v2/*", READ),
+        Route(_MODEL, READ),
+        route("/v2/repository/index/*", {b"POST": Scope.READ}),
+        Route(CHANGE, DEPLOY),
+    )
+
     def __init__(self, plane: DataPlane) -> None:
         self._plane = plane
 
     def __call__(self, request: Request, path: str, send: Send) -> None:
         """Answer a request below ``/v2``."""
-        path = path.rstrip("/")
         try:
-            found = _MODEL.fullmatch(path)
-            scores = found is not None and found[3] == "/infer"
+            scores = _INFER.fullmatch(path)
             changes = path.startswith("/v2/repository/")
             refusal = wrong_method(request, *(_WRITES if scores or changes else _READS))
             if refusal is not None:
                 send(refusal)
-            elif found is not None and scores:
-                self._infer(unquote(found[1]), found[2], request, send)
+            elif scores is not None:
+                self._infer(unquote(scores[1]), scores[2], request, send)
             elif changes:
-                send(self._repository(path, request.body))
+                send(self._repository(path.rstrip("/"), request.body))
             else:
-                send(self._read(found) if found else self._server(path))
+                found = _MODEL.fullmatch(path)
+                send(self._read(found) if found else self._server(path.rstrip("/")))
         except HeadraceError as error:
             send(error_body(error))
 
@@ -82,7 +95,7 @@ class OpenInference:
     def _repository(self, path: str, body: bytes) -> Response:
         if path == "/v2/repository/index":
             return Response(200, encode(index(self._plane, ready=_only_ready(body))))
-        if _CHANGE.fullmatch(path):
+        if CHANGE.fullmatch(path):
             raise UsageError(
                 "models are not loaded or unloaded on the scoring port",
                 fix="headrace serving deploy: what is deployed is loaded",

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from headrace.client.overview import Memory, Overview, Preference, Served, Traffic, Version
-from headrace.errors import NotFound
-from headrace.gateway.answers import encode, error_body, wrong_method
+from headrace.gateway.answers import encode, wrong_method
 from headrace.gateway.http import Request, Response, Send
+from headrace.gateway.routes import READ, route
 from headrace.placement.memory import pss_bytes
 from headrace.serving.counters import EndpointCounters, Histogram, ScorerCounters
 from headrace.serving.dataplane import DataPlane
@@ -28,14 +28,13 @@ class Overviews:
         plane: What is told of.
     """
 
+    routes = (route(PATH, READ),)
+
     def __init__(self, plane: DataPlane) -> None:
         self._plane = plane
 
-    def __call__(self, request: Request, path: str, send: Send) -> None:
+    def __call__(self, request: Request, _path: str, send: Send) -> None:
         """Answer one request, once a thread has looked how much memory processes take: that takes milliseconds."""
-        if path != PATH:
-            send(error_body(NotFound(f"nothing is served at {path[:200]}", fix=f"GET {PATH}")))
-            return
         if (refusal := wrong_method(request, b"GET", b"HEAD")) is not None:
             send(refusal)
             return

@@ -28,6 +28,7 @@ from headrace.gateway.answers import (
 )
 from headrace.gateway.faults import said
 from headrace.gateway.http import Request, Response, Send
+from headrace.gateway.routes import READ, SCORE, Route
 from headrace.gateway.row_limit import SUSPECT_BYTES, check_rows
 from headrace.gateway.tfs_examples import check_outputs, classify_reply, parse_examples, regress_reply
 from headrace.gateway.tfs_flat import flat_decoder, flattened, upright
@@ -101,6 +102,8 @@ class _Asked(NamedTuple):
 class TensorFlowServing:
     """``/v1`` over a data plane."""
 
+    routes = (Route(_ACT, SCORE), Route(_READ, READ))
+
     def __init__(self, plane: DataPlane) -> None:
         self._plane = plane
         self._asked: dict[str, _Asked] = {}
@@ -112,12 +115,17 @@ class TensorFlowServing:
                 self._act(asked, request, send)
             elif request.method in {b"GET", b"HEAD"} and (found := _READ.fullmatch(path)):
                 send(self._metadata(found) if found[4] else self._status(found))
-            elif path == "/v1/models" and request.method == b"GET":
-                raise UsageError("Missing model name in request.")
             else:
-                raise UsageError(f"Malformed request: {request.method.decode()} {path}")
+                self.lost(request, path, send)
         except HeadraceError as error:
             send(error_body(error))
+
+    @staticmethod
+    def lost(request: Request, path: str, send: Send) -> None:
+        """Answer a request that asks nothing of ours."""
+        missing = path == "/v1/models" and request.method == b"GET"
+        malformed = f"Malformed request: {request.method.decode()} {path}"
+        send(error_body(UsageError("Missing model name in request." if missing else malformed)))
 
     def _read(self, path: str) -> "_Asked | None":
         """What a path asks; that of the last few is remembered."""

@@ -1,11 +1,13 @@
 """Vertex AI's contract with a container: a health route and a predict route, named by the environment."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from headrace.errors import SettingsError
 from headrace.gateway.answers import encode, wrong_method
 from headrace.gateway.http import Request, Response, Send
+from headrace.gateway.routes import HEALTH, SCORE, Route, route
 from headrace.gateway.tfs import TensorFlowServing
 from headrace.serving.dataplane import DataPlane
 
@@ -30,9 +32,9 @@ def vertex_routes(environment: Mapping[str, str]) -> VertexRoutes:
         SettingsError: A route is no path.
     """
     routes = VertexRoutes(environment.get("AIP_PREDICT_ROUTE", ""), environment.get("AIP_HEALTH_ROUTE", ""))
-    for name, route in (("AIP_PREDICT_ROUTE", routes.predict), ("AIP_HEALTH_ROUTE", routes.health)):
-        if route and (not route.startswith("/") or not route.isascii() or set(route) & set(" ?#")):
-            raise SettingsError(f"{name} is {route!r}", why="a path is due", fix=f"{name}=/predict")
+    for name, path in (("AIP_PREDICT_ROUTE", routes.predict), ("AIP_HEALTH_ROUTE", routes.health)):
+        if path and (not path.startswith("/") or not path.isascii() or set(path) & set(" ?#")):
+            raise SettingsError(f"{name} is {path!r}", why="a path is due", fix=f"{name}=/predict")
     return routes
 
 
@@ -44,9 +46,11 @@ class Vertex:
         self._serving = TensorFlowServing(plane)
 
     @property
-    def paths(self) -> tuple[str, ...]:
-        """The routes that are set."""
-        return tuple(route for route in (self._routes.predict, self._routes.health) if route)
+    def routes(self) -> tuple[Route, ...]:
+        """The routes that are set; they may be one."""
+        health, predict = self._routes.health, self._routes.predict
+        needs = {health: HEALTH, predict: SCORE} if health != predict else {health: {**HEALTH, **SCORE}}
+        return tuple(route(re.escape(path), needed) for path, needed in needs.items() if path)
 
     def __call__(self, request: Request, path: str, send: Send) -> None:
         """Answer a request to one of the two."""

@@ -22,6 +22,11 @@ def control_token(home: Path) -> str:
     return _secret(home / NAME, "the control token")
 
 
+def replace_control_token(home: Path) -> None:
+    """Make another control token; who had the one before is refused from now on."""
+    write_private(home / NAME, secrets.token_urlsafe(_BYTES) + "\n")
+
+
 def mask_key(home: Path) -> bytes:
     """What columns of request logs are hashed with, in the project whose state folder is ``home``.
 
@@ -31,9 +36,8 @@ def mask_key(home: Path) -> bytes:
     return _secret(home / MASK_KEY, "the key of masked columns").encode()
 
 
-def _secret(path: Path, what: str) -> str:
-    if not path.exists():
-        _make(path)
+def check_private(path: Path, what: str) -> None:
+    """Raise ``SettingsError`` unless only its owner, who we are, can read and write the file."""
     found = path.lstat()
     if not stat.S_ISREG(found.st_mode) or found.st_mode & 0o077 or found.st_uid != os.getuid():
         raise SettingsError(
@@ -42,19 +46,31 @@ def _secret(path: Path, what: str) -> str:
             why="it must be a plain file of yours with mode 0600",
             fix="chmod 600, or delete it and start again: a new one is made",
         )
-    text = path.read_text("ascii").strip()
-    if len(text) < _BYTES:
-        raise SettingsError(f"{what} is too short", where=str(path), fix="delete it and start again")
-    return text
 
 
-def _make(path: Path) -> None:
+def write_private(path: Path, text: str, *, over: bool = True) -> None:
+    """Write a file that only its owner can read, whole or not at all; without ``over`` one that is there stays."""
     half = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     opened = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
         with os.fdopen(opened, "w") as file:
-            file.write(secrets.token_urlsafe(_BYTES) + "\n")
+            file.write(text)
+            file.flush()
+            os.fsync(opened)
+        if over:
+            half.replace(path)
+            return
         with suppress(FileExistsError):  # another process was first: its secret stands
             os.link(half, path)
     finally:
-        half.unlink()
+        half.unlink(missing_ok=True)
+
+
+def _secret(path: Path, what: str) -> str:
+    if not path.exists():
+        write_private(path, secrets.token_urlsafe(_BYTES) + "\n", over=False)
+    check_private(path, what)
+    text = path.read_text("ascii").strip()
+    if len(text) < _BYTES:
+        raise SettingsError(f"{what} is too short", where=str(path), fix="delete it and start again")
+    return text

@@ -12,14 +12,15 @@ from tensor_served import onnx_double
 from wine_project import until
 
 from headrace.engines.onnxruntime.runtime import OnnxRuntime
-from headrace.gateway.control import Control, Token
+from headrace.gateway.access import Access
+from headrace.gateway.control import Control
 from headrace.gateway.rpc.tfs_messages import SERVING
+from headrace.placement.access import Scope, Tokens
 from headrace.serving.folder_source import FolderSource
 from headrace.serving.keeper import Keeper
 from headrace.serving.scratch import Scratch
 
 X = np.ones((1, 2, 3), np.float32)
-TOKEN = (("authorization", "Bearer secret"),)
 METHOD = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
 
 
@@ -52,20 +53,22 @@ def gate(folder, tmp_path):
 
 
 @pytest.fixture
-def reload(gate):
-    with rpc_channel(gate, Control(gate.keeper, Token("secret"), gate.folder)) as channel:
+def reload(gate, tmp_path):
+    tokens = Tokens(tmp_path)
+    mine = (("authorization", f"Bearer {tokens.make('ci', [Scope.DEPLOY])}"),)
+    with rpc_channel(gate, Control(gate.keeper, gate.folder), Access(tokens)) as channel:
         method = channel.unary_unary(
             METHOD,
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=SERVING.ReloadConfigResponse.FromString,
         )
 
-        def ask(*configs, metadata=TOKEN):
+        def ask(*configs, metadata=mine):
             listed = SERVING.ModelConfigList(config=[SERVING.ModelConfig(**config) for config in configs])
             config = SERVING.ModelServerConfig(model_config_list=listed)
             return method(SERVING.ReloadConfigRequest(config=config), timeout=20, metadata=metadata)
 
-        ask.raw = method
+        ask.raw, ask.mine = method, mine
         yield ask
 
 
@@ -155,5 +158,5 @@ def test_only_who_has_the_token_is_heard(gate, reload):
             reload({"name": "one"}, metadata=metadata)
         assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
     with pytest.raises(grpc.RpcError) as empty:
-        reload.raw(SERVING.ReloadConfigRequest(), timeout=10, metadata=TOKEN)
+        reload.raw(SERVING.ReloadConfigRequest(), timeout=10, metadata=reload.mine)
     assert "a model_config_list is due" in empty.value.details()

@@ -2,7 +2,7 @@
 
 import asyncio
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 
 from headrace.errors import HeadraceError, NotFound, Overloaded, Unavailable, UsageError
 from headrace.gateway.faults import said
+from headrace.gateway.routes import Needed
 from headrace.serving.arrival import Raw
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.records import DEFAULT
@@ -45,6 +46,33 @@ class _Sent(NamedTuple):
     def raw(self) -> Raw:
         """Kind of message and its bytes."""
         return Raw(self.kind.DESCRIPTOR.full_name, "application/grpc", self.message)
+
+
+class Rpc(NamedTuple):
+    """A call that is offered.
+
+    Attributes:
+        handler: Answers it.
+        needs: The scope that its caller needs, where callers need tokens.
+    """
+
+    handler: Any
+    needs: Needed
+
+
+class Offered(grpc.GenericRpcHandler):  # type: ignore[misc]
+    """Calls by their full names; what says no scope cannot be offered.
+
+    Attributes:
+        calls: Set by who offers them.
+    """
+
+    calls: Mapping[str, Rpc]
+
+    def service(self, handler_call_details: Any) -> Any:
+        """The handler of a call, or None."""
+        found = self.calls.get(handler_call_details.method)
+        return None if found is None else found.handler
 
 
 _sent: ContextVar[_Sent] = ContextVar("sent")

@@ -1,33 +1,74 @@
-"""gRPC services for who has the token only, and until the server ends."""
+"""gRPC services for who has a token only, and until the server ends."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import grpc
 
-from headrace.errors import Unauthorized
-from headrace.gateway.control import Token
+from headrace.errors import Forbidden, Unavailable
+from headrace.gateway.access import Access
+from headrace.gateway.faults import said
+from headrace.gateway.routes import ANYBODY, Needed
+from headrace.gateway.rpc.calls import Offered, Rpc
+
+_Refusal = tuple[Any, str, tuple[tuple[str, str], ...]]
 
 
 class Guarded(grpc.GenericRpcHandler):  # type: ignore[misc]
-    """Asks every call for the token before its service sees it.
+    """Asks every call for a token before its service sees it, and a stream at each of its messages.
 
     Args:
         services: What answers.
-        token: Who may call.
+        access: Who may.
+        health: The scope that the calls need which are otherwise for anybody.
     """
 
-    def __init__(self, services: Sequence[Any], token: Token) -> None:
-        self._services, self._token = services, token
+    def __init__(self, services: Sequence[Offered], access: Access, health: Needed = ANYBODY) -> None:
+        self._access, self._health = access, health
+        self._calls: Mapping[str, Rpc] = {name: rpc for service in services for name, rpc in service.calls.items()}
 
     def service(self, handler_call_details: Any) -> Any:
         """The handler of a call, one that refuses it, or None."""
-        said = dict(handler_call_details.invocation_metadata or ()).get("authorization", "")
+        told = dict(handler_call_details.invocation_metadata or ()).get("authorization", "")
+        header = told.encode() if isinstance(told, str) else told
+        found = self._calls.get(handler_call_details.method)
+        needed = None if found is None else self._health if found.needs is ANYBODY else found.needs
+        refusal = self._refusal(header, needed)
+        if refusal is not None:
+            return _refusing(*refusal)
+        if found is None or not found.handler.request_streaming:
+            return None if found is None else found.handler
+        return self._stream(found.handler, header, found.needs)
+
+    def _refusal(self, header: bytes, needed: Needed | None) -> _Refusal | None:
+        """Why a caller may not, as ``abort`` takes it."""
         try:
-            self._token.check(said.encode() if isinstance(said, str) else said)
-        except Unauthorized as error:
-            return _refusing(grpc.StatusCode.UNAUTHENTICATED, str(error))
-        return _found(self._services, handler_call_details)
+            denial = self._access.denial(header, needed)
+        except Unavailable as error:
+            return grpc.StatusCode.UNAVAILABLE, str(error), ()
+        if denial is None:
+            return None
+        forbidden = isinstance(denial.error, Forbidden)
+        code = grpc.StatusCode.PERMISSION_DENIED if forbidden else grpc.StatusCode.UNAUTHENTICATED
+        return code, said(denial.error), (("www-authenticate", denial.challenge),)
+
+    def _stream(self, handler: Any, header: bytes, needed: Needed) -> Any:
+        """A stream that ends once its token does."""
+
+        async def behaviour(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+            async def allowed() -> AsyncIterator[Any]:
+                async for request in requests:
+                    refusal = self._refusal(header, needed)
+                    if refusal is not None:
+                        await context.abort(*refusal)
+                    yield request
+
+            async for reply in handler.stream_stream(allowed(), context):
+                yield reply
+
+        return grpc.stream_stream_rpc_method_handler(
+            behaviour, handler.request_deserializer, handler.response_serializer
+        )
 
 
 class Door(grpc.GenericRpcHandler):  # type: ignore[misc]
@@ -57,8 +98,8 @@ def _found(services: Sequence[Any], details: Any) -> Any:
     return next((handler for handler in found if handler is not None), None)
 
 
-def _refusing(code: Any, why: str) -> Any:
+def _refusing(code: Any, why: str, trailing: tuple[tuple[str, str], ...] = ()) -> Any:
     async def refuse(_requests: Any, context: Any) -> Any:
-        await context.abort(code, why)
+        await context.abort(code, why, trailing)
 
     return grpc.stream_unary_rpc_method_handler(refuse)

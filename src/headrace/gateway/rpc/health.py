@@ -3,10 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
-import grpc
-
 from headrace.errors import NotFound
-from headrace.gateway.rpc.calls import at_once, unary
+from headrace.gateway.routes import ANYBODY
+from headrace.gateway.rpc.calls import Offered, Rpc, at_once, unary
 from headrace.gateway.rpc.schema import Messages
 from headrace.serving.dataplane import DataPlane
 
@@ -20,7 +19,7 @@ message HealthCheckResponse { int32 status = 1; }
 _SERVING, _NOT_SERVING = 1, 2
 
 
-class HealthService(grpc.GenericRpcHandler):  # type: ignore[misc]
+class HealthService(Offered):
     """``Check``; there is no ``Watch``, which callers take as a word to ask again.
 
     Args:
@@ -30,11 +29,8 @@ class HealthService(grpc.GenericRpcHandler):  # type: ignore[misc]
 
     def __init__(self, plane: DataPlane, services: Iterable[str]) -> None:
         self._plane, self._services = plane, frozenset({"", *services})
-        self._check = unary(HEALTH.HealthCheckRequest, at_once(self._status))
-
-    def service(self, handler_call_details: Any) -> Any:
-        """The handler of a call, or None."""
-        return self._check if handler_call_details.method == "/grpc.health.v1.Health/Check" else None
+        check = unary(HEALTH.HealthCheckRequest, at_once(self._status))
+        self.calls = {"/grpc.health.v1.Health/Check": Rpc(check, ANYBODY)}
 
     def _status(self, request: Any) -> Any:
         if request.service not in self._services:

@@ -1,7 +1,7 @@
 """``inference.GRPCInferenceService`` over the data plane: what Triton's and KServe's clients call."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc
@@ -13,11 +13,13 @@ from headrace.gateway.control import check_parameters
 from headrace.gateway.faults import said
 from headrace.gateway.oip_reply import wanted_outputs
 from headrace.gateway.oip_request import DATATYPES, SIGNATURE
-from headrace.gateway.rpc.calls import Call, answering, at_once, parsed, score, unary
+from headrace.gateway.routes import ANYBODY, Needed
+from headrace.gateway.rpc.calls import Call, Offered, Rpc, answering, at_once, parsed, score, unary
 from headrace.gateway.rpc.messages import INFERENCE
 from headrace.gateway.rpc.tensors import parse_request, reply_to
 from headrace.gateway.triton import EXTENSIONS, configuration, index, statistics
 from headrace.models.signature import Column, Tensor
+from headrace.placement.access import Scope
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.keeper import Keeper
 from headrace.serving.rendezvous import Live
@@ -31,7 +33,7 @@ _TYPES = (
 )
 
 
-class InferenceService(grpc.GenericRpcHandler):  # type: ignore[misc]
+class InferenceService(Offered):
     """The calls of the service by name.
 
     Args:
@@ -41,31 +43,31 @@ class InferenceService(grpc.GenericRpcHandler):  # type: ignore[misc]
 
     def __init__(self, plane: DataPlane, keeper: Keeper | None = None) -> None:
         self._plane, self._keeper = plane, keeper
-        reads = {
-            "ServerLive": self._server_live,
-            "ServerReady": self._server_ready,
-            "ModelReady": self._model_ready,
-            "ServerMetadata": self._server_metadata,
-            "ModelMetadata": self._model_metadata,
-            "ModelConfig": self._model_config,
-            "ModelStatistics": self._model_statistics,
-            "RepositoryIndex": self._index,
+        reads: dict[str, tuple[Callable[[Any], Any], Needed]] = {
+            "ServerLive": (self._server_live, ANYBODY),
+            "ServerReady": (self._server_ready, ANYBODY),
+            "ModelReady": (self._model_ready, Scope.READ),
+            "ServerMetadata": (self._server_metadata, Scope.READ),
+            "ModelMetadata": (self._model_metadata, Scope.READ),
+            "ModelConfig": (self._model_config, Scope.READ),
+            "ModelStatistics": (self._model_statistics, Scope.READ),
+            "RepositoryIndex": (self._index, Scope.READ),
         }
-        calls: dict[str, Call] = {name: at_once(read) for name, read in reads.items()} | {
-            "ModelInfer": self._scored,
-            "RepositoryModelLoad": self._load,
-            "RepositoryModelUnload": self._unload,
+        calls: dict[str, tuple[Call, Needed]] = {
+            name: (at_once(read), needed) for name, (read, needed) in reads.items()
         }
-        self._handlers = {
-            f"/{SERVICE}/{name}": unary(getattr(INFERENCE, f"{name}Request"), call) for name, call in calls.items()
+        calls |= {
+            "ModelInfer": (self._scored, Scope.SCORE),
+            "RepositoryModelLoad": (self._load, Scope.DEPLOY),
+            "RepositoryModelUnload": (self._unload, Scope.DEPLOY),
         }
-        self._handlers[f"/{SERVICE}/ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(
+        stream = grpc.stream_stream_rpc_method_handler(
             self._stream, response_serializer=INFERENCE.ModelStreamInferResponse.SerializeToString
         )
-
-    def service(self, handler_call_details: Any) -> Any:
-        """The handler of a call, or None."""
-        return self._handlers.get(handler_call_details.method)
+        self.calls = {
+            f"/{SERVICE}/{name}": Rpc(unary(getattr(INFERENCE, f"{name}Request"), call), needed)
+            for name, (call, needed) in calls.items()
+        } | {f"/{SERVICE}/ModelStreamInfer": Rpc(stream, Scope.SCORE)}
 
     async def _stream(self, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[Any]:
         async for message in requests:

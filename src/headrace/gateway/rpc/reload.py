@@ -6,19 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import grpc
-
 from headrace.errors import NotFound, UsageError
 from headrace.gateway.control import Control
-from headrace.gateway.rpc.calls import unary
+from headrace.gateway.rpc.calls import Offered, Rpc, unary
+from headrace.gateway.rpc.tfs import MODEL_SERVICE
 from headrace.gateway.rpc.tfs_messages import SERVING
+from headrace.placement.access import Scope
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.folder_settings import FolderSettings, ModelSettings, model_settings
 from headrace.serving.folder_source import FolderSource
 
 
-class ReloadService(grpc.GenericRpcHandler):  # type: ignore[misc]
-    """The one call, for who has the token.
+class ReloadService(Offered):
+    """The one call.
 
     What it says holds until ``models.toml`` changes or the gateway starts again; models that it does not name are
     unloaded. Where models lie, callers do not say.
@@ -30,15 +30,8 @@ class ReloadService(grpc.GenericRpcHandler):  # type: ignore[misc]
 
     def __init__(self, plane: DataPlane, control: Control) -> None:
         self._plane, self._keeper, self._folder = plane, control.keeper, control.folder
-        self._handlers = {
-            "/tensorflow.serving.ModelService/HandleReloadConfigRequest": unary(
-                SERVING.ReloadConfigRequest, self._reload
-            )
-        }
-
-    def service(self, handler_call_details: Any) -> Any:
-        """The handler of a call, or None."""
-        return self._handlers.get(handler_call_details.method)
+        reload = unary(SERVING.ReloadConfigRequest, self._reload)
+        self.calls = {f"/{MODEL_SERVICE}/HandleReloadConfigRequest": Rpc(reload, Scope.DEPLOY)}
 
     async def _reload(self, request: Any) -> Any:
         """Answered once what is asked for serves, or with why it does not."""

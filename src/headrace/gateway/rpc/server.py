@@ -1,18 +1,23 @@
 """The gRPC server of a gateway, on the event loop that serves HTTP as well."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
 
+from headrace.gateway.access import Access
 from headrace.gateway.control import Control
 from headrace.gateway.http import BODY_LIMIT
+from headrace.gateway.routes import ANYBODY
+from headrace.gateway.rpc.calls import Offered
 from headrace.gateway.rpc.guard import Door, Guarded
 from headrace.gateway.rpc.health import HealthService
 from headrace.gateway.rpc.inference import SERVICE as INFERENCE_SERVICE
 from headrace.gateway.rpc.inference import InferenceService
 from headrace.gateway.rpc.reload import ReloadService
 from headrace.gateway.rpc.tfs import MODEL_SERVICE, PREDICTION_SERVICE, ServingServices
+from headrace.placement.access import Scope
 from headrace.placement.gateway import authority
 from headrace.serving.dataplane import DataPlane
 
@@ -34,20 +39,23 @@ class RpcServer:
 
     Args:
         plane: What scores.
-        control: What may be changed, by who has its token; None where everybody may call, and nothing be changed.
+        control: What may be changed; None where nothing may.
+        access: Who may call; None where everybody may.
     """
 
-    def __init__(self, plane: DataPlane, control: Control | None = None) -> None:
+    def __init__(self, plane: DataPlane, control: Control | None = None, access: Access | None = None) -> None:
         self._server: Any = grpc.aio.server(options=_OPTIONS)
         self._listening = False
         health = HealthService(plane, (INFERENCE_SERVICE, PREDICTION_SERVICE, MODEL_SERVICE))
-        services: tuple[grpc.GenericRpcHandler, ...] = (ServingServices(plane), health)
+        services: tuple[Offered, ...] = (ServingServices(plane), health)
         if control is None:
             services += (InferenceService(plane),)
         else:
             services += (InferenceService(plane, control.keeper), ReloadService(plane, control))
-            services = (Guarded(services, control.token),)
-        self._door = Door(services)
+        offered: Sequence[grpc.GenericRpcHandler] = services
+        if access is not None:
+            offered = (Guarded(services, access, ANYBODY if control is None else Scope.READ),)
+        self._door = Door(offered)
         self._server.add_generic_rpc_handlers((self._door,))
 
     async def listen(self, host: str, port: int) -> int:

@@ -3,12 +3,10 @@
 from collections import Counter
 from typing import Any
 
-import grpc
-
 from headrace.errors import NotFound, SignatureError, UsageError
 from headrace.gateway.answers import versions_of
 from headrace.gateway.oip_request import parse_tensors
-from headrace.gateway.rpc.calls import at_once, score, unary
+from headrace.gateway.rpc.calls import Offered, Rpc, at_once, score, unary
 from headrace.gateway.rpc.tfs_messages import SERVING
 from headrace.gateway.rpc.tfs_tensors import read_tensor, type_number, write_tensor
 from headrace.gateway.tfs import METHODS, version_states
@@ -23,6 +21,7 @@ from headrace.gateway.tfs_examples import (
 from headrace.gateway.tfs_flat import flattened, made_upright
 from headrace.models.signature import DEFAULT_SIGNATURE, Column, Tensor
 from headrace.models.tensors import word_cell
+from headrace.placement.access import Scope
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.rendezvous import Answer, Live
 from headrace.serving.signed import signatures, signed
@@ -33,7 +32,7 @@ _CODES = {"OK": 0, "UNAVAILABLE": 14}
 _SIGNATURES = "signature_def"
 
 
-class ServingServices(grpc.GenericRpcHandler):  # type: ignore[misc]
+class ServingServices(Offered):
     """The calls of both services by name.
 
     Args:
@@ -43,18 +42,17 @@ class ServingServices(grpc.GenericRpcHandler):  # type: ignore[misc]
     def __init__(self, plane: DataPlane) -> None:
         self._plane = plane
         prediction, model = f"/{PREDICTION_SERVICE}", f"/{MODEL_SERVICE}"
-        self._handlers = {
-            f"{prediction}/Predict": unary(SERVING.PredictRequest, self._predict),
-            f"{prediction}/Classify": unary(SERVING.ClassificationRequest, self._classify),
-            f"{prediction}/Regress": unary(SERVING.RegressionRequest, self._regress),
-            f"{prediction}/MultiInference": unary(SERVING.MultiInferenceRequest, self._several),
-            f"{prediction}/GetModelMetadata": unary(SERVING.GetModelMetadataRequest, at_once(self._metadata)),
-            f"{model}/GetModelStatus": unary(SERVING.GetModelStatusRequest, at_once(self._status)),
+        scores, read = Scope.SCORE, Scope.READ
+        self.calls = {
+            f"{prediction}/Predict": Rpc(unary(SERVING.PredictRequest, self._predict), scores),
+            f"{prediction}/Classify": Rpc(unary(SERVING.ClassificationRequest, self._classify), scores),
+            f"{prediction}/Regress": Rpc(unary(SERVING.RegressionRequest, self._regress), scores),
+            f"{prediction}/MultiInference": Rpc(unary(SERVING.MultiInferenceRequest, self._several), scores),
+            f"{prediction}/GetModelMetadata": Rpc(
+                unary(SERVING.GetModelMetadataRequest, at_once(self._metadata)), read
+            ),
+            f"{model}/GetModelStatus": Rpc(unary(SERVING.GetModelStatusRequest, at_once(self._status)), read),
         }
-
-    def service(self, handler_call_details: Any) -> Any:
-        """The handler of a call, or None."""
-        return self._handlers.get(handler_call_details.method)
 
     def _find(self, spec: Any) -> Live:
         return signed(self._named(spec), spec.signature_name)
