@@ -24,6 +24,7 @@ from headrace.gateway.http import Server
 from headrace.gateway.vertex import vertex_routes
 from headrace.journey.platform import Platform
 from headrace.monitoring.interruptions import Interruptions
+from headrace.monitoring.left_open import LeftOpen
 from headrace.placement.access import Tokens
 from headrace.placement.gateway import GATEWAY, authority, checked_host, checked_names, checked_port, in_workers
 from headrace.placement.tokens import mask_key
@@ -48,6 +49,8 @@ _FILES = 65_536
 _COLLECT_EVERY = 20_000
 _STOP_S = 8.5
 """From being told to end until the last record is written; what takes longer is given up."""
+_LEFT_S = 10.0
+"""Between two looks for alerts of gateways that were killed."""
 
 
 @dataclass(frozen=True)
@@ -98,13 +101,16 @@ async def serve(
     crew = Crew(1, "rollouts", _report)
     rollouts = Rollouts(plane, platform.ledger(), crew.put, source.refused_change)
     interruptions = Interruptions(platform.ledger(), crew.put, gateway=_one_of_several(platform))
+    left = LeftOpen(platform.ledger())
     named = checked_names(platform.settings.metrics_names)
     gateway = Gateway(plane, vertex=vertex_routes(os.environ), metrics=named)
     controlled = partial(_control, platform, keeper, folder)
     servers, rpcs = await _listening(plane, gateway, controlled, host=host, ports=ports)
     keeper.start()
     crew.start()
+    loop.call_soon(_now_and_then, partial(crew.put, left.look))
     await _looking(stopped, rollouts.look, lambda: interruptions.look(plane.logs, desks.troubles if desks else {}))
+    interruptions.end()
     crew.stop()
     keeper.stop()
     begun = loop.time()
@@ -115,6 +121,12 @@ async def serve(
     await asyncio.sleep(0)
     keeper.close()
     scratch.close()
+
+
+def _now_and_then(look: Callable[[], None]) -> None:
+    """Look now, and again while the loop runs."""
+    look()
+    asyncio.get_running_loop().call_later(_LEFT_S, _now_and_then, look)
 
 
 async def _looking(stopped: asyncio.Event, *looks: Callable[[], None]) -> None:

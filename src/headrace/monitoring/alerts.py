@@ -6,12 +6,21 @@ from headrace.errors import Conflict
 from headrace.storage.ledger import Fact, Ledger
 
 KIND = "alert"
+
+OVER = " over"
+"""What the mark of an alert ends with that says of another that it is over; before it comes the mark of that."""
+
 _TRIES = 20
 
 
 def alerts(ledger: Ledger, subject: str | None = None) -> list[Fact]:
     """Alerts about one endpoint or dataset (about all when None), oldest first."""
     return ledger.query(KIND, subject)
+
+
+def called(gateway: str) -> str:
+    """How an alert names a gateway; not at all where it is the only one."""
+    return f" (gateway {gateway})" if gateway else ""
 
 
 def raise_once(ledger: Ledger, found: Sequence[Fact]) -> list[Fact]:

@@ -3,16 +3,18 @@
 Requests are answered meanwhile: from the models, and not logged; from the model at the front door, and not by workers.
 One alert says when that begins and one when it is over. A disk that is all but full takes some records and refuses
 others: that is one interruption, over once nothing was refused for a while. The ledger may lie on the same disk: an
-alert that cannot be kept now is kept when it can.
+alert that cannot be kept now is kept when it can. A gateway that ends says so of what it leaves; of one that was killed
+another says it (``monitoring.left_open``), by the process that the alert names.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from headrace.errors import HeadraceError
-from headrace.monitoring.alerts import KIND, raise_once
+from headrace.monitoring.alerts import KIND, OVER, called, raise_once
+from headrace.placement.processes import own_life
 from headrace.refs import new_id
 from headrace.serving.log_writer import LogWriter
 from headrace.storage.ledger import Fact, Ledger
@@ -66,7 +68,7 @@ class Interruptions:
         gateway: str = "",
     ) -> None:
         self._ledger, self._do, self._steady_s, self._clock = ledger, do, steady_s, clock
-        self._by = f" (gateway {gateway})" if gateway else ""
+        self._by = {**own_life(), "name": gateway}
         self._open: dict[tuple[str, str], _Interruption] = {}
         self._lost: dict[str, int] = {}
         self._untold: list[Fact] = []
@@ -86,8 +88,17 @@ class Interruptions:
             self._exchange(endpoint, trouble, now)
         if self._untold and not self._telling and now >= self._again_at:
             self._telling = True
-            told = tuple(self._untold)
-            self._do(lambda: self._tell(told))
+            self._do(self._tell)
+
+    def end(self) -> None:
+        """Say of what goes on that the gateway ends, and nobody sees any more how it goes on."""
+        for (about, endpoint), found in self._open.items():
+            if found.told:
+                lost = self._lost.get(endpoint, 0) - found.before
+                counted = f"; {lost} requests were answered and not logged" if about == "log" else ""
+                self._alert(about, endpoint, found, f"the gateway ended after {_span(found)} of it{counted}", over=True)
+        self._open.clear()
+        self._do(self._tell)
 
     def _log(self, endpoint: str, log: LogWriter, now: float) -> None:
         failed, before = log.failed, self._lost.get(endpoint, 0)
@@ -126,12 +137,19 @@ class Interruptions:
         return self._open.pop((about, endpoint))
 
     def _alert(self, about: str, endpoint: str, found: _Interruption, message: str, *, over: bool = False) -> None:
-        body = {"about": about, "window": found.began, "over": over, "message": message + self._by}
-        mark = f"{about} {endpoint} {found.mark}{' over' * over}"
+        body = {
+            "about": about,
+            "window": found.began,
+            "over": over,
+            "message": message + called(self._by["name"]),
+            "by": self._by,
+        }
+        mark = f"{about} {endpoint} {found.mark}{OVER * over}"
         self._untold.append(Fact(KIND, endpoint, body, unique=mark))
 
-    def _tell(self, found: Sequence[Fact]) -> None:
+    def _tell(self) -> None:
         """On another thread, which alone takes away what is told."""
+        found = tuple(self._untold)
         try:
             raise_once(self._ledger, found)
         except HeadraceError:  # a full disk is the ledger's too

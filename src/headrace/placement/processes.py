@@ -1,7 +1,11 @@
 """Processes, seen from outside."""
 
 import os
+import socket
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 
 def alive(pid: int) -> bool:
@@ -20,6 +24,29 @@ def start_time(pid: int) -> str:
     """Start of the process in clock ticks since boot; empty where the system has no /proc."""
     stat = _stat(pid)
     return stat[19] if stat else ""
+
+
+def own_life() -> dict[str, Any]:
+    """What tells this process from every other, on this machine and others: as JSON."""
+    pid = os.getpid()
+    return {"host": socket.gethostname(), "boot": _boot(), "pid": pid, "started": start_time(pid)}
+
+
+def ended(life: Mapping[str, Any]) -> bool:
+    """Whether the process of ``own_life`` is known to have ended; of one on another machine nobody here knows."""
+    if life.get("host") != socket.gethostname():
+        return False
+    pid = life["pid"]
+    return life["boot"] != _boot() or not alive(pid) or start_time(pid) != life["started"]
+
+
+@cache
+def _boot() -> str:
+    """Unlike that of the same machine after a restart, when the same numbers name other processes."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return ""
 
 
 def _stat(pid: int) -> list[str]:

@@ -113,3 +113,28 @@ def test_an_exchange_that_takes_nothing_is_told_once_it_is_no_opening(gateway):
     gateway.exchange = ""
     assert gateway.look(2.0)[1:] == ["workers are asked again after 62 s"]
     assert {fact.body["about"] for fact in alerts(gateway.ledger, "wine")} == {"exchange"}
+
+
+def test_a_gateway_that_ends_says_so_of_what_goes_on(gateway):
+    gateway.log.failed, gateway.log.trouble = 3, FULL
+    gateway.look()
+    gateway.exchange = "no broker answers"
+    gateway.look(4.0)
+    gateway.look(3.0)
+    gateway.log.failed = 9
+    gateway.look(1.0)
+    gateway._looks.end()
+    assert gateway.look(9.0)[2:4] == [
+        "the gateway ended after 8 s of it; 9 requests were answered and not logged",
+        "the gateway ended after 4 s of it",
+    ]
+    facts = alerts(gateway.ledger, "wine")
+    assert [fact.body["over"] for fact in facts[:4]] == [False, False, True, True]
+    assert [fact.unique + " over" for fact in facts[:2]] == [fact.unique for fact in facts[2:4]]
+
+
+def test_only_of_what_was_told(gateway):
+    gateway.exchange = "the exchange is being opened"
+    gateway.look()
+    gateway._looks.end()
+    assert alerts(gateway.ledger, "wine") == []
