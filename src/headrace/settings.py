@@ -28,7 +28,7 @@ class Settings:
         store: Where objects are kept: ``local`` or a URI.
         tables: The table engine: ``duckdb`` or a URI.
         steps: Where steps run: ``local`` or a URI.
-        stream: Where request logs are kept: ``sqlite`` or a URI.
+        stream: Where request logs are kept: ``local`` or a URI.
         scorers: Where endpoints score: ``here`` in the gateway, or in ``workers`` (needs a stream between processes).
         ledger: Where facts are kept: ``sqlite`` or a URI.
         online: Where features are kept to be read by key: ``sqlite`` or a URI.
@@ -53,7 +53,7 @@ class Settings:
     store: str = "local"
     tables: str = "duckdb"
     steps: str = "local"
-    stream: str = "sqlite"
+    stream: str = "local"
     scorers: str = "here"
     ledger: str = "sqlite"
     online: str = "sqlite"

@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from headrace.engines.sqlite.stream import SqliteStream
+from headrace.engines.local.stream import LocalStream
 from headrace.serving.log import RequestLog, topic
 from headrace.storage.stream import Record
 
@@ -23,7 +23,7 @@ def lengthen(folder, endpoint, count, begins_ms):
         count: Of the records to add.
         begins_ms: Unix milliseconds of the first; the last is a day later.
     """
-    stream, chance = SqliteStream(folder), random.Random(5)
+    stream, chance = LocalStream(folder), random.Random(5)
     values = [record.value for record in stream.read(topic(endpoint), limit=_BATCH)]
     for first in range(0, count, _BATCH):
         records = []
@@ -41,7 +41,7 @@ def _id(at_ms, chance):
 
 def _read(folder, endpoint, since_ms, until_ms):
     """Read a span of a log and say what that took of this process."""
-    log = RequestLog(SqliteStream(Path(folder)), endpoint)
+    log = RequestLog(LocalStream(Path(folder)), endpoint)
     before_kib, begun, rows = _peak_kib(), time.monotonic(), 0
     for page in log.between(int(since_ms), int(until_ms)):
         rows += len(page)

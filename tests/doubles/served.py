@@ -13,7 +13,7 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from headrace.client import Client
-from headrace.engines.sqlite.stream import SqliteStream
+from headrace.engines.local.stream import LocalStream
 from headrace.gateway.app import Gateway
 from headrace.gateway.http import Server
 from headrace.models.artifact import Artifact
@@ -99,7 +99,7 @@ class Gated:
     """A gateway in a thread of this process; ``how`` is the ``Gateway``'s."""
 
     def __init__(self, folder, names=("wine",), **how):
-        self.stream = SqliteStream(folder)
+        self.stream = LocalStream(folder)
         self.log = RequestLog(self.stream, "wine")
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)

@@ -1,14 +1,14 @@
 """The rendezvous while what it is made of is killed, frozen, slow or wrong: no request goes without its one answer."""
 
+import fcntl
 import json
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -121,9 +121,9 @@ def test_a_model_s_fault_costs_no_request_its_answer(served, unharmed, figure, f
 @contextmanager
 def commits_withheld(project):
     """Nobody else can write the endpoint's log meanwhile."""
-    writer = sqlite3.connect(project.root / ".headrace" / "stream" / "requests.wine.db", isolation_level=None)
-    with closing(writer):
-        writer.execute("BEGIN IMMEDIATE")
+    *_, newest = sorted((project.root / ".headrace" / "stream" / "requests.wine").glob("*.log"))
+    with newest.open("rb") as writer:
+        fcntl.flock(writer, fcntl.LOCK_EX)
         yield
 
 

@@ -1,12 +1,12 @@
 """A disk that fills while a gateway answers from it: scoring goes on, every reply says whether it is in the log."""
 
+import fcntl
 import os
 import resource
 import shutil
-import sqlite3
 import subprocess
 import time
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from rpc_load import RpcLoad, infer
 from server_process import serving, until
 from wine_project import ROW
 
-from headrace.engines.sqlite.stream import SqliteStream
+from headrace.engines.local.stream import LocalStream
 from headrace.monitoring.alerts import alerts
 from headrace.serving.log import RequestLog
 
@@ -82,7 +82,7 @@ def project(tmp_path):
 
 
 def logged(folder):
-    stream = SqliteStream(folder)
+    stream = LocalStream(folder)
     found = set()
     for name in ("wine", "steady"):
         log, after = RequestLog(stream, name), -1
@@ -133,21 +133,22 @@ def test_scoring_goes_on_while_the_disk_is_full_and_logging_when_it_is_not(proje
         assert (len(http.unlogged), len(rpc.unlogged)) == lost
         assert set(seen) == {(200, "wine@1"), (200, "steady@1")}
         assert set(calls) == {("OK", "")}
-        copy = Path(shutil.copytree(small.folder, project.root / "copy"))  # SQLite finds its way out of /proc/<id>/root
+        copy = Path(shutil.copytree(small.folder, project.root / "copy"))
         assert logged(copy) == {last.id, *http.ids, *rpc.ids} - {*http.unlogged, *rpc.unlogged}
-        assert server.said().count("answered without being logged") == 2  # once an endpoint, not for every request
-        assert server.said().count("are logged again") == 2
+        # Not for every request, but a short record may fit into what is left of a page where a long one did not.
+        assert 2 <= server.said().count("answered without being logged") <= 6
+        assert server.said().count("answered without being logged") == server.said().count("are logged again")
         assert server.end()[0] == 0
 
 
 @pytest.mark.slow
 def test_a_log_that_hangs_keeps_nobody_waiting(project):
-    """Somebody else holds the write lock of its database: for SQLite that is a disk that takes its time."""
+    """Somebody else holds its lock: for who writes, that is a disk that takes its time."""
     with serving(project.root) as server:
         assert server.client.predict("wine", rows=[ROW]).logged
-        path = project.root / ".headrace" / "stream" / "requests.wine.db"
-        with closing(sqlite3.connect(path, isolation_level=None)) as holder:
-            holder.execute("BEGIN IMMEDIATE")
+        *_, newest = sorted((project.root / ".headrace" / "stream" / "requests.wine").glob("*.log"))
+        with newest.open("rb") as holder:
+            fcntl.flock(holder, fcntl.LOCK_EX)
             begun = time.monotonic()
             kept = server.client.predict("wine", rows=[ROW])
             assert not kept.logged
@@ -156,7 +157,7 @@ def test_a_log_that_hangs_keeps_nobody_waiting(project):
             if SOAK:  # it takes as long as it may
                 assert server.end()[1] <= EXIT_S
                 return
-            holder.execute("ROLLBACK")
+            fcntl.flock(holder, fcntl.LOCK_UN)
         until(lambda: server.metric("headrace_log_up", endpoint="wine") == 1)
         assert server.client.predict("wine", rows=[ROW]).logged
         assert kept.id in logged(project.root / ".headrace" / "stream")

@@ -18,8 +18,9 @@ from headrace.models.runtime import Batch
 from headrace.models.signature import Column, Signature
 from headrace.refs import new_id
 from headrace.serving.deployment import history
+from headrace.serving.log import topic
 from headrace.storage.ledger import Fact
-from headrace.storage.stream import Record
+from headrace.storage.stream import Record, sample
 from headrace.training.mirror import pending
 from headrace.tuning.sampler import Dimension, Study
 
@@ -192,7 +193,9 @@ def _stream(platform: Platform) -> str:
     offset = stream.append(_TOPIC, [Record(mark, b"probe", time.time_ns() // 1_000_000)])
     if [record.offset for record in stream.find(_TOPIC, mark)] != [offset]:
         raise Unavailable("a record was appended and cannot be found")
-    return f"appended and found record {offset}"
+    names = sorted({deployment.endpoint.name for deployment in history(platform.ledger())})
+    read = sum(sample(stream, topic(name)) for name in names)
+    return f"appended and found record {offset}" + (f"; read {read:,} of logged requests" if read else "")
 
 
 def _gateway(platform: Platform) -> str:

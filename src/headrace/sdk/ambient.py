@@ -103,7 +103,7 @@ def writable() -> "Platform":
 
         folder = Path(tempfile.mkdtemp(prefix="headrace-scratch-"))
         opened = open_platform(
-            replace(platform().settings, home=str(folder), store="local", ledger="sqlite", stream="sqlite")
+            replace(platform().settings, home=str(folder), store="local", ledger="sqlite", stream="local")
         )
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         atexit.register(opened.close)

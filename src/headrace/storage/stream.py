@@ -50,7 +50,7 @@ class Stream(Protocol):
                 machines does what they can promise, and says what that is.
             keep: Forget what lies beyond, a bounded part with each call so that no writer waits for long; an empty
                 batch is answered when that is done. The newest record is always kept, and offsets go on. An engine
-                may forget whole batches only, once all of their records lie beyond.
+                may forget whole batches only, or whole files of them, once all of their records lie beyond.
 
         Raises:
             Unavailable: It is not known to be kept; trying again may keep it twice.
@@ -80,3 +80,20 @@ def newest(stream: Stream, topic: str) -> Record | None:
         low, high = (middle, high) if stream.read(topic, after=middle, limit=1) else (low, middle)
     found = stream.read(topic, after=low, limit=1)
     return found[0] if found else None
+
+
+def sample(stream: Stream, topic: str, *, places: int = 10, limit: int = 1000) -> int:
+    """Read a topic at its begin and at other places as far apart; return how many records were read.
+
+    Raises:
+        Unavailable: One of them cannot be read.
+    """
+    last = newest(stream, topic)
+    if last is None:
+        return 0
+    read, after = 0, -1
+    for place in range(places):
+        found = stream.read(topic, after=max(after, last.offset * place // places - 1), limit=limit)
+        if found:
+            read, after = read + len(found), found[-1].offset
+    return read

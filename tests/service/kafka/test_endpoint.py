@@ -58,7 +58,7 @@ def test_every_logged_request_is_explained(project, ids):
         told = json.loads(headrace(project.root, "serving", "explain", ids[number], "--json").stdout)
         assert (told["endpoint"], told["winner"]) == ("wine", "wine@1")
         assert told["input"]["alcohol"] == [8 + number % 7]
-    assert not (project.root / ".headrace" / "stream" / "requests.wine.db").exists()
+    assert not (project.root / ".headrace" / "stream" / "requests.wine").exists()
 
 
 def test_another_host_explains_it_too(project, ids, tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from server_process import until
 
-from headrace.engines.sqlite.stream import SqliteStream
+from headrace.engines.local.stream import LocalStream
 from headrace.errors import SettingsError, Unavailable
 from headrace.serving import log_writer
 from headrace.serving.log_writer import LogWriter
@@ -34,7 +34,7 @@ class Counting:
 
 @pytest.fixture
 def stream(tmp_path):
-    opened = SqliteStream(tmp_path)
+    opened = LocalStream(tmp_path)
     yield opened
     opened.close()
 
@@ -226,6 +226,7 @@ def test_what_is_old_is_forgotten_while_records_come(stream):
     now_ms = time.time_ns() // 1_000_000
     for number in range(100):
         writer.add(f"old {number}", b"x", now_ms - 2 * 24 * 3600 * 1000)
+    until(lambda: len(stream.read("t")) == 100)
     for number in range(100):
         writer.add(f"new {number}", b"x", now_ms)
     writer.close()

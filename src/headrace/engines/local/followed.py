@@ -1,0 +1,64 @@
+"""A segment that is still written, followed from its begin: where its whole frames end, and what keys they hold."""
+
+from headrace.engines.local.key_file import Keys
+from headrace.engines.local.segment import HEAD_BYTES, Segment
+
+_GATHERED = 1000
+
+
+class Followed:
+    """What is known of a segment; ``follow`` looks at what was added since.
+
+    Args:
+        segment: Open; closed with this.
+
+    Attributes:
+        segment: As given.
+        keys: Of its whole frames.
+        end: The place behind the last whole frame.
+        closed: Whether nothing is to be added to it: it says so itself, is damaged, or ends in what is no whole frame.
+            To who does not hold the writer's lock, the latter may be a frame that is just being written.
+    """
+
+    def __init__(self, segment: Segment) -> None:
+        self.segment, self.keys = segment, Keys()
+        self.end, self.closed = HEAD_BYTES, False
+        self._said_so = self._harmed = False
+
+    @property
+    def offset(self) -> int:
+        """Where the next frame begins in the topic."""
+        return self.segment.base + self.end
+
+    def follow(self) -> None:
+        """Take in what was added."""
+        size = self.segment.size()
+        if size == self.end or self._said_so:
+            return
+        self._walk()
+        while self.end < size and not self._said_so:
+            beyond = self.segment.next_of(self.end)
+            if beyond is None:
+                break
+            self.end, self._harmed = beyond, True
+            self._walk()
+        self.closed = self._said_so or self._harmed or self.end < size
+
+    def close(self) -> None:
+        """Close the file."""
+        self.segment.close()
+
+    def _walk(self) -> None:
+        keys, times, places = list[bytes](), list[int](), list[int]()
+        for frame in self.segment.frames(self.end):
+            place = frame.offset - self.segment.base
+            self._said_so = not frame.holds
+            keys += frame.keys()
+            times += frame.times()
+            places += range(place, place + frame.holds)
+            self.end = frame.end - self.segment.base
+            if len(keys) >= _GATHERED:
+                self.keys.add(keys, times, places)
+                keys, times, places = [], [], []
+        if keys:
+            self.keys.add(keys, times, places)
