@@ -76,3 +76,43 @@ def flavored(folder, flavor, model, **more):
     with quiet():
         importlib.import_module(f"mlflow.{flavor}").save_model(model, str(folder), pip_requirements=[], **more)
     return Path(folder)
+
+
+SHIFTS = """
+    import pandas as pd
+
+    class Shifts:
+        def predict(self, rows, params=None):
+            said = params or {}
+            kinds = {name: type(value).__name__ for name, value in said.items()}
+            assert kinds == {"factor": "float", "times": "int", "up": "bool", "by": "list", "who": "str",
+                             "day": "date", "how": "dict"}, kinds
+            total = rows["a"] * said["factor"] ** said["times"] + sum(said["by"]) + len(said["who"])
+            total = total + said["day"].day + said["how"].get("more", 0)
+            return pd.DataFrame({"total": total if said["up"] else -total})
+
+    def _load_pyfunc(path):
+        return Shifts()
+"""
+SAID = {
+    "factor": 2.0,
+    "times": 1,
+    "up": True,
+    "by": [0.5, 0.25],
+    "who": "ann",
+    "day": "2026-05-01",
+    "how": {"more": 1},
+}
+"""Parameters of every kind, and what holds where they are not said."""
+
+
+def shifts(folder, inputs, **more):
+    """A model of ``SHIFTS`` as its author saved it: of column ``a``, with parameters."""
+    with quiet():
+        from mlflow.models import infer_signature
+        from mlflow.types.schema import ParamSchema, ParamSpec
+
+        signature = infer_signature(inputs, more.pop("outputs"), params=SAID)
+        specs = [ParamSpec("day", "datetime", "2026-05-01") if s.name == "day" else s for s in signature.params.params]
+        signature.params = ParamSchema(specs)
+    return save(folder, SHIFTS, "{}", signature=signature, input_example=inputs, **more)

@@ -55,3 +55,19 @@ def sober(alcohol):
 def crash(alcohol, density, ph):
     """Takes its process down."""
     ctypes.string_at(0)
+
+
+def powered(a, *, power=2, by=(0.5, 0.25), name="", up=True):
+    """One input, and what may be said besides."""
+    return (a**power + sum(by) + len(name)) * (1 if up else -1)
+
+
+def untyped(a, *, cache=None):
+    return a
+
+
+def mixed(a, *, by=(1, 0.5)):
+    return a
+
+
+squared = functools.partial(powered, power=2)

@@ -15,6 +15,8 @@ def lines(told: Mapping[str, Any]) -> Iterator[str]:
         yield f"asked      {', '.join(map(str, told['event_time']))}"
     if told["signature"]:
         yield f"signature  {told['signature']}"
+    if told["params"]:
+        yield f"params     {', '.join(f'{name}={value}' for name, value in told['params'].items())}"
     yield f"input      {', '.join(f'{name}={_cell(values)}' for name, values in told['input'].items())}"
     answer = ", ".join(f"{name} {_cell(values)}" for name, values in told["answer"].items())
     yield f"answer     {answer} from {told['winner']} after {told['elapsed_ms']:.1f} ms"

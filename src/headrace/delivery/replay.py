@@ -19,11 +19,13 @@ from headrace.datasets.bins import Bins, as_category, quantile_edges
 from headrace.errors import NotFound, SignatureError, UsageError
 from headrace.evaluation.latency import Latency, side_by_side
 from headrace.evaluation.metrics import measure
+from headrace.models.params import checked_params
 from headrace.models.signature import Signature
 from headrace.monitoring.drift import psi
 from headrace.serving.outputs import checker
 from headrace.serving.records import DEFAULT, Prediction
 from headrace.serving.tensors import Decoder, decoder_of
+from headrace.serving.tuned import told
 from headrace.serving.versions import Model
 
 KIND = "replay.finished"
@@ -316,7 +318,7 @@ class _Tally:
 
 
 def _alike(page: Sequence[Prediction], signature: str) -> list[list[Prediction]]:
-    """Requests with the same columns and as many values a row together, as the endpoint's may have changed.
+    """Requests with the same columns, parameters and as many values a row together, as the endpoint's may have changed.
 
     Left out are those that the default answered, and those that asked by another signature than the one named.
     """
@@ -324,7 +326,8 @@ def _alike(page: Sequence[Prediction], signature: str) -> list[list[Prediction]]
     for prediction in page:
         if prediction.winner != DEFAULT and prediction.outputs and prediction.signature == signature:
             answered = tuple((name, _values(rows)) for name, rows in prediction.outputs.items())
-            groups[tuple(prediction.columns), prediction.masked, answered].append(prediction)
+            params = tuple(sorted((name, repr(value)) for name, value in prediction.params.items()))
+            groups[tuple(prediction.columns), prediction.masked, params, answered].append(prediction)
     return list(groups.values())
 
 
@@ -334,7 +337,8 @@ def _scored(candidate: Model, decoder: Decoder, group: Sequence[Prediction]) -> 
         raise SignatureError(
             f"{candidate.name} takes {', '.join(missing)}", why="the logged requests have no such column"
         )
-    hidden = [name for name in decoder.names if name in group[0].masked]
+    params = group[0].params
+    hidden = [name for name in (*decoder.names, *params) if name in group[0].masked]
     if hidden:
         raise SignatureError(
             f"{candidate.name} takes {', '.join(hidden)}",
@@ -342,8 +346,13 @@ def _scored(candidate: Model, decoder: Decoder, group: Sequence[Prediction]) -> 
             fix="replay from before it was masked, or a model without it",
         )
     columns = {name: [cell for p in group for cell in p.columns[name]] for name in decoder.names}
-    given = decoder.of_mapping(columns)
-    return checker(candidate.signature, candidate.shapes)(candidate.loaded.score(given.batch), given.count), given.batch
+    given, signature = decoder.of_mapping(columns), candidate.signature
+    try:
+        model = told(candidate.loaded, signature, checked_params(signature.params, params))
+    except SignatureError as error:
+        fix = "replay a model that takes it"
+        raise SignatureError(error.what, where=candidate.name, why=error.why, fix=fix) from None
+    return checker(signature, candidate.shapes)(model.score(given.batch), given.count), given.batch
 
 
 def _timed(candidate: Model, champion: Model | None, sample: Sequence[Any]) -> Latency | None:

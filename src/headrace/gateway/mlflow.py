@@ -1,9 +1,9 @@
 """MLflow's scoring protocol (3.17), which is also SageMaker's: ``/invocations`` for the server's first endpoint.
 
 JSON bodies hold exactly one of ``dataframe_split``, ``dataframe_records``, ``instances`` and ``inputs``, or are a list
-of records; ``params`` are taken and have no effect, as on an MLflow model without any. CSV and Parquet are tables. A
-body that is no such thing is 400; one that does not fit the model's signature (unnamed, missing or extra columns, wrong
-types) is 422.
+of records; ``params`` are those of the model. CSV and Parquet are tables. A body that is no such thing is 400; one that
+does not fit the model's signature (unnamed, missing or extra columns or params, wrong types) is 422. A model that
+declares no params at all is answered without them, as MLflow does it, and a header of the reply says so.
 """
 
 import asyncio
@@ -23,10 +23,12 @@ from headrace.gateway.parquet import PARQUET, of_parquet
 from headrace.gateway.routes import HEALTH, READ, SCORE, route
 from headrace.gateway.row_limit import SUSPECT_BYTES, check_rows
 from headrace.gateway.tables import CSV, of_csv
+from headrace.models.params import NO_PARAMS
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.rendezvous import Answer, Live
 from headrace.serving.request import ROWS_LIMIT, Input, plain_words
 from headrace.serving.tensors import Decoder
+from headrace.serving.tuned import TunedInput, tuned
 
 Cell = float | int | str | bool | None
 _TYPES = ("application/json", CSV, PARQUET)
@@ -85,7 +87,8 @@ class MlflowScoring:
                 self._later(live, request, send)
                 return
             parsed = parse(live, request.body, of_csv if kind == CSV else _parse)
-            respond(self._plane, live, parsed, request=request, send=send, replies=_REPLIES)
+            replies = _UNUSED if isinstance(parsed, TunedInput) and parsed.unused else _REPLIES
+            respond(self._plane, live, parsed, request=request, send=send, replies=replies)
         except HeadraceError as error:
             send(_error(error))
 
@@ -144,6 +147,13 @@ def _input(decoder: Decoder, given: Any, of_inputs: Callable[[Any], Input]) -> I
     """What a body holds, in the only form that it may hold."""
     if isinstance(given, list):
         return decoder.of_rows(given)
+    found = _rows(decoder, given, of_inputs)
+    if decoder.signature.params:
+        return tuned(found, decoder.signature, given.params)
+    return TunedInput(found, NO_PARAMS, unused=True) if given.params else found
+
+
+def _rows(decoder: Decoder, given: Any, of_inputs: Callable[[Any], Input]) -> Input:
     forms = [form for form in _FORMS if getattr(given, form) is not UNSET]
     if len(forms) != 1:
         raise UsageError(
@@ -172,7 +182,7 @@ def _compiled(decoder: Decoder, inputs: Any) -> Any:
         ("dataframe_records", rows, UNSET),
         ("instances", rows, UNSET),
         ("inputs", inputs | UnsetType, UNSET),
-        ("params", dict[str, Any] | None, None),
+        ("params", Any if decoder.signature.params else dict[str, Any] | None, None),
     ]
     # A bare list of records is what clients send who have read no documentation; it is no less clear.
     return msgspec.json.Decoder(msgspec.defstruct("Invocation", fields) | decoder.many_rows)
@@ -207,4 +217,10 @@ def _error(error: HeadraceError) -> Response:
     return Response(status, encode({"error_code": code, "message": said(error)}), headers=retry_after(error))
 
 
+def _render_unused(live: Live, answer: Answer) -> Response:
+    reply = _render(live, answer)
+    return reply._replace(headers=reply.headers + b"x-headrace-params: unused, the model declares none\r\n")
+
+
 _REPLIES = Replies(_render, _error)
+_UNUSED = Replies(_render_unused, _error)

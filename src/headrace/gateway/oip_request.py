@@ -20,6 +20,7 @@ from headrace.models.signature import WORDS, Dtype, Tensor
 from headrace.models.tensors import NUMPY, as_words, check_shape, from_cells, makeable
 from headrace.serving.request import Input, check_row_count
 from headrace.serving.tensors import Decoder, TensorDecoder, flat_type, row_type
+from headrace.serving.tuned import tuned
 
 DATATYPES: Mapping[Dtype, str] = {
     "bool": "BOOL",
@@ -112,7 +113,19 @@ def parse_infer(decoder: Decoder, body: bytes, header_bytes: int | None) -> tupl
     except msgspec.ValidationError as error:
         raise UsageError("this is no inference request", why=str(error)) from None
     tail = memoryview(body)[end:]
-    return asked, parse_tensors(decoder, _with_bytes(asked.inputs, tail))
+    return asked, with_params(decoder, asked.parameters, parse_tensors(decoder, _with_bytes(asked.inputs, tail)))
+
+
+def with_params(decoder: Decoder, parameters: Mapping[str, Any] | None, given: Input) -> Input:
+    """The input with those parameters of its request that the model declares; the others are the protocol's.
+
+    Raises:
+        SignatureError: One is of another type.
+    """
+    signature = decoder.signature
+    if not parameters or not signature.params:
+        return given
+    return tuned(given, signature, {p.name: parameters[p.name] for p in signature.params if p.name in parameters})
 
 
 def signature_asked(body: bytes, header_bytes: int | None) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from headrace.gateway.oip_request import DATATYPES
+from headrace.models.params import Param
 from headrace.models.signature import Column, Signature, Tensor
 from headrace.serving.rendezvous import Live
 
@@ -31,6 +32,13 @@ _KINDS: Mapping[str, Json] = {
     "float64": _FLOAT,
     **{f"int{bits}": _between("integer", -(2 ** (bits - 1)), 2 ** (bits - 1) - 1) for bits in _INTEGER_BITS},
     **{f"uint{bits}": _between("integer", 0, 2**bits - 1) for bits in _INTEGER_BITS},
+}
+_PARAMS: Mapping[str, Json] = {
+    **{kind: _KINDS[kind] for kind in ("bool", "int32", "int64", "string")},
+    "float32": {"type": "number"},
+    "float64": {"type": "number"},
+    "datetime": {"type": "string"},
+    "object": OBJECT,
 }
 _TIME: Json = {"type": ["string", "number"]}
 
@@ -61,7 +69,10 @@ INFERRED = only(
 
 def predict(live: Live) -> Json:
     """A predict request of TensorFlow Serving."""
-    return {"oneOf": [only(instances=_rows(live)), only(inputs=_columns(live))]}
+    forms = [only(instances=_rows(live)), only(inputs=_columns(live))]
+    for form in forms:
+        form["properties"] |= _parameters(live.signature)
+    return {"oneOf": forms}
 
 
 def examples(live: Live) -> Json:
@@ -81,7 +92,7 @@ def invocation(live: Live) -> Json:
         only(dataframe_split=split),
     ]
     for form in forms:
-        form["properties"] |= {"params": OBJECT}
+        form["properties"] |= {"params": _params(live.signature) or OBJECT}
     return {"oneOf": [*forms, records]}
 
 
@@ -99,7 +110,29 @@ def infer(signature: Signature) -> Json:
     inputs = {"type": "array", "prefixItems": tensors, "minItems": len(tensors), "maxItems": len(tensors)}
     body = only(inputs=inputs)
     body["properties"] |= {"id": WORDS, "outputs": {"type": "array", "items": only(name=WORDS)}}
+    body["properties"] |= _parameters(signature, strict=False)
     return body
+
+
+def _parameters(signature: Signature, *, strict: bool = True) -> Json:
+    """Where the parameters of a model are sent that has some; besides them a protocol may have its own."""
+    if not signature.params:
+        return {}
+    return {"parameters": {**_params(signature), "additionalProperties": not strict}}
+
+
+def _params(signature: Signature) -> Json:
+    """A model's parameters, each with its default; empty where it declares none."""
+    if not signature.params:
+        return {}
+    properties = {param.name: {**_param(param), "default": param.default} for param in signature.params}
+    return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+def _param(param: Param) -> Json:
+    kind = _PARAMS[param.kind]
+    kind = {**kind, "type": [kind["type"], "null"]} if param.nullable else kind
+    return {"type": "array", "items": kind} if param.many else kind
 
 
 def _rows(live: Live) -> Json:

@@ -38,6 +38,7 @@ from headrace.serving.rendezvous import Answer, Live
 from headrace.serving.request import Input
 from headrace.serving.signed import signatures, signed
 from headrace.serving.tensors import Decoder
+from headrace.serving.tuned import tuned
 
 _WHICH = r"/v1/models/([^/:]+)(?:/versions/([^/:]+)|/labels/([^/:]+))?"
 _ACT = re.compile(_WHICH + ":(predict|classify|regress)", re.IGNORECASE)
@@ -275,12 +276,16 @@ def _parsed(decoder: Decoder, body: bytes) -> tuple[Input, Render]:
     if given.signature_name:
         check_signature_name(given.signature_name, decoder.signature)
     if given.instances is not UNSET and given.inputs is UNSET:
-        return decoder.of_rows(given.instances), _rows_reply
+        return _with_params(decoder, given, decoder.of_rows(given.instances)), _rows_reply
     if given.inputs is not UNSET and given.instances is UNSET:
-        return decoder.of_columns(given.inputs), _columns_reply
+        return _with_params(decoder, given, decoder.of_columns(given.inputs)), _columns_reply
     if given.inputs is UNSET:
         raise UsageError("Missing 'inputs' or 'instances' key")
     raise UsageError("'inputs' and 'instances' exclude each other")
+
+
+def _with_params(decoder: Decoder, given: Any, rows: Input) -> Input:
+    return tuned(rows, decoder.signature, given.parameters) if decoder.signature.params else rows
 
 
 def _compiled(decoder: Decoder) -> Any:
@@ -289,6 +294,8 @@ def _compiled(decoder: Decoder) -> Any:
         ("inputs", decoder.columns | msgspec.UnsetType, UNSET),
         ("signature_name", str, ""),
     ]
+    if decoder.signature.params:  # TensorFlow Serving knows none; Vertex AI's requests have them here
+        fields.append(("parameters", Any, None))
     return msgspec.json.Decoder(msgspec.defstruct("Predict", fields))
 
 

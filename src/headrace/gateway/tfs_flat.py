@@ -13,6 +13,7 @@ from headrace.gateway.oip_request import InputTensor, Sent
 from headrace.models.signature import Signature, Tensor
 from headrace.serving.request import Input
 from headrace.serving.tensors import Decoder, TensorDecoder, TensorInput
+from headrace.serving.tuned import TunedInput
 
 _ROWS_OF_ONE = (-1, 1)
 
@@ -26,11 +27,12 @@ def flat_decoder(decoder: Decoder) -> TensorDecoder | None:
     return TensorDecoder(replace(decoder.signature, inputs=flat))
 
 
-def upright(given: Input, signature: Signature) -> TensorInput:
+def upright(given: Input, signature: Signature) -> Input:
     """What ``flat_decoder`` read, as the model takes it."""
     batch = {t.name: given.batch[t.name] for t in signature.tensors}
     ones = [t.name for t in signature.tensors if t.shape == _ROWS_OF_ONE]
-    return TensorInput({**batch, **{name: batch[name].reshape(-1, 1) for name in ones}}, given.count)
+    made = TensorInput({**batch, **{name: batch[name].reshape(-1, 1) for name in ones}}, given.count)
+    return TunedInput(made, given.params) if given.params else made
 
 
 def made_upright(

@@ -23,12 +23,12 @@ def explain(platform: Platform, prediction_id: str) -> dict[str, Any]:
         prediction_id: The id that the reply's header carried.
 
     Returns:
-        ``signature`` that it was asked by (empty for the default), ``input``, ``answer``, ``winner`` and ``reason``;
-        when it was ``received``, by the wall clock and in seconds of the server's monotonic one, and how long after
-        that it was answered; every scorer's score with the moments of its way there (``records.HOPS``), in milliseconds
-        after that; the model version with its digest, commit, dataset versions and step keys (None when none answered),
-        of one that was served from a watched folder those of the registered version with the same digest,
-        ``registered``, where there is one; the deployment in force.
+        ``signature`` that it was asked by (empty for the default), ``params`` that its caller said, ``input``,
+        ``answer``, ``winner`` and ``reason``; when it was ``received``, by the wall clock and in seconds of the
+        server's monotonic one, and how long after that it was answered; every scorer's score with the moments of its
+        way there (``records.HOPS``), in milliseconds after that; the model version with its digest, commit, dataset
+        versions and step keys (None when none answered), of one that was served from a watched folder those of the
+        registered version with the same digest, ``registered``, where there is one; the deployment in force.
 
     Raises:
         NameRefused: The id is not a UUIDv7.
@@ -43,6 +43,7 @@ def explain(platform: Platform, prediction_id: str) -> dict[str, Any]:
         "at_ms": prediction.at_ms,
         "event_time": list(prediction.event_time),
         "signature": prediction.signature,
+        "params": dict(prediction.params),
         "input": {name: list(values) for name, values in prediction.columns.items()},
         "answer": {name: list(values) for name, values in prediction.outputs.items()},
         "winner": prediction.winner,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace.errors import IntegrityError
+from headrace.models.params import Param
 from headrace.refs import checked_path
 
 
@@ -21,6 +22,7 @@ class Artifact:
         inputs: Names of the input columns, in the order the graph takes them: numeric ones, then strings.
         outputs: Names of the outputs, per row (``late``).
         report: How the export was checked: rows, largest difference, label agreement, tolerance.
+        params: What a request may say besides its input.
     """
 
     format: str
@@ -28,6 +30,7 @@ class Artifact:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     report: Mapping[str, Any] = field(default_factory=dict)
+    params: tuple[Param, ...] = ()
 
 
 def write_files(files: Mapping[str, bytes], folder: Path) -> None:

@@ -34,7 +34,8 @@ def signature_of(artifact: Artifact, example: Any, *, nullable: Iterable[str] = 
         Column(name, wire_dtype(frame.schema[name], name), name in given or has_null(frame, name))
         for name in artifact.inputs
     )
-    return Signature("table", columns, tuple(Column(name, "float32") for name in artifact.outputs))
+    outputs = tuple(Column(name, "float32") for name in artifact.outputs)
+    return Signature("table", columns, outputs, params=artifact.params)
 
 
 def examples_frame(artifact: Artifact, example: Any) -> "nw.DataFrame[Any]":

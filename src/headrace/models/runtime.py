@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from headrace.models.params import Params
 from headrace.models.signature import Signature
 
 Batch = Mapping[str, NDArray[Any]]
@@ -33,6 +34,14 @@ class Several(Protocol):
 
     def signed(self, name: str) -> Loaded:
         """The same model by one of ``Signature.others``; it ends with the model, and closing it does nothing."""
+
+
+@runtime_checkable
+class Tunable(Protocol):
+    """A model in memory that may be told parameters."""
+
+    def tuned(self, params: Params) -> Loaded:
+        """The same model, told these; it ends with the model, and closing it does nothing."""
 
 
 class Runtime(Protocol):

@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from headrace.models.params import Param
+
 Dtype = Literal[
     "bool",
     "uint8",
@@ -68,6 +70,7 @@ class Signature:
         name: Which of the model's own signatures this is; empty for the only one, or the one it serves unasked.
         method: What it is asked by.
         others: The model's other signatures, each with a name by which callers choose it.
+        params: What a request may say besides its input.
     """
 
     kind: Literal["table", "tensor"]
@@ -76,6 +79,7 @@ class Signature:
     name: str = ""
     method: Method = "predict"
     others: tuple["Signature", ...] = ()
+    params: tuple[Param, ...] = ()
 
     def named(self, name: str) -> "Signature | None":
         """This one, or the other one of that name; None when the model has none."""
@@ -102,6 +106,7 @@ class Signature:
         }
         fields |= {"name": self.name} if self.name else {}
         fields |= {"method": self.method} if self.method != "predict" else {}
+        fields |= {"params": [param.to_json() for param in self.params]} if self.params else {}
         return fields | ({"others": [other.to_json() for other in self.others]} if self.others else {})
 
     @classmethod
@@ -110,7 +115,8 @@ class Signature:
         inputs: Any = tuple(_field_of(c) for c in data["inputs"])
         outputs: Any = tuple(_field_of(c) for c in data["outputs"])
         others = tuple(map(cls.from_json, data.get("others", ())))
-        return cls(data["kind"], inputs, outputs, data.get("name", ""), data.get("method", "predict"), others)
+        params = tuple(map(Param.from_json, data.get("params", ())))
+        return cls(data["kind"], inputs, outputs, data.get("name", ""), data.get("method", "predict"), others, params)
 
 
 def is_null(value: object) -> bool:

@@ -65,7 +65,7 @@ def tensor_signature(artifact: Artifact, example: Arrays, answers: Arrays) -> Si
         raise RegistrationRefused("the example's tensors differ in rows, or have none", why=f"rows: {sorted(counts)}")
     inputs = tuple(_tensor(name, example[name], counts) for name in artifact.inputs)
     outputs = tuple(_tensor(name, _present(answers, name, "answers"), counts) for name in artifact.outputs)
-    return Signature("tensor", inputs, outputs)
+    return Signature("tensor", inputs, outputs, params=artifact.params)
 
 
 def tensor_examples(signature: Signature, example: Arrays, answers: Arrays) -> dict[str, Any]:

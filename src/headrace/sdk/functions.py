@@ -12,6 +12,7 @@ from typing import Any
 
 from headrace.errors import UsageError
 from headrace.models.artifact import Artifact
+from headrace.models.params import Param, kind_of
 
 _PACKAGES = {"site-packages", "dist-packages"}
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -21,7 +22,9 @@ def serve_function(function: Callable[..., Any], *, outputs: Sequence[str] = ())
     """A function as a model that ``register`` takes; it is served in a worker process of its own.
 
     Each parameter is an input: it gets an array of that column, [rows] (numbers of the signature's type, text as
-    ``str``), or that tensor. The answer is one array with an entry per row, or for several outputs a mapping of them.
+    ``str``), or that tensor. One that is given by name only and has a default (``*, factor=1.0``) is none: a request
+    may say it, once for all of its rows, of the default's type: truth values, whole numbers, numbers, text, or a list
+    of one of these. The answer is one array with an entry per row, or for several outputs a mapping of them.
 
     What is kept is the source of the module as it is now, and the name there; nothing is pickled. The module runs once
     in each worker, so that an object that it makes, and that can be called, may load what it needs. What the module
@@ -33,15 +36,18 @@ def serve_function(function: Callable[..., Any], *, outputs: Sequence[str] = ())
         outputs: What its answers are called; by default one output, called as the function is.
 
     Raises:
-        UsageError: It has no name in a module, or no source, is asynchronous, or takes ``*args`` or ``**kwargs``.
+        UsageError: It has no name in a module, or no source, is asynchronous, takes ``*args`` or ``**kwargs``, or has
+            a default that shows no type.
     """
     inner = getattr(getattr(function, "spec", None), "function", function)  # a step is its function
     name, source = _place(inner)
-    inputs = _inputs(inner, name)
+    inputs, params = _taken(inner, name)
     named = tuple(outputs) or (name.rpartition(".")[2],)
     about = {"function": name, "inputs": list(inputs), "outputs": list(named)}
+    if params:
+        about["params"] = [param.name for param in params]
     files = {"model.python": _read(source, name), "function.json": json.dumps(about).encode()}
-    return Artifact("python", files, inputs, named)
+    return Artifact("python", files, inputs, named, params=params)
 
 
 def _place(target: Any) -> tuple[str, str]:
@@ -77,17 +83,34 @@ def _is_installed(file: str) -> bool:
     return file.startswith(f"{sysconfig.get_path('stdlib')}/") or not _PACKAGES.isdisjoint(Path(file).parts)
 
 
-def _inputs(target: Any, name: str) -> tuple[str, ...]:
+def _taken(target: Any, name: str) -> tuple[tuple[str, ...], tuple[Param, ...]]:
+    """Names of inputs, and what may be said besides."""
     if inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(type(target).__call__):
         why = "it is asynchronous, and a worker scores one batch at a time"
         raise UsageError(f"{name} cannot be served", why=why, fix="write it as a plain function")
     given = set(target.keywords) if isinstance(target, partial) else set()
     parameters = [p for p in inspect.signature(target).parameters.values() if p.name not in given]
     unnamed = [p.name for p in parameters if p.kind not in _NAMED]
-    if unnamed or not parameters:
+    said = {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is not p.empty}
+    inputs = tuple(p.name for p in parameters if p.name not in said)
+    if unnamed or not inputs:
         why = f"{', '.join(unnamed)} name no input" if unnamed else "it takes nothing"
         raise UsageError(f"{name} cannot be served", why=why, fix="give it one parameter for each input")
-    return tuple(p.name for p in parameters)
+    return inputs, tuple(_param(p, name) for p in said.values())
+
+
+def _param(parameter: inspect.Parameter, name: str) -> Param:
+    default = parameter.default
+    many = isinstance(default, list | tuple)
+    kinds = {kind_of(value) for value in default} if many else {kind_of(default)}
+    kind = kinds.pop() if len(kinds) == 1 else None
+    if kind is None:
+        raise UsageError(
+            f"{name} cannot be served",
+            why=f"{parameter.name} may be said by requests, and its default {default!r:.50} shows no type",
+            fix="give it a number, a truth value, text or a list of one of these; or no default, as an input",
+        )
+    return Param(parameter.name, kind, default, many)
 
 
 def _read(source: str, name: str) -> bytes:

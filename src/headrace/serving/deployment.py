@@ -167,7 +167,22 @@ def contract(signatures: Mapping[str, Signature]) -> Signature:
                         why=f"{first} has {allowed.get(column.name, 'no such column')}, {name} has {column}",
                         fix="deploy it as an endpoint of its own",
                     )
+        _check_params(name, signature, first, due)
     return due
+
+
+def _check_params(name: str, own: Signature, first: str, due: Signature) -> None:
+    """Raise unless a parameter that both take is of one type; what only one takes is for that one alone."""
+    allowed = {param.name: param for param in due.params}
+    for param in own.params:
+        other = allowed.get(param.name, param)
+        if (param.kind, param.many) != (other.kind, other.many):
+            raise SignatureError(
+                f"{name} cannot share an endpoint with {first}",
+                where=f"params {param.name!r}",
+                why=f"{first} has {other}, {name} has {param}",
+                fix="deploy it as an endpoint of its own",
+            )
 
 
 def _fits(own: Column | Tensor, due: Column | Tensor | None) -> bool:

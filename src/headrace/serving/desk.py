@@ -114,7 +114,7 @@ class Desk:
         given, now = ticket.input, time.monotonic()
         left_ms = max(errand.deadline_s - (now - ticket.started), 0.0) * 1000
         about = (ticket.id, self._address, errand.wanted, errand.contract, time.time() * 1000, left_ms)
-        self._exchange.ask(self._endpoint, pack(Asked(*about, given.count, packed(given.batch))))
+        self._exchange.ask(self._endpoint, pack(Asked(*about, given.count, packed(given.batch), given.params)))
         self._open[ticket.id] = _Open(ticket, now + errand.deadline_s + _KEEP_S)
 
     def await_score(self, ticket: Ticket, version: str, slot: int, took: Took) -> None:

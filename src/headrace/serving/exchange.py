@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from headrace.models.params import NO_PARAMS, Params
 from headrace.serving.frames import Array
 
 MOST_TRIES = 2
@@ -28,6 +29,7 @@ class Asked(msgspec.Struct, array_like=True, tag="asked", frozen=True):
         expires_ms: So long after that its deadline is over.
         count: Rows.
         batch: What models take.
+        params: What its caller said besides.
     """
 
     id: str
@@ -38,6 +40,7 @@ class Asked(msgspec.Struct, array_like=True, tag="asked", frozen=True):
     expires_ms: float
     count: int
     batch: list[Array]
+    params: Params = NO_PARAMS
 
 
 class Scored(msgspec.Struct, array_like=True, tag="scored", frozen=True):

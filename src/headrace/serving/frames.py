@@ -41,7 +41,7 @@ class Frame(msgspec.Struct, array_like=True):
         kind: ``load``, ``declare``, ``show``, ``ready``, ``score``, ``scored`` or ``failed``.
         arrays: A batch, or its outputs.
         said: An error as its four parts and code; the signature to load with or to show, or that was declared, or its
-            name, also the name of the one to score by; the rows that were shown.
+            name; the name of the one to score by and the parameters to score with; the rows that were shown.
         within: Of ``scored``: when the model was called and when it had answered, in monotonic seconds, which are the
             same for all processes of a machine.
     """

@@ -20,6 +20,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from headrace.errors import HeadraceError, IntegrityError, MissingExtra, Refused, RunFailed, SignatureError
+from headrace.models.params import Params
 from headrace.models.runtime import Batch
 from headrace.models.signature import Signature
 from headrace.serving.frames import Channel, Frame, packed, unpacked
@@ -30,6 +31,7 @@ from headrace.storage.manifest import file_digest
 
 DIED = "the model's worker died"
 AWAY = "the model's worker is not running"
+_AS_IT_COMES: Mapping[str, Any] = {}
 _PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "SYSTEMROOT")
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _RAISED: Mapping[str, type[HeadraceError]] = {
@@ -198,16 +200,20 @@ class IsolatedModel:
         worker = self._worker
         return None if worker is None else worker.process.pid
 
-    def signed(self, name: str) -> "IsolatedSignature":
+    def signed(self, name: str) -> "IsolatedVariant":
         """The same model by another of its signatures; see ``models.runtime.Several``."""
-        return IsolatedSignature(self, name)
+        return IsolatedVariant(self, {"name": name})
 
-    def score(self, batch: Batch, name: str = "") -> Mapping[str, NDArray[Any]]:
+    def tuned(self, params: Params) -> "IsolatedVariant":
+        """The same model, told parameters; see ``models.runtime.Tunable``."""
+        return IsolatedVariant(self, {"params": params})
+
+    def score(self, batch: Batch, how: Mapping[str, Any] = _AS_IT_COMES) -> Mapping[str, NDArray[Any]]:
         """Outputs by name.
 
         Args:
             batch: What to score.
-            name: Of the model's signatures; empty for the one it serves unasked.
+            how: What its worker is told besides: ``name`` of one of its other signatures, or ``params``.
 
         Raises:
             RunFailed: The model raised, died, took too long, is starting again, or is closed.
@@ -218,7 +224,7 @@ class IsolatedModel:
             worker = self._worker
             if worker is None or self._closed.is_set():
                 raise RunFailed(f"{AWAY}: {self.state}", why=self._why)
-            return self._scored(worker, batch, name)
+            return self._scored(worker, batch, how)
         finally:
             self._turn.release()
 
@@ -230,9 +236,9 @@ class IsolatedModel:
             worker.process.kill()
         self._keeper.join()
 
-    def _scored(self, worker: "_Worker", batch: Batch, name: str) -> Mapping[str, NDArray[Any]]:
+    def _scored(self, worker: "_Worker", batch: Batch, how: Mapping[str, Any]) -> Mapping[str, NDArray[Any]]:
         try:
-            return worker.score(batch, name, self._limits.call_s)
+            return worker.score(batch, how, self._limits.call_s)
         except _RaisedThere as error:
             raise RunFailed("the model did not score", why=str(error)) from error
         except (OSError, EOFError, ValueError, TypeError) as error:
@@ -273,20 +279,20 @@ class IsolatedModel:
 
 
 @dataclass(frozen=True)
-class IsolatedSignature:
-    """A model in a worker process by another of its signatures.
+class IsolatedVariant:
+    """A model in a worker process by another of its signatures, or told parameters.
 
     Attributes:
         model: It.
-        name: Of the signature.
+        how: As ``IsolatedModel.score`` takes it.
     """
 
     model: IsolatedModel
-    name: str
+    how: Mapping[str, Any]
 
     def score(self, batch: Batch) -> Mapping[str, NDArray[Any]]:
         """As ``IsolatedModel.score``."""
-        return self.model.score(batch, self.name)
+        return self.model.score(batch, self.how)
 
     def close(self) -> None:
         """Nothing: it ends with the model."""
@@ -306,11 +312,11 @@ class _Worker:
     born: float = field(default_factory=time.monotonic)
     why: str = ""
 
-    def score(self, batch: Batch, name: str, within_s: float) -> Answers:
+    def score(self, batch: Batch, how: Mapping[str, Any], within_s: float) -> Answers:
         begun = time.monotonic()
         deadline = begun + within_s
         try:
-            self.channel.send(Frame("score", packed(batch), {"name": name} if name else {}), deadline)
+            self.channel.send(Frame("score", packed(batch), dict(how)), deadline)
         except (TypeError, ValueError) as error:  # refused here: not a byte of it was sent
             raise _RaisedThere(str(error)) from error
         answer = self.channel.receive(deadline)

@@ -16,6 +16,7 @@ from headrace.models.signature import Column, Signature
 from headrace.serving.endpoint import Batching
 from headrace.serving.outcome import Outcome
 from headrace.serving.request import Input
+from headrace.serving.tuned import key_of
 
 _SMOOTHING = 0.2
 
@@ -48,14 +49,20 @@ def shape_of(signature: Signature) -> Shape | None:
     """Tells which requests a model can score together; None when it takes them one by one only.
 
     Rows of a table all fit together. Tensors do when their extents beside the batch are equal; a model with an input
-    or an output that has no batch takes no two.
+    or an output that has no batch takes no two. One that takes parameters is told them once for a batch.
     """
     fields = (*signature.inputs, *signature.outputs)
     if not all(isinstance(f, Column) or f.shape[:1] == (-1,) for f in fields):
         return None
     if signature.kind == "table":
-        return lambda _: None
-    return lambda given: tuple(array.shape[1:] for array in given.batch.values())
+        return key_of if signature.params else lambda _: None
+    if signature.params:
+        return lambda given: (key_of(given), _extents(given))
+    return _extents
+
+
+def _extents(given: Input) -> Hashable:
+    return tuple(array.shape[1:] for array in given.batch.values())
 
 
 @dataclass(frozen=True)

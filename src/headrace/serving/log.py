@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from headrace.errors import IntegrityError
+from headrace.models.params import NO_PARAMS, Params
 from headrace.models.tensors import to_cells
 from headrace.refs import id_time_ms
 from headrace.serving.arrival import Raw
@@ -43,7 +44,8 @@ class Answered(msgspec.Struct, array_like=True, tag="a", gc=False):
     Cells lie by row for a table, and by name for tensors. ``waiting`` names scorers whose scores were still to come.
     ``drawn`` is the version that a split preferred for it. ``raw`` is the request as it came (``arrival.Raw``), unless
     columns are ``masked``. ``received`` is when it came, in seconds of the server's monotonic clock.
-    ``signature`` is the name of the one that it was asked by, empty for a model's default.
+    ``signature`` is the name of the one that it was asked by, empty for a model's default. ``params`` are those that
+    its caller said.
     """
 
     names: tuple[str, ...]
@@ -62,6 +64,7 @@ class Answered(msgspec.Struct, array_like=True, tag="a", gc=False):
     masked: Sequence[str] = ()
     received: float = 0.0
     signature: str = ""
+    params: Params = NO_PARAMS
 
 
 class Late(msgspec.Struct, array_like=True, tag="l", gc=False):
@@ -224,6 +227,7 @@ def _join(record: Record, endpoint: str, entry: Answered, late: Sequence[Late]) 
         masked=tuple(entry.masked),
         received=entry.received,
         signature=entry.signature,
+        params=entry.params,
     )
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from headrace.models.params import Params
+
 _DIGITS = 16
 
 
@@ -52,6 +54,10 @@ class Mask:
             )
             for row in cells
         ]
+
+    def params(self, said: Params) -> Params:
+        """What a request says besides its rows, likewise."""
+        return {name: self.text(value) if self.covers(name) else value for name, value in said.items()}
 
     def _tensor(self, array: Any) -> Any:
         """By row: a row of pixels is one secret."""

@@ -1,9 +1,10 @@
 """What the request and score log says of one request: read by explain, monitoring and replay."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from headrace.models.params import Params
 from headrace.serving.arrival import Raw
 
 DEFAULT = "default"
@@ -73,6 +74,7 @@ class Prediction:
         masked: Columns whose cells are hashes.
         received: When it arrived, in seconds of the server's monotonic clock; 0 where the log does not say.
         signature: Name of the model's signature that it was asked by; empty for its default without a name.
+        params: Those that its caller said; for the others the defaults of each model held.
     """
 
     id: str
@@ -92,3 +94,4 @@ class Prediction:
     masked: tuple[str, ...] = ()
     received: float = 0.0
     signature: str = ""
+    params: Params = field(default_factory=dict)

@@ -310,9 +310,10 @@ class Rendezvous:
         self._count()
         scores, waiting = self._scores()
         cells: Any = self.input.cells
-        key, raw, masked = self._key, _NO_BYTES, _NO_NAMES
+        key, raw, masked, params = self._key, _NO_BYTES, _NO_NAMES, self.input.params
         if live.mask is not None:
             cells, key, masked = self._masked(live.mask)
+            params = live.mask.params(params)
             for score in scores:
                 score.error = untold(score.error)
         elif self._arrival is not None:
@@ -334,6 +335,7 @@ class Rendezvous:
             masked,
             self.started,
             live.signature.name,
+            params,
         )
         live.log.add(self.id, encode(entry), time.time_ns() // 1_000_000, written)
 

@@ -15,6 +15,7 @@ from msgspec.structs import astuple
 from numpy.typing import NDArray
 
 from headrace.errors import SignatureError, UsageError
+from headrace.models.params import NO_PARAMS, Params
 from headrace.models.runtime import Batch, numeric, textual
 from headrace.models.signature import Column, Signature
 from headrace.serving.moments import instant
@@ -56,6 +57,10 @@ class Input(Protocol):
     def count(self) -> int:
         """Number of rows."""
 
+    @property
+    def params(self) -> Params:
+        """What its caller said besides; see ``tuned.TunedInput``."""
+
 
 @dataclass(frozen=True, slots=True)
 class TableInput:
@@ -70,6 +75,11 @@ class TableInput:
     cells: Sequence[Row]
     batch: Batch
     count: int
+
+    @property
+    def params(self) -> Params:
+        """None."""
+        return NO_PARAMS
 
 
 class TableDecoder:

@@ -20,6 +20,7 @@ from headrace.serving.lane import Job, Lane, Terms, Ticket, shape_of
 from headrace.serving.outcome import BREAKER_OPEN, EXPIRED, QUEUE_FULL, Answers, Outcome
 from headrace.serving.outputs import Shapes, checker
 from headrace.serving.request import Input, Projection
+from headrace.serving.tuned import told
 
 INLINE_P99_S = 0.0002
 """A model whose warm-up p99 is under this runs on the event loop: a hop to a thread costs more than its score."""
@@ -116,6 +117,7 @@ class Scorer:
         self._calls = self.counters.calls
         self._by_rows = self._calls.by_rows
         self.model, self._loaded = model, model.loaded
+        self._tunable = bool(model.signature.params)
         self._check, self._shape = checker(model.signature, model.shapes), shape_of(model.signature)
         self._project, self._terms = project, terms
         self._post, self._stuck_s = post, stuck_s
@@ -215,11 +217,15 @@ class Scorer:
 
     def score(self, given: Input) -> Outcome:
         """Score on the calling thread; never raises."""
-        return self._score(given.batch, given.count, time.monotonic())
+        return self._score(self._told(given), given.batch, given.count, time.monotonic())
+
+    def _told(self, given: Input) -> Loaded:
+        """The model, told what a request says besides its rows."""
+        return told(self._loaded, self.model.signature, given.params) if self._tunable else self._loaded
 
     def _inline(self, given: Input) -> Outcome:
         begun, rows = time.monotonic(), given.count
-        outcome = self._score(given.batch, rows, begun)
+        outcome = self._score(self._loaded, given.batch, rows, begun)
         taken = outcome.at - begun
         if not outcome.error:
             # It is all the model's: to look at the clock twice more would cost as much as there is to see.
@@ -239,15 +245,17 @@ class Scorer:
         with contextlib.suppress(Exception):  # a model that cannot be measured stays in its thread
             self.inline = self.model.still_fast()
 
-    def _score(self, batch: Batch, count: int, begun: float, moments: list[float] | None = None) -> Outcome:
+    def _score(
+        self, loaded: Loaded, batch: Batch, count: int, begun: float, moments: list[float] | None = None
+    ) -> Outcome:
         """``moments`` takes when the batch was ready for the model, and when the model had scored it."""
         try:
             if self._project is not None:
                 batch = self._project(batch)
             if moments is None:
-                return Outcome(self._check(self._loaded.score(batch), count), time.monotonic(), "", begun)
+                return Outcome(self._check(loaded.score(batch), count), time.monotonic(), "", begun)
             moments.append(time.monotonic())
-            raw = self._loaded.score(batch)
+            raw = loaded.score(batch)
             moments.append(time.monotonic())
             within = raw.within if isinstance(raw, Answers) else None
             return Outcome(self._check(raw, count), time.monotonic(), "", begun, within)
@@ -272,13 +280,13 @@ class Scorer:
         """Score request by request; what fails makes no call."""
         outcomes, calls = [], []
         for ticket in tickets:
-            begun, rows, moments = time.monotonic(), ticket.input.count, list[float]()
-            outcome = self._score(ticket.input.batch, rows, begun, moments)
+            begun, given, moments = time.monotonic(), ticket.input, list[float]()
+            outcome = self._score(self._told(given), given.batch, given.count, begun, moments)
             outcomes.append(outcome)
             if not outcome.error:
                 ready, scored = moments
                 parts = (ready - begun, scored - ready, outcome.at - scored)
-                calls.append(Call(rows, 1, begun - ticket.started, *parts))
+                calls.append(Call(given.count, 1, begun - ticket.started, *parts))
         return outcomes, calls
 
     def _together(self, tickets: Sequence[Ticket]) -> tuple[list[Outcome], list[Call]]:
@@ -286,7 +294,7 @@ class Scorer:
         parts = inputs[0].batch
         batch = {part: np.concatenate([i.batch[part] for i in inputs]) for part in parts}
         rows, moments = sum(i.count for i in inputs), list[float]()
-        whole = self._score(batch, rows, begun, moments)
+        whole = self._score(self._told(inputs[0]), batch, rows, begun, moments)
         if whole.error:  # one request's rows may be to blame: the others must not pay for it
             return self._alone(tickets)
         outcomes, start = [], 0

@@ -10,6 +10,7 @@ from queue import Empty, SimpleQueue
 import msgspec
 
 from headrace.errors import HeadraceError
+from headrace.models.params import NO_PARAMS, Params
 from headrace.models.runtime import Batch
 from headrace.serving.exchange import MOST_TRIES, Asked, Delivery, Exchange, Group, Scored, pack, questions
 from headrace.serving.frames import packed, unpacked
@@ -19,6 +20,7 @@ from headrace.serving.outcome import EXPIRED, Outcome
 from headrace.serving.report import in_words, report
 from headrace.serving.request import Input, Projection
 from headrace.serving.scorer import Scorer
+from headrace.serving.tuned import TunedInput
 from headrace.serving.versions import Model
 
 _TAKE_S = 0.1
@@ -41,6 +43,11 @@ class _Given:
     count: int
     cells: Sequence[tuple[object, ...]] = ()
 
+    @property
+    def params(self) -> Params:
+        """None; see ``tuned.TunedInput``."""
+        return NO_PARAMS
+
 
 class _Job:
     """A question that the model is given; a ``Ticket``."""
@@ -48,10 +55,10 @@ class _Job:
     __slots__ = ("_arrived", "asked", "came_ms", "delivery", "id", "input", "queued", "started", "tries")
 
     def __init__(
-        self, asked: Asked, given: _Given, delivery: Delivery, arrived: Callable[["_Job", Outcome], None]
+        self, asked: Asked, given: Input, delivery: Delivery, arrived: Callable[["_Job", Outcome], None]
     ) -> None:
         self.id, self.asked, self.delivery = asked.id, asked, delivery
-        self.input: Input = given
+        self.input = given
         self.tries, self.came_ms, self.started = delivery.tries, time.time() * 1000, time.monotonic()
         self.queued = self.started
         self._arrived = arrived
@@ -147,7 +154,9 @@ class Station:
                 group.done([delivery])
                 return
             project, batch = self._projections(asked.contract), unpacked(asked.batch)
-            given = _Given(project(batch) if project else batch, asked.count)
+            given: Input = _Given(project(batch) if project else batch, asked.count)
+            if asked.params:
+                given = TunedInput(given, asked.params)
         except (msgspec.DecodeError, HeadraceError, ValueError, TypeError, KeyError, IndexError) as error:
             group.set_aside(delivery, f"it cannot be read: {in_words(error)}")
             return

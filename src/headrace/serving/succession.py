@@ -55,7 +55,8 @@ def unmet(due: Offer, own: Offer) -> str:
     before, after = due.signature, own.signature
     if before.kind != after.kind:
         return f"callers send a {before.kind}, it takes a {after.kind}"
-    return _unmet_inputs(before, after) or _unmet_outputs(before, after) or _unmet_time(due, own)
+    unmet = _unmet_inputs(before, after) or _unmet_params(before, after) or _unmet_outputs(before, after)
+    return unmet or _unmet_time(due, own)
 
 
 def offer_of(ledger: Ledger, deployment: Deployment) -> Offer:
@@ -78,6 +79,17 @@ def _unmet_inputs(due: Signature, own: Signature) -> str:
         return f"it needs {name!r}, which callers do not send"
     wrong = next((name for name in sent if not _takes(taken[name], sent[name])), "")
     return f"callers send {wrong!r} as {_said(sent[wrong])}, it takes {_said(taken[wrong])}" if wrong else ""
+
+
+def _unmet_params(due: Signature, own: Signature) -> str:
+    taken = {param.name: param for param in own.params}
+    for sent in due.params:
+        param = taken.get(sent.name)
+        if param is None:
+            return f"callers may send the param {sent.name!r}, which it does not take"
+        if (param.kind, param.many) != (sent.kind, sent.many) or (sent.nullable and not param.nullable):
+            return f"callers may send the param {sent}, it takes {param}"
+    return ""
 
 
 def _unmet_outputs(due: Signature, own: Signature) -> str:

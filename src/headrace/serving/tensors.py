@@ -11,6 +11,7 @@ from msgspec.structs import astuple
 from numpy.typing import NDArray
 
 from headrace.errors import SignatureError
+from headrace.models.params import NO_PARAMS, Params
 from headrace.models.runtime import Batch
 from headrace.models.signature import WORDS, Dtype, Signature, Tensor
 from headrace.models.tensors import NUMPY, all_finite, as_words, check_shape, from_parsed
@@ -37,6 +38,11 @@ class TensorInput:
     def cells(self) -> Mapping[str, Any]:
         """Arrays by name, for the log."""
         return self.batch
+
+    @property
+    def params(self) -> Params:
+        """None."""
+        return NO_PARAMS
 
 
 class TensorDecoder:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from headrace.errors import ParityFailed, RunFailed, SignatureError
 from headrace.models.registry import EXAMPLES, fetch, find
-from headrace.models.runtime import Batch, Loaded, Runtime, Several, cautious
+from headrace.models.runtime import Batch, Loaded, Runtime, Several, Tunable, cautious
 from headrace.models.signature import Signature
 from headrace.models.tensors import bytes_of, from_cells
 from headrace.models.version import ModelVersion
@@ -132,6 +132,13 @@ def proven(version: ModelVersion, folder: Path, runtime: Callable[[str], Runtime
     return Model(version, loaded, p99_s, compared, one, size_bytes, shapes)
 
 
+def _check_params(loaded: Loaded, version: ModelVersion) -> None:
+    if version.signature.params and not isinstance(loaded, Tunable):
+        raise SignatureError(
+            f"{version} has params", why=f"a model of format {version.format} takes none", fix="leave them out"
+        )
+
+
 def tried(version: ModelVersion, folder: Path, runtime: Runtime, examples: Mapping[str, Any]) -> None:
     """Have a model from outside load and score in a worker, where its runtime would do that in this process.
 
@@ -167,8 +174,9 @@ def compare(name: str, loaded: Loaded, version: ModelVersion, examples: Mapping[
     Raises:
         ParityFailed: An answer differs by more than the recorded tolerance; names the rows.
         RunFailed: The model gives no finite answer of the right shape.
-        SignatureError: It has no signature of a name that rows are recorded for.
+        SignatureError: It has no signature of a name that rows are recorded for, or takes no params.
     """
+    _check_params(loaded, version)
     count = _compared(name, loaded, version.signature, examples)
     for other, recorded in examples.get("signatures", {}).items():
         signature = version.signature.named(other)
@@ -202,8 +210,11 @@ def _compared(name: str, loaded: Loaded, own: Signature, examples: Mapping[str, 
 
 
 def _shapes(loaded: Loaded, own: Signature, one: Batch) -> Shapes:
-    """A signature of tensors says how many values a row's answer has; that of a table does not."""
-    if own.kind == "tensor":
+    """A signature of tensors says how many values a row's answer has; that of a table does not.
+
+    What a request says may be how many it wants.
+    """
+    if own.kind == "tensor" or own.params:
         return {}
     return {name: answers.shape[1:] for name, answers in loaded.score(one).items()}
 

@@ -5,6 +5,7 @@ takes more memory than allowed ends this process only.
 """
 
 import importlib
+import inspect
 import os
 import queue
 import resource
@@ -17,14 +18,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from headrace.errors import HeadraceError
-from headrace.models.runtime import Batch
+from headrace.errors import HeadraceError, SignatureError
 from headrace.models.signature import Signature
 from headrace.serving.frames import Channel, Frame, packed, unpacked
 from headrace.serving.lifeline import hold
 
-Score = Callable[[Batch], Mapping[str, Any]]
-"""A loaded model inside its worker: a batch in, arrays by output name out."""
+Score = Callable[..., Mapping[str, Any]]
+"""A loaded model inside its worker: a batch in, arrays by output name out; ``params`` besides, where it takes them."""
 
 Scores = Score | Mapping[str, Score]
 """What loading gives: what scores; of a model with several signatures by name, the one it serves unasked as ``""``."""
@@ -94,8 +94,10 @@ def _first(channel: Channel, asked: Frame, function: str, folder: Path) -> Mappi
         elif asked.kind == "show":
             said = dict(call(folder, Signature.from_json(asked.said)))
         else:
-            loaded: Scores = call(folder, Signature.from_json(asked.said))
+            signature = Signature.from_json(asked.said)
+            loaded: Scores = call(folder, signature)
             scores = loaded if isinstance(loaded, Mapping) else {"": loaded}
+            _check_params(scores[""], signature)
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - it is told to the server, which raises it
@@ -105,10 +107,16 @@ def _first(channel: Channel, asked: Frame, function: str, folder: Path) -> Mappi
     return scores
 
 
+def _check_params(score: Score, signature: Signature) -> None:
+    if signature.params and "params" not in inspect.signature(score).parameters:
+        raise SignatureError("the model takes no params", why=f"the signature has {signature.params[0].name!r}")
+
+
 def _scored(scores: Mapping[str, Score], asked: Frame) -> Frame:
     try:
         batch, begun = unpacked(asked.arrays), time.monotonic()
-        found = scores[asked.said.get("name", "")](batch)
+        score, params = scores[asked.said.get("name", "")], asked.said.get("params")
+        found = score(batch, params=params) if params else score(batch)
         within = begun, time.monotonic()
         return Frame("scored", packed(found), within=within)
     except MemoryError:

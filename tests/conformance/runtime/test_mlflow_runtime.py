@@ -2,16 +2,19 @@
 
 import json
 import shutil
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
-from mlflow_saved import SUMS, bare, save, schemas, wrapped
+from mlflow_saved import SUMS, bare, save, schemas, shifts, wrapped
 
 from headrace.conformance.runtime import RuntimeSuite
 from headrace.engines.mlflow.quiet import quiet
 from headrace.engines.mlflow.runtime import open_runtime
 from headrace.errors import IntegrityError, Refused, SignatureError
+from headrace.models.params import Param, checked_params
 from headrace.models.runtime import to_batch
 from headrace.models.signature import Column, Signature, Tensor
 from headrace.settings import Settings
@@ -76,12 +79,13 @@ def test_what_nobody_trusts_is_not_even_imported(runtime, sums, tmp_path):
     assert touched.exists()
 
 
-def pyfunc(folder, rows):
+def pyfunc(folder, rows, params=None):
     """What MLflow itself answers."""
+    sys.modules.pop("own_loader", None)  # every model here has one
     with quiet():
         from mlflow import pyfunc
 
-        return pyfunc.load_model(str(folder), suppress_warnings=True).predict(rows)
+        return pyfunc.load_model(str(folder), suppress_warnings=True).predict(rows, params=params)
 
 
 TYPED = """
@@ -231,3 +235,52 @@ def test_a_package_that_is_missing_is_named(runtime, tmp_path):
     (saved / "code/own_loader.py").write_text(NEEDY)
     with pytest.raises(Exception, match=r"needs no_such_package_at_all.*requirements\.txt"):
         runtime.load(wrapped(saved, tmp_path / "model"), runtime.declared(wrapped(saved, tmp_path / "asked")))
+
+
+COLUMN = pd.DataFrame({"a": [1.0, 3.0]})
+
+
+@pytest.fixture(scope="module")
+def shifting(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mlflow") / "shifts"
+    return shifts(folder, COLUMN, outputs=pd.DataFrame({"total": [7.75, 11.75]}))
+
+
+TOLD = [
+    {},
+    {"factor": 3},
+    {"factor": 0.5, "times": 2, "up": False},
+    {"by": [], "who": "", "how": {"more": 5}},
+    {"by": [1, 2.5], "day": "2026-01-31"},
+]
+
+
+def test_params_are_declared_and_told_as_mlflow_tells_them(runtime, shifting, tmp_path):
+    folder = wrapped(shifting, tmp_path / "model")
+    signature = runtime.declared(folder)
+    assert {p.name: (p.kind, p.many, p.default) for p in signature.params} == {
+        "factor": ("float64", False, 2.0),
+        "times": ("int64", False, 1),
+        "up": ("bool", False, True),
+        "by": ("float64", True, [0.5, 0.25]),
+        "who": ("string", False, "ann"),
+        "day": ("datetime", False, "2026-05-01"),
+        "how": ("object", False, {"more": 1}),
+    }
+    assert Signature.from_json(json.loads(json.dumps(signature.to_json()))) == signature
+    model = runtime.load(folder, signature)
+    batch = to_batch({"a": [1.0, 3.0]}, signature)
+    for said in TOLD:
+        found = model.tuned(checked_params(signature.params, said)).score(batch)
+        np.testing.assert_allclose(found["total"], pyfunc(shifting, COLUMN, said)["total"], rtol=1e-6)
+    np.testing.assert_allclose(model.score(batch)["total"], pyfunc(shifting, COLUMN)["total"], rtol=1e-6)
+    model.close()
+
+
+def test_a_signature_with_other_params_than_the_model_is_refused(runtime, shifting, tmp_path):
+    folder = wrapped(shifting, tmp_path / "model")
+    signature = runtime.declared(folder)
+    runtime.load(folder, replace(signature, params=())).close()  # its callers may say none
+    other = (Param("power", "float64", 1.0),)
+    with pytest.raises(SignatureError, match=r"MLmodel declares factor: float64 = 2\.0"):
+        runtime.load(folder, replace(signature, params=other))

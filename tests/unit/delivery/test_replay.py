@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from served import model
+from served import Function, model
 
 from headrace.delivery.replay import Asked, replay
 from headrace.errors import NotFound, SignatureError, UsageError
+from headrace.models.params import Param
 from headrace.models.signature import Column, Signature, Tensor
 from headrace.serving.records import DEFAULT, Prediction
 
@@ -162,3 +165,41 @@ def test_bytes_are_replayed_and_requests_by_another_signature_are_left_out():
     other = prediction(1, [], [], columns={"inputs": files}, outputs={"wear": [9.0, 9.0]}, signature="regress")
     found = replay("wear", [[asked, other]], candidate, Asked())
     assert (found.requests, found.skipped, found.numbers["disagreement"]) == (1, 1, 0)
+
+
+class Tunable(Function):
+    """Heat times a factor."""
+
+    def __init__(self, factor=0.1):
+        super().__init__(lambda batch: {"wear": (batch["numbers"][:, 0] * factor).astype(np.float32)})
+
+    def tuned(self, params):
+        return Tunable(**params)
+
+
+FACTORED = replace(SIGNATURE, params=(Param("factor", "float64", 0.1),))
+
+
+def told(number, **params):
+    """A request with parameters, and what was answered."""
+    heats = [1.0, 2.0]
+    outputs = {"wear": [heat * params.get("factor", 0.1) for heat in heats]}
+    return prediction(number, heats, ["north", "south"], params=params, outputs=outputs)
+
+
+def test_a_replay_says_what_callers_said():
+    candidate = replace(served(1, FACTORED), loaded=Tunable())
+    pages = [[told(0), told(1, factor=0.5), told(2, factor=3.0), told(3), told(4, factor=0.5)]]
+    found = replay("wear", pages, candidate, Asked(tolerance=1e-6))
+    assert (found.requests, found.numbers["disagreement"]) == (5, 0)
+    off = replay("wear", [[told(0), told(1, factor=0.5)]], replace(candidate, loaded=Tunable(0.2)), Asked())
+    assert off.worst == [("id-0", pytest.approx(0.2))]  # only where its own default holds
+
+
+def test_a_candidate_that_cannot_be_told_is_refused():
+    pages = [[told(0), told(1, factor=0.5)]]
+    with pytest.raises(SignatureError, match=r"'factor' is not one of this model - wear@2 - it declares none"):
+        replay("wear", pages, served(1), Asked())
+    hidden = [[prediction(0, [1.0], ["north"], params={"factor": "0123"}, masked=("factor",))]]
+    with pytest.raises(SignatureError, match="hashes of it only"):
+        replay("wear", hidden, replace(served(1, FACTORED), loaded=Tunable()), Asked())

@@ -108,3 +108,27 @@ def _nothing():
 def test_inputs_are_named(function):
     with pytest.raises(UsageError, match="one parameter for each input"):
         hr.serve_function(function)
+
+
+def test_parameters_by_name_only_with_defaults_are_said_by_requests(served):
+    artifact = hr.serve_function(served_functions.powered)
+    assert artifact.inputs == ("a",)
+    model = served(artifact, pl.DataFrame({"a": [3.0]}))
+    assert {p.name: (p.kind, p.many, p.default) for p in model.signature.params} == {
+        "power": ("int64", False, 2),
+        "by": ("float64", True, [0.5, 0.25]),
+        "name": ("string", False, ""),
+        "up": ("bool", False, True),
+    }
+    batch = {"numbers": np.array([[3.0]], np.float32)}
+    for said, due in (({}, 9.75), ({"power": 3, "by": []}, 27.0), ({"name": "ann", "up": False}, -12.75)):
+        told = model.loaded.tuned(said) if said else model.loaded
+        assert told.score(batch)["powered"].tolist() == [due]
+    fixed = hr.serve_function(served_functions.squared)  # what its author has said, nobody says again
+    assert [param.name for param in fixed.params] == ["by", "name", "up"]
+
+
+@pytest.mark.parametrize("function", [served_functions.untyped, served_functions.mixed])
+def test_a_default_that_shows_no_type_is_refused(function):
+    with pytest.raises(UsageError, match="shows no type"):
+        hr.serve_function(function)

@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 import pytest
 
 from headrace.errors import SettingsError, SignatureError
+from headrace.models.params import Param
 from headrace.models.signature import Column, Signature
 from headrace.serving.deployment import Deployment, contract
 from headrace.serving.endpoint import Batching, Endpoint, Preference, read_endpoint
@@ -94,3 +97,12 @@ def test_models_share_an_endpoint_when_they_fit_the_first():
 def test_models_that_do_not_fit_are_refused(other):
     with pytest.raises(SignatureError, match="wine-odd@1 cannot share an endpoint with wine@1"):
         contract({"wine@1": FIRST, "wine-odd@1": other})
+
+
+def test_models_that_share_an_endpoint_share_types_of_params():
+    factor, names = Param("factor", "float64", 1.0), Param("names", "string", [], many=True)
+    first, other = replace(FIRST, params=(factor,)), replace(FIRST, params=(replace(factor, default=2.0), names))
+    assert contract({"wine@1": first, "wine-more@1": other, "wine-none@1": FIRST}) == first
+    for odd in (Param("factor", "int64", 1), Param("factor", "float64", [1.0], many=True)):
+        with pytest.raises(SignatureError, match="wine-odd@1 cannot share an endpoint with wine@1 - params 'factor'"):
+            contract({"wine@1": first, "wine-odd@1": replace(FIRST, params=(odd,))})

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,7 @@ import worker_models
 
 from headrace.conformance.runtime import SUM
 from headrace.errors import IntegrityError, RunFailed, SignatureError
+from headrace.models.params import Param
 from headrace.serving.frames import Channel
 from headrace.serving.isolated import IsolatedRuntime, Limits
 
@@ -39,6 +41,12 @@ def load(folder):
     yield load
     for model in opened:
         model.close()
+
+
+def test_a_model_that_takes_no_params_is_not_told_any(folder):
+    signature = replace(SUM, params=(Param("factor", "float64", 1.0),))
+    with pytest.raises(SignatureError, match="the model takes no params - the signature has 'factor'"):
+        IsolatedRuntime("test", "worker_models:adds", QUICK).load(folder, signature)
 
 
 def _tell(model, how):

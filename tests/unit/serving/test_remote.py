@@ -3,12 +3,14 @@
 import asyncio
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from memory_exchange import MemoryExchange
 from served import ROW, WINE, Function, constant, linear, until
 
 from headrace.errors import RunFailed, Unavailable
+from headrace.models.params import Param
 from headrace.models.version import ModelVersion
 from headrace.serving import desk as desk_module
 from headrace.serving.counters import ScorerCounters
@@ -22,6 +24,7 @@ from headrace.serving.outcome import NO_WORKER, QUEUE_FULL, UNANSWERED
 from headrace.serving.remote import RemoteScorer, elsewhere
 from headrace.serving.request import TableDecoder
 from headrace.serving.station import Station
+from headrace.serving.tuned import tuned
 from headrace.serving.versions import Model
 
 INPUT = TableDecoder(WINE).of_records([ROW])
@@ -374,3 +377,28 @@ def test_what_two_workers_died_of_is_set_aside_by_the_third(exchange, answered, 
     assert "2 workers" in why
     asked(exchange, "good")
     until(lambda: "good" in answered)
+
+
+def test_params_travel_to_the_workers(scorer, exchange, desk, on_loop):
+    wine = replace(WINE, params=(Param("factor", "float64", 1.0),))
+
+    class Tunable(Function):
+        def tuned(self, params):
+            return Function(constant(params["factor"]))
+
+    version_ = ModelVersion("wine", 1, "digest", wine, "python")
+    model = Model(version_, Tunable(constant(1.0)), p99_s=1.0, compared=0, one={})
+    made = Station("wine", model, exchange.other(), "w", projections=lambda _: None, terms=Terms())
+    try:
+        met(exchange, desk, "wine@1")
+        remote, asked = scorer(), []
+        for identifier, params in (("a", None), ("b", {"factor": 7.0})):
+            asked.append(Ticket(identifier))
+            asked[-1].input = tuned(INPUT, wine, params)
+            assert on_loop(remote.submit, asked[-1], 0) is None
+        for ticket, due in zip(asked, (1.0, 7.0), strict=True):
+            assert ticket.came.wait(10)
+            assert ticket.outcomes[0][1].outputs == {"quality": [due]}
+    finally:
+        made.stop()
+        made.join()

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from headrace.models.params import Param
 from headrace.models.signature import Column, Signature, Tensor
 from headrace.serving.succession import Heir, Offer, breaks, unmet
 
@@ -43,6 +44,35 @@ NULL = Column("a", "float64", nullable=True)
     ],
 )
 def test_what_callers_miss_is_said(due, own, why):
+    found = unmet(Offer(due), Offer(own))
+    assert why in found
+    assert bool(found) == bool(why)
+
+
+def says(*params):
+    return replace(DUE, params=params)
+
+
+FACTOR, TIMES = Param("factor", "float64", 1.0), Param("times", "int64", 1)
+
+
+@pytest.mark.parametrize(
+    ("due", "own", "why"),
+    [
+        (says(FACTOR), says(replace(FACTOR, default=2.0), TIMES), ""),
+        (DUE, says(FACTOR), ""),
+        (says(FACTOR), DUE, "may send the param 'factor', which it does not take"),
+        (
+            says(FACTOR),
+            says(Param("factor", "int64", 1)),
+            "the param factor: float64 = 1.0, it takes factor: int64 = 1",
+        ),
+        (says(FACTOR), says(Param("factor", "float64", [1.0], many=True)), "it takes factor: float64[] = [1.0]"),
+        (says(replace(FACTOR, nullable=True)), says(FACTOR), "may send the param"),
+        (says(FACTOR), says(replace(FACTOR, nullable=True)), ""),
+    ],
+)
+def test_what_callers_may_say_is_to_be_taken(due, own, why):
     found = unmet(Offer(due), Offer(own))
     assert why in found
     assert bool(found) == bool(why)

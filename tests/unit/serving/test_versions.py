@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from served import constant, model
+from served import WINE, constant, model
 from wine_project import ROW
 
-from headrace.errors import HeadraceError, IntegrityError, NotFound, ParityFailed, RunFailed
+from headrace.errors import HeadraceError, IntegrityError, NotFound, ParityFailed, RunFailed, SignatureError
+from headrace.models.params import Param
 from headrace.serving.request import TableDecoder
 from headrace.serving.versions import compare, load_model, warm_up
 
@@ -56,6 +59,12 @@ EXAMPLES = {"columns": {"alcohol": [1.0], "grape": ["x"], "year": [1], "ph": [No
 def test_a_version_that_does_not_score_its_own_rows_is_refused(function):
     with pytest.raises(RunFailed, match="does not score its recorded rows"):
         compare("wine@1", model("wine@1", function).loaded, model("wine@1", function).version, EXAMPLES)
+
+
+def test_params_of_a_model_that_takes_none_are_refused():
+    found = model("wine@1", constant(1.0), signature=replace(WINE, params=(Param("factor", "float64", 1.0),)))
+    with pytest.raises(SignatureError, match="wine@1 has params - a model of format python takes none"):
+        compare("wine@1", found.loaded, found.version, EXAMPLES)
 
 
 def test_examples_without_answers_warm_up_only():

@@ -11,6 +11,7 @@ import numpy as np
 
 from headrace.errors import IntegrityError, SignatureError
 from headrace.models.matrices import Matrix, typed_columns
+from headrace.models.params import NO_PARAMS, Params
 from headrace.models.runtime import Batch
 from headrace.models.signature import Signature
 from headrace.serving.isolated import IsolatedRuntime, Limits
@@ -28,29 +29,31 @@ def open_runtime(settings: Settings, name: str) -> IsolatedRuntime:  # noqa: ARG
 
 
 def load(folder: Path, signature: Signature) -> Score:
-    """A function that scores: called with one array per input, by name.
+    """A function that scores: called with one array per input, and what was said of its parameters, by name.
 
     Raises:
         IntegrityError: A file is missing, or has no such function.
-        SignatureError: The function's inputs or outputs are not the signature's.
+        SignatureError: The function's inputs, parameters or outputs are not the signature's.
     """
     try:
         about = json.loads((folder / ABOUT_FILE).read_bytes())
         inputs, outputs, path = set(about["inputs"]), tuple(about["outputs"]), str(about["function"])
+        params = set(about.get("params", ()))
         function = _found(folder / MAIN_FILE, path)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SyntaxError) as error:
         why = f"{type(error).__name__}: {error}"[:300]
         raise IntegrityError("the function cannot be loaded", where=str(folder), why=why) from error
-    for what, due, given in (("takes", inputs, signature.inputs), ("gives", set(outputs), signature.outputs)):
+    fields = ("takes", inputs, signature.inputs), ("may be told", params, signature.params)
+    for what, due, given in (*fields, ("gives", set(outputs), signature.outputs)):
         names = {field.name for field in given}
         if names != due:
             raise SignatureError(
                 f"the function {what} {', '.join(sorted(due))}", why=f"the signature has {', '.join(sorted(names))}"
             )
 
-    def score(batch: Batch) -> Mapping[str, Matrix]:
+    def score(batch: Batch, params: Params = NO_PARAMS) -> Mapping[str, Matrix]:
         cells = typed_columns(batch, signature) if signature.kind == "table" else batch
-        return _named(function(**cells), outputs, signature)
+        return _named(function(**cells, **params), outputs, signature)
 
     return score
 

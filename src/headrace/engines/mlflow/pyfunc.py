@@ -12,11 +12,13 @@ import numpy as np
 
 from headrace.engines.mlflow.feeding import Answers, Feed, by_name, feeding
 from headrace.engines.mlflow.quiet import quiet
-from headrace.engines.mlflow.schemas import signature_of
+from headrace.engines.mlflow.schemas import params_of, signature_of
 from headrace.errors import IntegrityError, MissingExtra, Refused, SignatureError
 from headrace.models.artifact import existing
 from headrace.models.formats import ML_MODEL
-from headrace.models.runtime import numeric, textual
+from headrace.models.matrices import Matrix
+from headrace.models.params import Params
+from headrace.models.runtime import Batch, numeric, textual
 from headrace.models.signature import Signature, is_null
 from headrace.models.tensors import NUMPY, to_cells, tolerance_of
 from headrace.models.trust import PICKLE, words_of
@@ -79,12 +81,20 @@ def load(folder: Path, signature: Signature) -> Score:
         IntegrityError: A file is missing, or MLflow cannot load the model.
         MissingExtra: The model needs a package that is not installed.
         Refused: The model is not trusted.
-        SignatureError: Its columns, tensors or answers are not the signature's.
+        SignatureError: Its columns, tensors, parameters or answers are not the signature's.
     """
     model = _loaded(folder)
-    feed, answers = feeding(model.metadata.signature, signature), Answers(signature)
+    schemas = model.metadata.signature
+    feed, answers = feeding(schemas, signature), Answers(signature)
+    if signature.params and signature.params != params_of(schemas):
+        said = ", ".join(map(str, params_of(schemas))) or "none"
+        raise SignatureError("the model's params are not the signature's", why=f"its MLmodel declares {said}")
     _rehearse(model, feed, answers, signature)
-    return lambda batch: answers.named(model.predict(feed(batch)))
+
+    def score(batch: Batch, params: Params | None = None) -> Mapping[str, Matrix]:
+        return answers.named(model.predict(feed(batch), params=params))
+
+    return score
 
 
 def _rehearse(model: Any, feed: Feed, answers: Answers, signature: Signature) -> None:

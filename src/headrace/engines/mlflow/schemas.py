@@ -1,9 +1,11 @@
 """MLflow's signatures as ours: columns and tensors, with names for what has none."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from headrace.errors import SignatureError
+from headrace.models.params import Kind, Param
 from headrace.models.signature import WORDS, Column, Dtype, Signature, Tensor
 from headrace.models.tensors import NUMPY
 
@@ -17,6 +19,15 @@ _COLUMNS: Mapping[str, Dtype] = {
     "float": "float32",
     "double": "float64",
     "string": "string",
+}
+_PARAMS: Mapping[str, Kind] = {
+    "boolean": "bool",
+    "integer": "int32",
+    "long": "int64",
+    "float": "float32",
+    "double": "float64",
+    "string": "string",
+    "datetime": "datetime",
 }
 _SAY = "say what is to be served: --signature"
 
@@ -33,11 +44,31 @@ def signature_of(schemas: Any) -> Signature:
 
     Raises:
         SignatureError: There is none, or it has what cannot be served: inputs without names, dates, nested values, text
-            as the answer where columns may be null.
+            as the answer where columns may be null; a parameter whose default is not finite.
     """
     if schemas is None or schemas.inputs is None or schemas.outputs is None:
         lacks = "signature" if schemas is None else "inputs" if schemas.inputs is None else "outputs"
         raise SignatureError(f"the MLmodel says no {lacks}", fix=f"save the model with a signature, or {_SAY}")
+    return replace(_rows_of(schemas), params=params_of(schemas))
+
+
+def params_of(schemas: Any) -> tuple[Param, ...]:
+    """The parameters that MLflow's ``ModelSignature`` declares; MLflow takes null for any of them but objects.
+
+    Raises:
+        SignatureError: A default is not finite.
+    """
+    declared = schemas.params.to_dict() if schemas is not None and schemas.params is not None else ()
+    return tuple(_param(said) for said in declared)
+
+
+def _param(said: Mapping[str, Any]) -> Param:
+    kind = _PARAMS.get(said["type"], "object")
+    return Param(said["name"], kind, said["default"], many=bool(said["shape"]), nullable=kind != "object")
+
+
+def _rows_of(schemas: Any) -> Signature:
+    """What a model takes and gives for each row."""
     inputs, outputs = schemas.inputs.inputs, schemas.outputs.inputs
     if schemas.inputs.is_tensor_spec():
         return Signature("tensor", _tensors(inputs, INPUT), _tensors(outputs, OUTPUT))

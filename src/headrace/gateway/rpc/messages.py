@@ -24,7 +24,8 @@ message ModelMetadataResponse {
   repeated TensorMetadata inputs = 4; repeated TensorMetadata outputs = 5;
 }
 message InferParameter {
-  bool bool_param = 1; int64 int64_param = 2; string string_param = 3; double double_param = 4; uint64 uint64_param = 5;
+  optional bool bool_param = 1; optional int64 int64_param = 2; optional string string_param = 3;
+  optional double double_param = 4; optional uint64 uint64_param = 5;
 }
 message InferTensorContents {
   repeated bool bool_contents = 1; repeated int32 int_contents = 2; repeated int64 int64_contents = 3;

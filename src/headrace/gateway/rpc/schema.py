@@ -15,7 +15,7 @@ _SCALARS = {
     for kind in ("bool", "bytes", "double", "float", "int32", "int64", "string", "uint32", "uint64")
 }
 _MESSAGE = re.compile(r"message (\w+) \{(.*?)\}", re.DOTALL)
-_FIELD = re.compile(r"(repeated )?(?:map<string, (\w+)>|(\w+)) (\w+) = (\d+);")
+_FIELD = re.compile(r"(repeated |optional )?(?:map<string, (\w+)>|(\w+)) (\w+) = (\d+);")
 _Field = descriptor_pb2.FieldDescriptorProto
 
 
@@ -24,8 +24,8 @@ class Messages:
 
     Args:
         package: Protocol-buffer package (``inference``).
-        text: ``message Name { [repeated] type field = 1; map<string, type> field = 2; }``, flat, in any order. A
-            nested message of the original is written ``Outer_Inner``: names of messages do not travel.
+        text: ``message Name { [repeated|optional] type field = 1; map<string, type> field = 2; }``, flat, in any order.
+            A nested message of the original is written ``Outer_Inner``: names of messages do not travel.
     """
 
     def __init__(self, package: str, text: str) -> None:
@@ -35,9 +35,13 @@ class Messages:
         for name, fields in _MESSAGE.findall(text):
             names.append(name)
             message = file.message_type.add(name=name)
-            for repeated, mapped, kind, field, number in _FIELD.findall(fields):
-                label = _Field.LABEL_REPEATED if repeated or mapped else _Field.LABEL_OPTIONAL
-                added = message.field.add(name=field, number=int(number), label=label)
+            for label, mapped, kind, field, number in _FIELD.findall(fields):
+                repeated = label == "repeated " or mapped
+                label_of = _Field.LABEL_REPEATED if repeated else _Field.LABEL_OPTIONAL
+                added = message.field.add(name=field, number=int(number), label=label_of)
+                if label == "optional ":  # a choice of one, so that what was sent can be told from what was not
+                    added.proto3_optional, added.oneof_index = True, len(message.oneof_decl)
+                    message.oneof_decl.add(name=f"_{field}")
                 if mapped:
                     self._map(message, added, mapped)
                 else:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from headrace.errors import SignatureError
 from headrace.gateway.oip_reply import shape_of, to_bytes
-from headrace.gateway.oip_request import DATATYPES, Infer, InputTensor, OutputWanted, Sent, parse_tensors
+from headrace.gateway.oip_request import DATATYPES, Infer, InputTensor, OutputWanted, Sent, parse_tensors, with_params
 from headrace.gateway.rpc.messages import INFERENCE
 from headrace.models.signature import Dtype, Signature
 from headrace.models.tensors import NUMPY, check_extents, makeable
@@ -34,7 +34,7 @@ def parse_request(decoder: Decoder, request: Any) -> tuple[Infer, Input]:
     """What a ``ModelInferRequest`` asks, and the input it holds.
 
     Raises:
-        SignatureError: A tensor does not fit the signature, or has no contents, or both kinds.
+        SignatureError: A tensor or parameter does not fit the signature, or a tensor has no contents, or both kinds.
     """
     raw = request.raw_input_contents
     if raw and (len(raw) != len(request.inputs) or any(tensor.HasField("contents") for tensor in request.inputs)):
@@ -45,7 +45,15 @@ def parse_request(decoder: Decoder, request: Any) -> tuple[Infer, Input]:
         item = InputTensor(tensor.name, list(tensor.shape), tensor.datatype)
         pairs.append((item, memoryview(raw[i]) if raw else _typed(item, tensor.contents)))
     wanted = [OutputWanted(o.name, dict.fromkeys(o.parameters)) for o in request.outputs]
-    return Infer(inputs=[], id=request.id, outputs=wanted), parse_tensors(decoder, pairs)
+    given = parse_tensors(decoder, pairs)
+    if decoder.signature.params:
+        given = with_params(decoder, {name: _said(one) for name, one in request.parameters.items()}, given)
+    return Infer(inputs=[], id=request.id, outputs=wanted), given
+
+
+def _said(parameter: Any) -> Any:
+    """The value of an ``InferParameter``; None when it has none."""
+    return next((value for _, value in parameter.ListFields()), None)
 
 
 def reply_to(request: Any, answer: Answer, signature: Signature, wanted: Sequence[str]) -> Any:
