@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from headrace.client import Client
 from headrace.engines.local.stream import LocalStream
+from headrace.engines.sqlite.online import SqliteOnline
 from headrace.gateway.app import Gateway
 from headrace.gateway.http import Server
 from headrace.models.artifact import Artifact
@@ -23,6 +24,7 @@ from headrace.serving.dataplane import DataPlane
 from headrace.serving.deployment import Deployment
 from headrace.serving.endpoint import Endpoint, Preference
 from headrace.serving.log import RequestLog
+from headrace.serving.lookups import Lookups
 from headrace.serving.versions import Model
 
 WINE = Signature(
@@ -101,6 +103,7 @@ class Gated:
     def __init__(self, folder, names=("wine",), **how):
         self.stream = LocalStream(folder)
         self.log = RequestLog(self.stream, "wine")
+        self.online = SqliteOnline(folder / "online")
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -115,7 +118,8 @@ class Gated:
         self.loop.run_forever()
 
     async def _plane(self, names):
-        return DataPlane(self.stream, self.loop, names, lambda: b"k" * 32)
+        lookups = Lookups(lambda: self.online, self.loop.call_soon_threadsafe)
+        return DataPlane(self.stream, self.loop, names, lambda: b"k" * 32, lookups=lookups)
 
     def call(self, coroutine):
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(20)
@@ -147,6 +151,7 @@ class Gated:
         self._thread.join(10)
         self.loop.close()
         self.stream.close()
+        self.online.close()
 
 
 @contextmanager

@@ -18,6 +18,10 @@ def lines(told: Mapping[str, Any]) -> Iterator[str]:
     if told["params"]:
         yield f"params     {', '.join(f'{name}={value}' for name, value in told['params'].items())}"
     yield f"input      {', '.join(f'{name}={_cell(values)}' for name, values in told['input'].items())}"
+    for joined in told["joined"]:
+        values = ", ".join(f"{name}={_cell(cells)}" for name, cells in joined["values"].items())
+        made = f" made of {joined['dataset']} {joined['dataset_digest'][:16]}" if "dataset" in joined else ""
+        yield f"joined     {values} from view {joined['view']} {joined['version'][:16]}{made}"
     answer = ", ".join(f"{name} {_cell(values)}" for name, values in told["answer"].items())
     yield f"answer     {answer} from {told['winner']} after {told['elapsed_ms']:.1f} ms"
     yield f"because    {told['reason']}"

@@ -1,15 +1,17 @@
 """Deployment: what is served under a name from now on, with every model reference resolved."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from headrace.delivery.promotion import current_user
 from headrace.errors import HeadraceError, NotFound, SignatureError, UsageError
+from headrace.features.view import find as view_of
 from headrace.models.registry import find
 from headrace.models.version import ModelVersion
 from headrace.refs import checked_name
 from headrace.serving.deployment import KIND, Deployment, amend, contract
 from headrace.serving.endpoint import Endpoint
+from headrace.serving.join import Join, asked, check_joins
 from headrace.serving.outputs import check_default
 from headrace.serving.succession import Offer, offer_of, unmet
 from headrace.storage.ledger import Fact, Ledger, latest
@@ -55,11 +57,12 @@ def deploy(
         The deployment; the one that stands already when nothing about it would change.
 
     Raises:
-        NotFound: A model reference means nothing.
+        NotFound: A model reference means nothing, or a view that is joined was never materialized.
         SignatureError: The models do not take the same columns, or not what callers of the endpoint send now.
         UsageError: The schedule is empty, waits beyond the deadline, or an output of a table has no default; batches
             gather beyond the deadline; a standby is no version of the model that the schedule prefers; two shares of
-            a split mean one version; a masked column is none; or it would end a canary or a split unasked.
+            a split mean one version; a masked column is none; a join cannot be made; or it would
+            end a canary or a split unasked.
     """
     checked_name(endpoint.name, of="endpoint")
     said = allowed.replace_signature
@@ -67,14 +70,15 @@ def deploy(
     def change(standing: Deployment | None) -> Deployment:
         if standing is not None and not allowed.end_traffic:
             _check_traffic(standing, endpoint)
-        versions = {reference: _found(ledger, endpoint, reference) for reference in endpoint.models}
+        asked = replace(endpoint, join=_over_views(ledger, endpoint))
+        versions = {reference: _found(ledger, asked, reference) for reference in asked.models}
         models = {reference: str(version) for reference, version in versions.items()}
-        check(ledger, endpoint, versions, None if said else standing)
-        _check_mask(endpoint, versions)
-        same = standing is not None and standing.endpoint == endpoint and standing.models == models
+        check(ledger, asked, versions, None if said else standing)
+        _check_mask(asked, versions)
+        same = standing is not None and standing.endpoint == asked and standing.models == models
         if standing is not None and same and (standing.replace_signature or not said):
             return standing
-        return Deployment(endpoint, models, who or current_user(), why, tuple(gates), said)
+        return Deployment(asked, models, who or current_user(), why, tuple(gates), said)
 
     made = amend(ledger, endpoint.name, change)
     assert made is not None
@@ -109,8 +113,9 @@ def check(
             why="it must answer when no model can",
             fix=f"default={{{missing[0]!r}: 0.0}}, for example the mean of the training labels",
         )
+    check_joins(endpoint.name, endpoint.join, due)
     if standing is not None:
-        _check_succession(ledger, standing, Offer(due, endpoint.event_time))
+        _check_succession(ledger, standing, Offer(asked(due, endpoint.join), endpoint.event_time))
 
 
 def current(ledger: Ledger, name: str) -> tuple[Endpoint, Fact]:
@@ -140,6 +145,15 @@ def _found(ledger: Ledger, endpoint: Endpoint, reference: str) -> ModelVersion:
         raise type(error)(
             error.what, where=f"{where} of [endpoint.{endpoint.name}]", why=error.why, fix=error.fix
         ) from None
+
+
+def _over_views(ledger: Ledger, endpoint: Endpoint) -> tuple[Join, ...]:
+    """Its joins, each over the newest version of its view."""
+    try:
+        return tuple(join.over(view_of(ledger, join.view)) for join in endpoint.join)
+    except NotFound as error:
+        where = f"join of [endpoint.{endpoint.name}]"
+        raise NotFound(error.what, where=where, why=error.why, fix=error.fix) from None
 
 
 def _check_succession(ledger: Ledger, standing: Deployment, due: Offer) -> None:
@@ -241,6 +255,7 @@ def _check_mask(endpoint: Endpoint, versions: Mapping[str, ModelVersion]) -> Non
             fix="leave it out of mask, or set no event_time",
         )
     known += [endpoint.split.key] if endpoint.split.key else []
+    known += [name for join in endpoint.join for name in join.on]
     lower = {name.lower() for name in known}
     for name in endpoint.mask:
         if name.lower() not in lower and "-" not in name:

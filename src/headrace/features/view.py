@@ -74,6 +74,11 @@ def views(ledger: Ledger, name: str | None = None) -> Sequence[FeatureView]:
     return [FeatureView.from_json({**fact.body, "at": fact.at}) for fact in ledger.query(KIND, name)]
 
 
+def version(ledger: Ledger, name: str, digest: str) -> FeatureView | None:
+    """The version of a view with this digest, as it was first made; None when the ledger knows none."""
+    return next((view for view in views(ledger, name) if view.version == digest), None)
+
+
 def find(ledger: Ledger, name: str) -> FeatureView:
     """The newest version of a view.
 

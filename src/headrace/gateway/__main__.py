@@ -36,6 +36,7 @@ from headrace.serving.desk import Desks
 from headrace.serving.folder_source import FolderSource
 from headrace.serving.keeper import Keeper
 from headrace.serving.ledger_source import LedgerSource
+from headrace.serving.lookups import Lookups
 from headrace.serving.report import report
 from headrace.serving.scratch import Scratch
 from headrace.settings import load_settings
@@ -79,7 +80,7 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     desks = Desks(platform.exchange(), loop) if in_workers(platform.settings.scorers) else None
-    plane = DataPlane(platform.stream(), loop, names, lambda: mask_key(project_home(platform.settings)), desks)
+    plane = _plane(platform, names, desks, loop)
 
     def moved(model: str, alias: str, version: int) -> None:
         loop.call_soon_threadsafe(plane.move, model, alias, version)
@@ -121,6 +122,11 @@ async def serve(
     await asyncio.sleep(0)
     keeper.close()
     scratch.close()
+
+
+def _plane(platform: Platform, names: Sequence[str], desks: Desks | None, loop: asyncio.AbstractEventLoop) -> DataPlane:
+    lookups = Lookups(platform.online, loop.call_soon_threadsafe)
+    return DataPlane(platform.stream(), loop, names, lambda: mask_key(project_home(platform.settings)), desks, lookups)
 
 
 def _now_and_then(look: Callable[[], None]) -> None:

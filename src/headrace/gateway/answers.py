@@ -7,14 +7,13 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from headrace.errors import HeadraceError, Unavailable, UsageError
+from headrace.errors import HeadraceError, UsageError
 from headrace.gateway.faults import named, retry_after, said, status_of
 from headrace.gateway.http import Request, Response, Send
 from headrace.models.tensors import to_cells
 from headrace.refs import Ref
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.outputs import plain
-from headrace.serving.records import DEFAULT
 from headrace.serving.rendezvous import Answer, Live
 from headrace.serving.report import report
 from headrace.serving.request import Input
@@ -53,8 +52,8 @@ def respond(plane: DataPlane, live: Live, parsed: Input, *, request: Request, se
     render, fail = replies
 
     def reply(answer: Answer) -> None:
-        if answer.winner == DEFAULT and not answer.outputs:
-            send(fail(Unavailable(f"no model answered request {answer.id}", why="the endpoint has no default")))
+        if not answer.outputs:
+            send(fail(answer.trouble))
             return
         status, body, content_type, headers = render(live, answer)
         send(Response(status, body, content_type, headers + _headers(answer)))

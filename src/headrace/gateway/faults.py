@@ -78,7 +78,7 @@ def named(error: Exception, body: bytes, decoder: Decoder) -> HeadraceError:
         for path in _not_finite(body):
             column = next((p for p in reversed(path) if isinstance(p, str)), "")
             return SignatureError(
-                f"column {column!r} is not finite" if column in decoder.names else "a value is not finite",
+                f"column {column!r} is not finite" if column in decoder.sent else "a value is not finite",
                 where="/".join(map(str, path)),
                 why="NaN and Infinity are no JSON, and no input",
                 fix="send null where the signature allows it",

@@ -191,7 +191,7 @@ def _compiled(decoder: Decoder, inputs: Any) -> Any:
 def _of_split(decoder: Decoder, split: _Split) -> Input:
     if split.columns is UNSET:
         raise SignatureError(
-            "unnamed input is refused", why=f"this model takes the columns {', '.join(decoder.names)} by name"
+            "unnamed input is refused", why=f"this model takes the columns {', '.join(decoder.sent)} by name"
         )
     names: Sequence[str] = split.columns
     if len(set(names)) != len(names):

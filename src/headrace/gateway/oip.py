@@ -147,7 +147,7 @@ def _metadata(name: str, live: Live) -> dict[str, Any]:
         "name": name,
         "versions": versions_of(live),
         "platform": "headrace",
-        "inputs": [_described(f) for f in live.signature.inputs],
+        "inputs": [_described(f) for f in live.decoder.signature.inputs],
         "outputs": [_described(f) for f in live.signature.outputs],
     }
 

@@ -241,11 +241,8 @@ def _columns(decoder: Decoder, sent: Sequence[tuple[InputTensor, Sent]]) -> dict
     dtypes: dict[str, Dtype] = {c.name: c.dtype for c in decoder.signature.columns}
     columns: dict[str, Sequence[Any]] = {}
     for item, raw in sent:
-        if item.name not in decoder.names:
-            raise SignatureError(
-                f"column {item.name!r} is not an input of this model",
-                why=f"it takes the columns {', '.join(decoder.names)}, a tensor each",
-            )
+        if item.name not in decoder.sent:
+            raise decoder.unknown(item.name)
         taken = _TAKES.get(dtypes.get(item.name, ""), _INTEGERS)
         if item.name in dtypes and item.datatype not in taken:
             raise SignatureError(

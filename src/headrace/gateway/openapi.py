@@ -182,7 +182,7 @@ def _body(live: Live, asked: str) -> Json:
 _BODIES: Mapping[str, Callable[[Live], Json]] = {
     "predict": schemas.predict,
     "examples": schemas.examples,
-    "infer": lambda live: schemas.infer(live.signature),
+    "infer": lambda live: schemas.infer(live.decoder.signature),
 }
 _SHARED: Json = {"error": ERROR, "predicted": schemas.PREDICTED, "inferred": schemas.INFERRED}
 _REFUSALS: Json = {"refused": _refused(_schema("error")), "unwell": _refused(WORDS, _TEXT)}

@@ -77,12 +77,12 @@ def predict(live: Live) -> Json:
 
 def examples(live: Live) -> Json:
     """A classify or regress request of TensorFlow Serving."""
-    return only(examples=many(_by_name(live.signature)))
+    return only(examples=many(_by_name(live.decoder.signature)))
 
 
 def invocation(live: Live) -> Json:
     """A request of MLflow."""
-    records = many(_by_name(live.signature))
+    records = many(_by_name(live.decoder.signature))
     names = {"type": "array", "items": WORDS}
     split = only(columns=names, data={"type": "array", "items": {"type": "array"}})
     forms = [
@@ -136,18 +136,18 @@ def _param(param: Param) -> Json:
 
 
 def _rows(live: Live) -> Json:
-    row = _by_name(live.signature)
+    row = _by_name(live.decoder.signature)
     if live.decoder.event_time:
         row["properties"] |= {live.decoder.names[-1]: _TIME}
-    bare = _bare(live.signature)
+    bare = _bare(live.decoder.signature)
     return many(row if bare is None else {"oneOf": [bare, row]})
 
 
 def _columns(live: Live) -> Json:
-    columns = _by_name(live.signature, listed=True)
+    columns = _by_name(live.decoder.signature, listed=True)
     if live.decoder.event_time:
         columns["properties"] |= {live.decoder.names[-1]: many(_TIME)}
-    bare = _bare(live.signature)
+    bare = _bare(live.decoder.signature)
     return columns if bare is None else {"oneOf": [many(bare), columns]}
 
 

@@ -199,7 +199,7 @@ def _widths(decoder: Decoder) -> Mapping[str, int | None]:
     found: Mapping[str, int | None] | None = decoder.parsers.get("row_limit")
     if found is None:
         tensors = decoder.tensors if isinstance(decoder, TensorDecoder) else {}
-        found = dict.fromkeys(decoder.names, 1) | {name: _size(t.shape[1:]) for name, t in tensors.items()}
+        found = dict.fromkeys(decoder.sent, 1) | {name: _size(t.shape[1:]) for name, t in tensors.items()}
         decoder.parsers["row_limit"] = found
     return found
 

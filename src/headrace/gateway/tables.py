@@ -76,12 +76,9 @@ def table_fields(decoder: Decoder) -> Mapping[str, Column]:
 
 def check_names(decoder: Decoder, names: Sequence[str]) -> None:
     """Raise ``SignatureError`` for a column that the model does not take, or that comes twice."""
-    strange = set(names) - set(decoder.names)
+    strange = set(names) - set(decoder.sent)
     if strange:
-        raise SignatureError(
-            f"column {min(strange)!r} is not an input of this model",
-            why=f"it takes the columns {', '.join(decoder.names)}",
-        )
+        raise decoder.unknown(min(strange))
     if len(set(names)) != len(names):
         raise SignatureError("a column is named twice", where="the names of the columns")
 

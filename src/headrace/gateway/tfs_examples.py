@@ -61,7 +61,7 @@ def of_examples(decoder: Decoder, examples: Sequence[Mapping[str, Any]], context
             _check_context(context, example, number)
         return of_serialised(decoder, [serialised({**context, **example}) for example in examples])
     fields = {f.name: f for f in decoder.signature.inputs}
-    strange = context.keys() - set(decoder.names)
+    strange = context.keys() - set(decoder.sent)
     if strange:  # refused here, or each example would carry it
         raise SignatureError(f"column {min(strange)!r} is not an input of this model", where="context")
     records = []

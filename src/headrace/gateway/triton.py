@@ -42,7 +42,7 @@ def configuration(live: Live) -> dict[str, Any]:
         "platform": "headrace",
         "backend": "headrace",
         "max_batch_size": 0,
-        "input": [_field(field) for field in live.signature.inputs],
+        "input": [_field(field) for field in live.decoder.signature.inputs],
         "output": [_field(field) for field in live.signature.outputs],
         "version_policy": {"specific": {"versions": [int(version) for version in versions_of(live)]}},
     }

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from headrace.errors import NotFound
+from headrace.features.view import version
 from headrace.journey.platform import Platform
 from headrace.models.registry import find
 from headrace.models.version import ModelVersion
@@ -12,6 +13,7 @@ from headrace.serving.arrival import Raw
 from headrace.serving.log import RequestLog
 from headrace.serving.provenance import answered, registered, watched
 from headrace.serving.records import NO_MODEL, Prediction, Score
+from headrace.serving.request import Joined
 from headrace.storage.ledger import Fact, Ledger
 
 
@@ -25,10 +27,12 @@ def explain(platform: Platform, prediction_id: str) -> dict[str, Any]:
     Returns:
         ``signature`` that it was asked by (empty for the default), ``params`` that its caller said, ``input``,
         ``answer``, ``winner`` and ``reason``; when it was ``received``, by the wall clock and in seconds of the
-        server's monotonic one, and how long after that it was answered; every scorer's score with the moments of its
-        way there (``records.HOPS``), in milliseconds after that; the model version with its digest, commit, dataset
-        versions and step keys (None when none answered), of one that was served from a watched folder those of the
-        registered version with the same digest, ``registered``, where there is one; the deployment in force.
+        server's monotonic one, and how long after that it was answered; what was ``joined``: each view with the version
+        that was read, the values it gave, and the dataset version that it was first made from; every scorer's score
+        with the moments of its way there (``records.HOPS``), in milliseconds after that; the model version with its
+        digest, commit, dataset versions and step keys (None when none answered), of one that was served from a watched
+        folder those of the registered version with the same digest, ``registered``, where there is one; the deployment
+        in force.
 
     Raises:
         NameRefused: The id is not a UUIDv7.
@@ -48,6 +52,7 @@ def explain(platform: Platform, prediction_id: str) -> dict[str, Any]:
         "answer": {name: list(values) for name, values in prediction.outputs.items()},
         "winner": prediction.winner,
         "reason": prediction.reason,
+        "joined": [_joined(ledger, prediction, joined) for joined in prediction.joined],
         "masked": list(prediction.masked),
         "body": _body(prediction.raw),
         "received": {"at_ms": prediction.at_ms, "monotonic_s": prediction.received or None},
@@ -89,6 +94,13 @@ def _find(platform: Platform, ledger: Ledger, prediction_id: str) -> Prediction:
         why=f"it is in the log of no endpoint ({', '.join(endpoints) or 'none was ever deployed'})",
         fix="take the id from the header x-headrace-id of a reply",
     )
+
+
+def _joined(ledger: Ledger, prediction: Prediction, joined: Joined) -> dict[str, Any]:
+    known = version(ledger, joined.view, joined.version)
+    origin = {"dataset": known.dataset, "dataset_digest": known.dataset_digest} if known else {}
+    values = {name: list(prediction.columns[name]) for name in joined.columns}
+    return {"view": joined.view, "version": joined.version, **origin, "values": values}
 
 
 def _score(score: Score) -> dict[str, Any]:

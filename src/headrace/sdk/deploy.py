@@ -7,6 +7,7 @@ from headrace.models.version import ModelVersion
 from headrace.sdk import ambient
 from headrace.sdk.decorators import step
 from headrace.serving.endpoint import Batching, Endpoint, LogMode, Policy, Preference
+from headrace.serving.join import Join, read_joins
 from headrace.serving.retention import Keep
 from headrace.serving.split import Split
 
@@ -29,6 +30,8 @@ class Options(TypedDict, total=False):
         mask: Columns whose cells are kept in the log as keyed hashes only.
         keep_days: How long the log is kept; 0 for ever.
         keep_mb: About how much of it is kept; 0 for all.
+        join: Features that are added to each row before any model sees it, each a mapping as in ``[endpoint.<name>]``:
+            ``{"view": "customers", "on": ["customer"]}``.
         replace_signature: Let it take or give something else than what is deployed there now.
         force: Let it end a canary that is under way, or a split that ``split`` does not repeat.
         why: For people who read the history.
@@ -48,6 +51,7 @@ class Options(TypedDict, total=False):
     mask: Sequence[str]
     keep_days: float
     keep_mb: float
+    join: Sequence[Mapping[str, Any]]
     replace_signature: bool
     force: bool
     why: str
@@ -74,7 +78,7 @@ def deploy(
         default: Output name to the value that answers when no model can.
         **options: ``reference``, ``shadows``, ``standby``, ``event_time``, ``log``, ``max_batch_rows``,
             ``max_wait_ms``, ``max_queue_rows``, ``policy``, ``split``, ``split_key``, ``mask``, ``keep_days``,
-            ``keep_mb``, ``replace_signature``, ``force``, ``why``.
+            ``keep_mb``, ``join``, ``replace_signature``, ``force``, ``why``.
 
     Returns:
         The endpoint's name.
@@ -83,6 +87,7 @@ def deploy(
     from headrace.delivery.deploy import deploy as deployed
 
     running = ambient.current()
+    read_joins(list(options.get("join", ())), f"hr.deploy of {name}")
     endpoint = Endpoint(
         name=name,
         schedule=tuple(Preference(str(model), wait_ms / 1000) for model, wait_ms in schedule),
@@ -98,6 +103,7 @@ def deploy(
         keep=Keep.from_json(options),
         mask=tuple(options.get("mask", ())),
         split=Split.from_json(options),
+        join=tuple(map(Join.from_json, options.get("join", ()))),
     )
     gates = running.gates if running else ()
     allowed = Allowed(options.get("replace_signature", False), options.get("force", False))

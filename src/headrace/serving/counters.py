@@ -137,6 +137,7 @@ class EndpointCounters:
         unanswered: Those among them for which there is no default, so that callers got an error.
         refused: Requests that did not fit the signature.
         overloaded: Requests refused because too many rows waited.
+        unjoined: Requests whose features could not be joined in time.
         cancelled: Requests whose caller went before there was an answer.
         past_deadline: Answered more than 10 ms after the deadline.
         missed: Answered so late, or by the default: what counts against the service level.
@@ -152,6 +153,7 @@ class EndpointCounters:
     unanswered: int = 0
     refused: int = 0
     overloaded: int = 0
+    unjoined: int = 0
     cancelled: int = 0
     past_deadline: int = 0
     missed: int = 0

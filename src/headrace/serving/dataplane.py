@@ -13,8 +13,10 @@ from headrace.serving.counters import EndpointCounters
 from headrace.serving.deployment import Deployment
 from headrace.serving.desk import Desks
 from headrace.serving.drain import Drain
+from headrace.serving.joining import Joining
 from headrace.serving.log import topic
 from headrace.serving.log_writer import LogWriter
+from headrace.serving.lookups import Lookups
 from headrace.serving.prepared import Place, prepared
 from headrace.serving.recent import Recent
 from headrace.serving.rendezvous import Live, Rendezvous, Reply
@@ -46,6 +48,11 @@ class DataPlane:
         names: Endpoints that are to be served; those deployed later are added.
         mask_key: The secret of endpoints that mask columns of their log; asked for when there is one.
         desks: Where deployed endpoints have workers score; None to score here.
+        lookups: What reads features for endpoints that join some; None where none can.
+
+    Attributes:
+        counters: Endpoint to plain numbers about it.
+        recent: The last minutes of them.
     """
 
     def __init__(
@@ -55,6 +62,7 @@ class DataPlane:
         names: Sequence[str],
         mask_key: Callable[[], bytes] = _no_key,
         desks: Desks | None = None,
+        lookups: Lookups | None = None,
     ) -> None:
         self._mask_key, self._desks = mask_key, desks
         self._stream, self._loop = stream, loop
@@ -67,6 +75,7 @@ class DataPlane:
         self._aliases: dict[tuple[str, str], list[int]] = {}
         self.counters: dict[str, EndpointCounters] = {}
         self.recent = Recent()
+        self._lookups = lookups
         self._looked_at = time.monotonic()
         self._ticker = loop.call_later(_TICK_S, self._tick)
 
@@ -138,7 +147,7 @@ class DataPlane:
         else:
             self._aliases.pop((model, alias), None)
 
-    def predict(self, live: Live, given: Input, reply: Reply, arrival: Arrival | None = None) -> Rendezvous:
+    def predict(self, live: Live, given: Input, reply: Reply, arrival: Arrival | None = None) -> Rendezvous | Joining:
         """Score ``given`` and call ``reply`` exactly once, now or later, unless what is returned is cancelled.
 
         Args:
@@ -152,12 +161,11 @@ class DataPlane:
         """
         if live.overloaded(given.count):
             raise _overloaded(live)
-        identifier, key = new_id(), ""
-        if live.arms:
-            live, key = arm(live, identifier, given, arrival)
-        request = Rendezvous(live, identifier, given, reply, arrival, key)
-        request.start()
-        return request
+        if live.lookups is None:
+            return _entered(live, new_id(), given, reply, arrival)
+        joining = Joining(live, given, reply, arrival, _entered)
+        joining.start(live.lookups)
+        return joining
 
     def flip(self, deployment: Deployment, models: Mapping[str, Model], drained: Callable[[], None] = _nothing) -> None:
         """Serve ``deployment`` from the next request on; requests under way end on what they began with.
@@ -173,7 +181,7 @@ class DataPlane:
         name = deployment.endpoint.name
         counters = self.counters.setdefault(name, EndpointCounters())
         desk = self._desks.of(name) if self._desks and deployment.seq else None  # workers know the ledger's only
-        place = Place(self._loop, self._writer(deployment), counters, self._mask_key, desk)
+        place = Place(self._loop, self._writer(deployment), counters, self._mask_key, desk, self._lookups)
         live = prepared(deployment, models, place)
         before = self._live.get(name)
         self._live[name] = live
@@ -241,6 +249,8 @@ class DataPlane:
         self._ticker.cancel()
         if self._desks is not None:
             self._desks.close()
+        if self._lookups is not None:
+            self._lookups.close()
         for scorer in scorers:
             scorer.close()
         await _until(lambda: not any(scorer.busy for scorer in scorers), _LATE_S)
@@ -279,6 +289,20 @@ class DataPlane:
             writer.check(now)
         self.recent.look(now, self.counters)
         self._ticker = self._loop.call_later(_TICK_S, self._tick)
+
+
+def _entered(
+    live: Live, identifier: str, given: Input, reply: Reply, arrival: Arrival | None, started: float = 0.0
+) -> Rendezvous:
+    """A request that meets its scorers now; ``started`` is when it arrived, if that was before."""
+    key = ""
+    if live.arms:
+        live, key = arm(live, identifier, given, arrival)
+    request = Rendezvous(live, identifier, given, reply, arrival, key)
+    if started:
+        request.started = started
+    request.start()
+    return request
 
 
 def _overloaded(live: Live) -> Overloaded:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from headrace.errors import SettingsError
+from headrace.serving.join import Join, read_joins
 from headrace.serving.retention import FOR_EVER, Keep
 from headrace.serving.split import WHOLE, Split
 
@@ -91,6 +92,7 @@ class Endpoint:
         keep: How long, and how much, its log is kept.
         mask: Columns whose cells are kept in the log as hashes only.
         split: For which share of the requests another model of the schedule is preferred.
+        join: Features that are added to each row before any model sees it.
     """
 
     name: str
@@ -107,6 +109,7 @@ class Endpoint:
     keep: Keep = FOR_EVER
     mask: tuple[str, ...] = ()
     split: Split = WHOLE
+    join: tuple[Join, ...] = ()
 
     @property
     def scoring(self) -> tuple[str, ...]:
@@ -136,6 +139,7 @@ class Endpoint:
             **self.keep.to_json(),
             "mask": list(self.mask),
             **self.split.to_json(),
+            "join": [join.to_json() for join in self.join],
         }
 
     @classmethod
@@ -156,6 +160,7 @@ class Endpoint:
             keep=Keep.from_json(data),
             mask=tuple(data.get("mask", ())),
             split=Split.from_json(data),
+            join=tuple(map(Join.from_json, data.get("join", ()))),
         )
 
 
@@ -171,6 +176,7 @@ _KEYS = (
         "mask",
         "keep_days",
         "keep_mb",
+        "join",
     ),
 )
 _CHOICES: Mapping[str, tuple[str, ...]] = {"log": get_args(LogMode), "policy": get_args(Policy)}
@@ -208,6 +214,7 @@ def _check_kinds(table: Mapping[str, Any], where: str) -> None:
     if not isinstance(shares, Mapping):
         fix = 'split = { "name@challenger" = "5%" }'
         raise SettingsError(f"split is {shares!r}", where=where, why="a share for each model is due", fix=fix)
+    read_joins(table.get("join", []), where)
     if not isinstance(key, str):
         fix = 'split_key = "x-customer"'
         raise SettingsError(f"split_key is {key!r}", where=where, why="a column or a header is due", fix=fix)

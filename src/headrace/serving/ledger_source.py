@@ -156,7 +156,11 @@ class LedgerSource:
         try:
             deployment = Deployment.from_fact(fact)
             endpoint = deployment.endpoint
-            key = (*(deployment.models[reference] for reference in endpoint.scoring), endpoint.event_time)
+            key = (
+                *(deployment.models[reference] for reference in endpoint.scoring),
+                endpoint.event_time,
+                endpoint.join,
+            )
             if key not in self._offers:
                 self._offers[key] = offer_of(self._ledger, deployment)
             return self._offers[key]

@@ -16,6 +16,7 @@ from headrace.models.tensors import to_cells
 from headrace.refs import id_time_ms
 from headrace.serving.arrival import Raw
 from headrace.serving.records import Prediction, Score
+from headrace.serving.request import Joined
 from headrace.storage.stream import FAR, Record, Stream
 
 _PAGE = 1000
@@ -45,7 +46,7 @@ class Answered(msgspec.Struct, array_like=True, tag="a", gc=False):
     ``drawn`` is the version that a split preferred for it. ``raw`` is the request as it came (``arrival.Raw``), unless
     columns are ``masked``. ``received`` is when it came, in seconds of the server's monotonic clock.
     ``signature`` is the name of the one that it was asked by, empty for a model's default. ``params`` are those that
-    its caller said.
+    its caller said. ``joined`` says where features came from (``request.Joined``).
     """
 
     names: tuple[str, ...]
@@ -65,6 +66,7 @@ class Answered(msgspec.Struct, array_like=True, tag="a", gc=False):
     received: float = 0.0
     signature: str = ""
     params: Params = NO_PARAMS
+    joined: Sequence[tuple[str, str, tuple[str, ...]]] = ()
 
 
 class Late(msgspec.Struct, array_like=True, tag="l", gc=False):
@@ -228,6 +230,7 @@ def _join(record: Record, endpoint: str, entry: Answered, late: Sequence[Late]) 
         received=entry.received,
         signature=entry.signature,
         params=entry.params,
+        joined=tuple(Joined(*one) for one in entry.joined),
     )
 
 

@@ -9,6 +9,7 @@ CANCELLED = "cancelled: the caller had gone"
 BREAKER_OPEN = "breaker open: the model hangs"
 NO_WORKER = "no worker has the model"
 UNANSWERED = "no worker answered"
+UNJOINED = "not asked: its features could not be joined"
 SHED = "dropped: so much is asked that only who may answer scores"
 
 DROPPED: Mapping[str, str] = {
@@ -19,6 +20,7 @@ DROPPED: Mapping[str, str] = {
     NO_WORKER: "no_worker",
     UNANSWERED: "unanswered",
     SHED: "shed",
+    UNJOINED: "unjoined",
 }
 """Errors of requests that no model has seen, each with its short name in the metrics."""
 

@@ -4,13 +4,17 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from headrace.errors import SettingsError
 from headrace.models.signature import Signature
 from headrace.serving.arms import split_up
 from headrace.serving.counters import EndpointCounters
 from headrace.serving.deployment import Deployment, contract
 from headrace.serving.desk import Desk, Errand
+from headrace.serving.endpoint import Endpoint
+from headrace.serving.join import Join, features
 from headrace.serving.lane import Terms
 from headrace.serving.log_writer import LogWriter
+from headrace.serving.lookups import Lookups
 from headrace.serving.masking import Mask
 from headrace.serving.outputs import check_default
 from headrace.serving.remote import RemoteScorer
@@ -34,6 +38,7 @@ class Place:
         counters: Plain numbers about it.
         mask_key: The secret with which columns of the log are masked.
         desk: Where its requests are sent to workers; None to score here.
+        lookups: What reads features; None where nothing can be joined.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -41,6 +46,7 @@ class Place:
     counters: EndpointCounters
     mask_key: Callable[[], bytes]
     desk: Desk | None = None
+    lookups: Lookups | None = None
 
 
 def prepared(deployment: Deployment, models: Mapping[str, Model], place: Place) -> Live:
@@ -58,12 +64,14 @@ def prepared(deployment: Deployment, models: Mapping[str, Model], place: Place) 
     order = list(dict.fromkeys(deployment.models[ref] for ref in endpoint.scoring))
     signature = contract({name: models[name].signature for name in order})
     check_default(signature, endpoint.default)
+    joins = _joins(endpoint, signature, place)
     errand = Errand(tuple(order), order[0], endpoint.deadline_s)
     place.counters.limit_s = endpoint.deadline_s + GRACE_S
     live = Live(
         deployment=deployment,
         signature=signature,
-        decoder=decoder_of(signature, endpoint.event_time),
+        decoder=decoder_of(signature, endpoint.event_time, joins),
+        lookups=place.lookups if joins else None,
         scorers=[_scorer(models[name], signature, place, _terms(deployment, name), errand) for name in order],
         schedule=[(order.index(deployment.models[p.model]), p.wait_s) for p in endpoint.schedule],
         default=endpoint.default,
@@ -85,10 +93,12 @@ def _standby(live: Live, model: Model, place: Place) -> Live:
     """A version by itself; it may take other columns than the one that scores, so callers meet its own signature."""
     endpoint = live.deployment.endpoint
     terms = Terms(endpoint.batching, wait_s=endpoint.deadline_s, expire_s=endpoint.deadline_s)
+    joins = _joins(endpoint, model.signature, place)
     return Live(
         deployment=live.deployment,
         signature=model.signature,
-        decoder=decoder_of(model.signature, endpoint.event_time),
+        decoder=decoder_of(model.signature, endpoint.event_time, joins),
+        lookups=place.lookups if joins else None,
         scorers=[_scorer(model, model.signature, place, terms, Errand((model.name,), model.name, endpoint.deadline_s))],
         schedule=[(0, endpoint.deadline_s)],
         default={},
@@ -98,6 +108,14 @@ def _standby(live: Live, model: Model, place: Place) -> Live:
         loop=live.loop,
         mask=live.mask,
     )
+
+
+def _joins(endpoint: Endpoint, signature: Signature, place: Place) -> tuple[Join, ...]:
+    """Those that add something to what these models take; a version on standby may take none of it."""
+    found = tuple(join for join in endpoint.join if features(join, signature))
+    if found and place.lookups is None:
+        raise SettingsError(f"endpoint {endpoint.name} joins features", why="this server was given no store of them")
+    return found
 
 
 def _scorer(model: Model, contract: Signature, place: Place, terms: Terms, errand: Errand) -> Scorer:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from headrace.models.params import Params
 from headrace.serving.arrival import Raw
+from headrace.serving.request import Joined
 
 DEFAULT = "default"
 """The winner's name when no model answered in time."""
@@ -75,6 +76,7 @@ class Prediction:
         received: When it arrived, in seconds of the server's monotonic clock; 0 where the log does not say.
         signature: Name of the model's signature that it was asked by; empty for its default without a name.
         params: Those that its caller said; for the others the defaults of each model held.
+        joined: Where features among its columns came from.
     """
 
     id: str
@@ -95,3 +97,4 @@ class Prediction:
     received: float = 0.0
     signature: str = ""
     params: Params = field(default_factory=dict)
+    joined: tuple[Joined, ...] = ()

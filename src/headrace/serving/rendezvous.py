@@ -12,12 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from headrace.errors import HeadraceError, Unavailable
 from headrace.models.signature import Signature
 from headrace.serving.arrival import Arrival, Raw
 from headrace.serving.counters import EndpointCounters
 from headrace.serving.deployment import Deployment
 from headrace.serving.log import Answered, Late, Scored, encode
 from headrace.serving.log_writer import LogWriter, Written
+from headrace.serving.lookups import Lookups
 from headrace.serving.masking import Mask
 from headrace.serving.outcome import CANCELLED, SHED, Outcome, untold
 from headrace.serving.outputs import alike, filled
@@ -44,6 +46,7 @@ class Answer(NamedTuple):
         winner: Model version that answered, or ``default``.
         elapsed_s: From arrival until now.
         logged: False when the log could not be written although the endpoint promises it.
+        fault: Why the request is refused after all; None for an answer.
     """
 
     id: str
@@ -51,6 +54,12 @@ class Answer(NamedTuple):
     winner: str
     elapsed_s: float
     logged: bool
+    fault: HeadraceError | None = None
+
+    @property
+    def trouble(self) -> HeadraceError:
+        """Why there are no outputs."""
+        return self.fault or Unavailable(f"no model answered request {self.id}", why="the endpoint has no default")
 
 
 Reply = Callable[[Answer], None]
@@ -70,6 +79,7 @@ class Live:
         log: Where requests go; None when the endpoint keeps no log.
         wait_for_log: Whether a reply waits for its record to be durable.
         counters: Plain numbers about this endpoint; they outlive the deployment.
+        lookups: What reads the features that are joined to requests; None when none are.
         mask: Hides columns from the log; None when it archives requests as they came.
         clock: Monotonic seconds.
         open: Requests not answered yet.
@@ -92,6 +102,7 @@ class Live:
     wait_for_log: bool
     counters: EndpointCounters
     loop: asyncio.AbstractEventLoop
+    lookups: Lookups | None = None
     mask: Mask | None = None
     clock: Callable[[], float] = time.monotonic
     open: int = 0
@@ -216,6 +227,16 @@ class Rendezvous:
             outcomes[slot] = scorer.submit(self, slot)
         self._decide()
 
+    def forgo(self, error: str, *, gone: bool = False) -> None:
+        """Have no model score: the default answers, or nobody where the caller has gone."""
+        live = self._live
+        live.open += 1
+        self._outcomes = [Outcome({}, live.clock(), error)] * len(live.scorers)
+        if gone:
+            self.cancel()
+        else:
+            self._decide()
+
     def arrived(self, slot: int, outcome: Outcome) -> None:
         """Take a score from a thread: before the reply it may decide, afterwards it is logged as late."""
         live = self._live
@@ -336,6 +357,7 @@ class Rendezvous:
             self.started,
             live.signature.name,
             params,
+            self.input.joined,
         )
         live.log.add(self.id, encode(entry), time.time_ns() // 1_000_000, written)
 

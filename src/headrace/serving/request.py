@@ -6,7 +6,7 @@ A request is held by rows: a tuple of cells each, numeric columns first, then te
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, ClassVar, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -42,6 +42,20 @@ Row = tuple[Any, ...]
 Projection = Callable[[Batch], Batch]
 
 
+class Joined(NamedTuple):
+    """What was put into a request, as the log keeps it.
+
+    Attributes:
+        view: Name of the view.
+        version: Digest of the version that was read.
+        columns: Inputs of the models that came from it.
+    """
+
+    view: str
+    version: str
+    columns: tuple[str, ...]
+
+
 class Input(Protocol):
     """One request, as the log keeps it and as models take it."""
 
@@ -61,6 +75,10 @@ class Input(Protocol):
     def params(self) -> Params:
         """What its caller said besides; see ``tuned.TunedInput``."""
 
+    @property
+    def joined(self) -> Sequence[Joined]:
+        """Where features came from; empty where nothing is joined."""
+
 
 @dataclass(frozen=True, slots=True)
 class TableInput:
@@ -75,11 +93,48 @@ class TableInput:
     cells: Sequence[Row]
     batch: Batch
     count: int
+    joined: ClassVar[tuple[Joined, ...]] = ()
 
     @property
     def params(self) -> Params:
         """None."""
         return NO_PARAMS
+
+
+class Matrices:
+    """Makes of whole rows the matrices that models take.
+
+    Args:
+        signature: Of kind ``table``.
+
+    Attributes:
+        fields: Its columns in the order that rows have them, numeric ones first.
+    """
+
+    def __init__(self, signature: Signature) -> None:
+        numbers, strings = numeric(signature), textual(signature)
+        by_name = {c.name: c for c in signature.columns}
+        self.fields = [by_name[n] for n in (*numbers, *strings)]
+        self._numbers, self._inputs = len(numbers), len(self.fields)
+        self._null_text = any(c.nullable for c in self.fields if c.dtype == "string")
+
+    def of(self, rows: Sequence[Row], width: int) -> Batch:
+        """The matrices.
+
+        Args:
+            rows: Cells in the order of ``fields``, and maybe others after them.
+            width: How many cells a row has.
+        """
+        n, m = self._numbers, self._inputs
+        batch: dict[str, NDArray[Any]] = {}
+        if n:
+            batch["numbers"] = np.array(rows if width == n else [r[:n] for r in rows], dtype=np.float32)
+        if m > n:
+            texts = [r[n:m] for r in rows]
+            if self._null_text:
+                texts = [tuple("" if v is None else v for v in t) for t in texts]
+            batch["strings"] = np.array(texts, dtype=object)
+        return batch
 
 
 class TableDecoder:
@@ -94,52 +149,59 @@ class TableDecoder:
         many_rows: The same for all rows of a request.
         columns: A msgspec type for a JSON object of lists.
         names: Column names in the order rows are held.
+        sent: Those that callers may send.
         event_time: Whether the last of ``names`` is the event time.
         parsers: What protocols compiled from ``row`` and ``columns``, by their own name for it.
     """
 
     def __init__(self, signature: Signature, event_time: str = "") -> None:
         self.signature = signature
-        self._numbers, self._strings = numeric(signature), textual(signature)
-        by_name = {c.name: c for c in signature.columns}
-        self._fields = [by_name[n] for n in (*self._numbers, *self._strings)]
-        self.event_time = bool(event_time) and event_time not in by_name
-        self.names = tuple(c.name for c in self._fields) + ((event_time,) if self.event_time else ())
+        self._matrices = Matrices(signature)
+        self._fields = self._matrices.fields
+        known = tuple(c.name for c in self._fields)
+        self.event_time = bool(event_time) and event_time not in known
+        self.names: tuple[str, ...] = known + ((event_time,) if self.event_time else ())
+        self.sent = self.names
         self.row = self._struct("Row", many=False)
         self.many_rows: Any = at_most_rows(self.row)
         self.columns = self._struct("Columns", many=True)
         self.parsers: dict[str, Any] = {}
-        self._null_text = any(c.nullable for c in self._fields if c.dtype == "string")
 
-    def of_rows(self, rows: Sequence[Any]) -> TableInput:
+    def of_rows(self, rows: Sequence[Any]) -> Input:
         """From instances of ``row``, already checked by parsing."""
         return self._input([astuple(row) for row in rows])
 
-    def of_columns(self, columns: Any) -> TableInput:
+    def of_columns(self, columns: Any) -> Input:
         """From an instance of ``columns``; raise ``SignatureError`` when the columns differ in length."""
         values = astuple(columns)
         if self.event_time and values[-1] is None:
             values = (*values[:-1], [""] * len(values[0]))
-        for name, column in zip(self.names, values, strict=True):
+        for name, column in zip(self.sent, values, strict=True):
             if len(column) != len(values[0]):
                 raise SignatureError(
-                    f"column {name!r} has {len(column)} rows", why=f"column {self.names[0]!r} has {len(values[0])}"
+                    f"column {name!r} has {len(column)} rows", why=f"column {self.sent[0]!r} has {len(values[0])}"
                 )
         return self._input(list(zip(*values, strict=True)))
 
-    def of_mapping(self, columns: Mapping[str, Sequence[Any]]) -> TableInput:
+    def of_mapping(self, columns: Mapping[str, Sequence[Any]]) -> Input:
         """From plain lists by name, checked here; raise ``SignatureError`` naming the column at fault."""
         try:
             return self.of_columns(msgspec.convert(columns, self.columns, strict=True))
         except msgspec.ValidationError as error:
             raise self.fault(error) from None
 
-    def of_records(self, records: Sequence[Mapping[str, Any]]) -> TableInput:
+    def of_records(self, records: Sequence[Mapping[str, Any]]) -> Input:
         """From plain rows by name, checked here; raise ``SignatureError`` naming the column at fault."""
         try:
             return self.of_rows(msgspec.convert(records, self.many_rows, strict=True))
         except msgspec.ValidationError as error:
             raise self.fault(error) from None
+
+    def unknown(self, name: str) -> SignatureError:
+        """That a column is sent which is none of ``sent``."""
+        return SignatureError(
+            f"column {name!r} is not an input of this model", why=f"it takes the columns {', '.join(self.sent)}"
+        )
 
     def fault(self, error: Exception) -> SignatureError:
         """What a parser's complaint means for this signature, in words that name the column."""
@@ -161,21 +223,15 @@ class TableDecoder:
             fields.append((f"f{len(fields)}", *kind))
         return msgspec.defstruct(name, fields, rename=rename, forbid_unknown_fields=True, gc=False)
 
-    def _input(self, rows: list[Row]) -> TableInput:
+    def _input(self, rows: list[Row]) -> Input:
+        self._check(rows)
+        return TableInput(rows, self._matrices.of(rows, len(self.names)), len(rows))
+
+    def _check(self, rows: Sequence[Row]) -> None:
         if not rows:
             raise SignatureError("the request has no rows", fix="send at least one")
         if self.event_time:
             self._check_moments(rows)
-        n, m = len(self._numbers), len(self._fields)
-        batch: dict[str, NDArray[Any]] = {}
-        if n:
-            batch["numbers"] = np.array(rows if len(self.names) == n else [r[:n] for r in rows], dtype=np.float32)
-        if m > n:
-            texts = [r[n:m] for r in rows]
-            if self._null_text:
-                texts = [tuple("" if v is None else v for v in t) for t in texts]
-            batch["strings"] = np.array(texts, dtype=object)
-        return TableInput(rows, batch, len(rows))
 
     def _check_moments(self, rows: Sequence[Row]) -> None:
         """Raise unless monitoring can tell the window of every row; an empty text is one that was left out."""

@@ -92,7 +92,7 @@ def signatures(live: Live) -> Sequence[Signature]:
     """All by which callers may ask, that of callers who name none first."""
     preferred = live.scorers[live.schedule[0][0]].model
     others = preferred.signature.others if isinstance(preferred.loaded, Several) else ()
-    return (live.signature, *others)
+    return (live.decoder.signature, *others)
 
 
 def _made(live: Live, name: str) -> Live:

@@ -18,7 +18,7 @@ from headrace.serving.isolated import AWAY, DIED
 from headrace.serving.lane import Terms
 from headrace.serving.outcome import EXPIRED, Outcome
 from headrace.serving.report import in_words, report
-from headrace.serving.request import Input, Projection
+from headrace.serving.request import Input, Joined, Projection
 from headrace.serving.scorer import Scorer
 from headrace.serving.tuned import TunedInput
 from headrace.serving.versions import Model
@@ -42,6 +42,7 @@ class _Given:
     batch: Batch
     count: int
     cells: Sequence[tuple[object, ...]] = ()
+    joined: tuple[Joined, ...] = ()
 
     @property
     def params(self) -> Params:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from headrace.models.registry import find
 from headrace.models.signature import Column, Signature, Tensor
 from headrace.serving.deployment import Deployment, contract
+from headrace.serving.join import asked
 from headrace.storage.ledger import Ledger
 
 
@@ -68,7 +69,7 @@ def offer_of(ledger: Ledger, deployment: Deployment) -> Offer:
     """
     order = dict.fromkeys(deployment.models[reference] for reference in deployment.endpoint.scoring)
     signature = contract({version: find(ledger, version).signature for version in order})
-    return Offer(signature, deployment.endpoint.event_time)
+    return Offer(asked(signature, deployment.endpoint.join), deployment.endpoint.event_time)
 
 
 def _unmet_inputs(due: Signature, own: Signature) -> str:

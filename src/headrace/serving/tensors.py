@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 import numpy as np
@@ -15,7 +15,9 @@ from headrace.models.params import NO_PARAMS, Params
 from headrace.models.runtime import Batch
 from headrace.models.signature import WORDS, Dtype, Signature, Tensor
 from headrace.models.tensors import NUMPY, all_finite, as_words, check_shape, from_parsed
-from headrace.serving.request import ROWS_LIMIT, TableDecoder, at_most_rows, check_row_count, plain_words
+from headrace.serving.join import Join
+from headrace.serving.join_decoder import JoinDecoder
+from headrace.serving.request import ROWS_LIMIT, Joined, TableDecoder, at_most_rows, check_row_count, plain_words
 
 _NARROW: tuple[Dtype, ...] = ("float16", "float32")
 _INTEGERS: tuple[Dtype, ...] = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64")
@@ -30,6 +32,7 @@ class TensorInput:
     """
 
     __slots__ = ("batch", "count")
+    joined: ClassVar[tuple[Joined, ...]] = ()
 
     def __init__(self, batch: Batch, count: int) -> None:
         self.batch, self.count = batch, count
@@ -57,6 +60,7 @@ class TensorDecoder:
         many_rows: The same for all rows of a request.
         columns: A msgspec type for whole tensors: the bare one, or a JSON object.
         names: Tensor names.
+        sent: The same: nothing is joined to tensors.
         event_time: False: models of tensors take no event time.
         parsers: What protocols compiled from ``row`` and ``columns``, by their own name for it.
     """
@@ -66,7 +70,7 @@ class TensorDecoder:
     def __init__(self, signature: Signature) -> None:
         self.signature = signature
         self.tensors = {t.name: t for t in signature.tensors}
-        self.names = tuple(self.tensors)
+        self.names = self.sent = tuple(self.tensors)
         self.parsers: dict[str, Any] = {}
         cells = [row_type(t) for t in signature.tensors]
         self._named_row = self._struct("Row", cells)
@@ -81,6 +85,12 @@ class TensorDecoder:
             self.row = str | dict[str, Any] if text else cells[0] | self._named_row
             self.columns = at_most_rows(cells[0]) | self._named_columns
         self.many_rows: Any = at_most_rows(self.row)
+
+    def unknown(self, name: str) -> SignatureError:
+        """That a tensor is sent which is none of ``sent``."""
+        return SignatureError(
+            f"tensor {name!r} is not an input of this model", why=f"it takes the tensors {', '.join(self.sent)}"
+        )
 
     def of_rows(self, rows: Sequence[Any]) -> TensorInput:
         """From instances of ``row``; raise ``SignatureError`` naming the tensor that is ragged or not finite."""
@@ -168,9 +178,17 @@ Decoder = TableDecoder | TensorDecoder
 
 
 @lru_cache(maxsize=64)
-def decoder_of(signature: Signature, event_time: str = "") -> Decoder:
-    """What reads requests by a signature, compiled once: the classes it is made of are never quite given back."""
-    return TableDecoder(signature, event_time) if signature.kind == "table" else TensorDecoder(signature)
+def decoder_of(signature: Signature, event_time: str = "", joins: tuple[Join, ...] = ()) -> Decoder:
+    """What reads requests by a signature, compiled once: the classes it is made of are never quite given back.
+
+    Args:
+        signature: What the models take.
+        event_time: A further column of a table that callers may send; empty for none.
+        joins: Those that add features to it.
+    """
+    if signature.kind != "table":
+        return TensorDecoder(signature)
+    return JoinDecoder(signature, joins, event_time) if joins else TableDecoder(signature, event_time)
 
 
 def row_type(tensor: Tensor) -> Any:

@@ -23,16 +23,23 @@ class TunedInput:
         unused: Whether it said some to a model that declares none.
 
     Attributes:
+        rows: The same rows.
         key: Equal where the parameters are.
     """
 
-    __slots__ = ("batch", "cells", "count", "key", "params", "unused")
+    __slots__ = ("batch", "cells", "count", "joined", "key", "params", "rows", "unused")
 
     def __init__(self, given: Input, params: Params, *, unused: bool = False) -> None:
+        self.rows = given
         self.batch: Batch = given.batch
         self.cells: Any = given.cells
+        self.joined = given.joined
         self.count, self.params, self.unused = given.count, params, unused
         self.key: Hashable = _key(params)
+
+    def over(self, given: Input) -> "TunedInput":
+        """The same parameters with other rows: those that features were joined to."""
+        return TunedInput(given, self.params, unused=self.unused)
 
 
 def tuned(given: Input, signature: Signature, params: Any) -> Input:

@@ -4,10 +4,12 @@ from headrace.delivery.deploy import Allowed, current, deploy
 from headrace.delivery.promotion import promote
 from headrace.engines.sqlite.ledger import SqliteLedger
 from headrace.errors import NotFound, SignatureError, UsageError
+from headrace.features.view import FeatureView, fact_of
 from headrace.models.aliases import Move, aliases
 from headrace.models.signature import Column, Signature
 from headrace.models.version import ModelVersion
 from headrace.serving.endpoint import Batching, Endpoint, Preference
+from headrace.serving.join import Join
 from headrace.serving.split import Split
 from headrace.storage.ledger import Fact
 
@@ -127,3 +129,47 @@ def test_two_shares_of_one_version_are_refused(ledger):
 def test_a_model_that_is_not_there_is_said_with_the_setting_that_names_it(ledger, given, where):
     with pytest.raises((UsageError, NotFound), match=rf" - {where} of \[endpoint.good\] - "):
         deploy(ledger, endpoint(("good@1", 0.02), **given))
+
+
+def viewed(ledger, **more):
+    """Record a version of view ``v`` over key ``k`` with feature ``b``."""
+    about = {"name": "v", "version": "1" * 64, "keys": {"k": "string"}, "columns": {"b": "float64"}, "rows": 1, **more}
+    ledger.append([fact_of(FeatureView(**about))])
+
+
+def test_a_join_is_deployed_over_the_view_as_it_is(ledger):
+    viewed(ledger)
+    asked = endpoint(("good@1", 0.02), join=(Join("v"),), mask=("k",))
+    made = deploy(ledger, asked)
+    assert made.endpoint.join == (Join("v", ("k",), "", (("k", "string"),), (("b", "float64"),)),)
+    assert current(ledger, "good")[0] == made.endpoint
+    assert deploy(ledger, asked).seq == made.seq
+    viewed(ledger, version="2" * 64, columns={"b": "float64", "c": "float64"})
+    assert deploy(ledger, asked).seq > made.seq
+
+
+def test_a_join_that_cannot_be_made_is_not_deployed(ledger):
+    asked = endpoint(("good@1", 0.02), join=(Join("v"),))
+    with pytest.raises(NotFound, match=r"no feature view 'v' - join of \[endpoint.good\].*features materialize v"):
+        deploy(ledger, asked)
+    viewed(ledger, columns={"b": "string"})
+    with pytest.raises(UsageError, match=r"cannot join 'b'.*float64, the view has string"):
+        deploy(ledger, asked)
+    with pytest.raises(NotFound, match="no endpoint"):
+        current(ledger, "good")
+
+
+def test_what_callers_send_may_not_change_unasked(ledger):
+    """To join what callers send now, or to join no more, would have their requests refused."""
+    viewed(ledger)
+    deploy(ledger, endpoint(("good@1", 0.02)))
+    joined = endpoint(("good@1", 0.02), join=(Join("v"),))
+    with pytest.raises(SignatureError, match="callers send 'b', which it does not take"):
+        deploy(ledger, joined)
+    assert deploy(ledger, joined, allowed=Allowed(replace_signature=True)).endpoint.join
+    with pytest.raises(SignatureError, match="callers send 'k', which it does not take"):
+        deploy(ledger, endpoint(("good@1", 0.02)))
+    # The next version of the model may need other features of the view: callers send the same.
+    viewed(ledger, version="2" * 64, columns={"a": "float64", "b": "float64"})
+    with pytest.raises(SignatureError, match="callers send 'a'"):
+        deploy(ledger, joined)

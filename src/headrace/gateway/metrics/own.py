@@ -14,6 +14,7 @@ _ENDPOINT = (
     ("headrace_unanswered_total", "Those among them that got an error, for want of a default.", "unanswered"),
     ("headrace_refused_total", "Requests that did not fit the signature.", "refused"),
     ("headrace_overloaded_total", "Requests refused because too many rows waited.", "overloaded"),
+    ("headrace_unjoined_total", "Requests whose features could not be joined in time.", "unjoined"),
     ("headrace_cancelled_total", "Requests whose caller went before there was an answer.", "cancelled"),
     ("headrace_past_deadline_total", "Requests answered more than 10 ms after the deadline.", "past_deadline"),
     ("headrace_missed_total", "Requests answered so late, or by the default: against the service level.", "missed"),

@@ -14,7 +14,6 @@ from headrace.gateway.faults import said
 from headrace.gateway.routes import Needed
 from headrace.serving.arrival import Raw
 from headrace.serving.dataplane import DataPlane
-from headrace.serving.records import DEFAULT
 from headrace.serving.rendezvous import Answer, Live
 from headrace.serving.report import report
 from headrace.serving.request import Input
@@ -83,6 +82,7 @@ async def score(plane: DataPlane, live: Live, given: Input) -> Answer:
 
     Raises:
         Unavailable: No model gave one, and the endpoint has no default.
+        SignatureError: There are no features for a row.
         Overloaded: Too many rows wait already.
     """
     done: asyncio.Future[Answer] = live.loop.create_future()
@@ -97,8 +97,8 @@ async def score(plane: DataPlane, live: Live, given: Input) -> Answer:
     except asyncio.CancelledError:
         request.cancel()
         raise
-    if answer.winner == DEFAULT and not answer.outputs:
-        raise Unavailable(f"no model answered request {answer.id}", why="the endpoint has no default")
+    if not answer.outputs:
+        raise answer.trouble
     if not answer.logged:
         _sent.get().context.set_trailing_metadata((("x-headrace-logged", "false"),))
     return answer

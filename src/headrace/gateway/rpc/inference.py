@@ -130,7 +130,10 @@ class InferenceService(Offered):
     def _model_metadata(self, request: Any) -> Any:
         live = self._find(request.name, request.version)
         reply = INFERENCE.ModelMetadataResponse(name=request.name, versions=versions_of(live), platform="headrace")
-        for fields, described in ((live.signature.inputs, reply.inputs), (live.signature.outputs, reply.outputs)):
+        for fields, described in (
+            (live.decoder.signature.inputs, reply.inputs),
+            (live.signature.outputs, reply.outputs),
+        ):
             for field in fields:
                 described.add(name=field.name, datatype=DATATYPES[field.dtype], shape=_extents(field))
         return reply
