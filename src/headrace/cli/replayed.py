@@ -19,8 +19,11 @@ _NAMES = {
 
 def lines(found: "Replayed") -> Iterator[str]:
     """Lines for ``journey.replay``'s result: numbers, slices, the requests that differ most."""
-    left_out = f", {found.skipped:,} left out: no model had answered them, or otherwise" if found.skipped else ""
-    yield f"{found.model} on {found.requests:,} logged requests of {found.endpoint}{left_out}"
+    yield f"{found.model} on {found.requests:,} logged requests of {found.endpoint}"
+    left_out = {"no model had answered, or otherwise": found.skipped, "it had answered itself": found.own}
+    said = [f"{count:,} {which}" for which, count in left_out.items() if count]
+    if said:
+        yield f"left out: {', '.join(said)}"
     yield "answered by " + ", ".join(f"{model} {count:,}" for model, count in found.answered_by.items())
     fast = f", {found.speed:,.0f} times as fast as it came" if found.span_s else ""
     yield f"replayed in {found.took_s:.2f} s{fast}"

@@ -100,6 +100,7 @@ class Replayed:
     endpoint: str
     requests: int
     skipped: int
+    own: int
     span_s: float
     took_s: float
     numbers: Mapping[str, float]
@@ -126,6 +127,7 @@ class Asked:
         tolerance: Answers of a row differ when an output differs by more.
         slices: Input columns to look at category by category.
         champion: What answers now, to be timed beside the candidate; None where nothing is loaded.
+        own_too: Whether to compare the candidate with what it answered itself, which shows nothing of another version.
         labels: Row to label of a request; None without labels.
         progress: Told how many requests are done.
 
@@ -136,6 +138,7 @@ class Asked:
     tolerance: float = 0.01
     slices: Sequence[str] = ()
     champion: Model | None = None
+    own_too: bool = False
     labels: Labels | None = None
     progress: Callable[[int], None] = field(default=lambda _: None)
 
@@ -164,16 +167,19 @@ def replay(
     decoder = decoder_of(candidate.signature)
     begun = time.monotonic()
     for page in pages:
-        groups = _alike([prediction for _, prediction in page], candidate.signature.name)
-        tally.skipped += len(page) - sum(map(len, groups))
+        logged = [p for _, p in page if asked.own_too or p.winner != candidate.name]
+        groups = _alike(logged, candidate.signature.name)
+        tally.own += len(page) - len(logged)
+        tally.skipped += len(logged) - sum(map(len, groups))
         for group in groups:
             tally.page(group, *_scored(candidate, decoder, group))
-        asked.progress(tally.requests + tally.skipped)
+        asked.progress(tally.requests + tally.skipped + tally.own)
     took = time.monotonic() - begun
     if not tally.requests and tally.unlike:
         raise SignatureError(f"{candidate.name} cannot be compared with what {endpoint} answered", why=tally.unlike)
     if not tally.requests:
-        raise NotFound(f"no request of {endpoint} to replay", why="none was logged in that time", fix="--since earlier")
+        why = f"{candidate.name} answered them itself" if tally.own else "none was logged in that time"
+        raise NotFound(f"no request of {endpoint} to replay", why=why, fix="--since earlier")
     latency = _timed(candidate, asked.champion, tally.sample)
     numbers, champion = tally.numbers()
     if latency is not None:
@@ -185,6 +191,7 @@ def replay(
         endpoint,
         tally.requests,
         tally.skipped,
+        tally.own,
         (tally.last_ms - tally.first_ms) / 1000,
         took,
         numbers,
@@ -209,7 +216,7 @@ class _Tally:
         self._held: list[tuple[NDArray[Any], NDArray[Any]]] = []
         self._truth, self._before, self._after = array("d"), array("d"), array("d")
         self.answered_by: Counter[str] = Counter()
-        self.requests = self.skipped = 0
+        self.requests = self.skipped = self.own = 0
         self.unlike = ""
         self.first_ms, self.last_ms = 0, 0
         self.worst: list[tuple[str, float]] = []

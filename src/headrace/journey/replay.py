@@ -63,7 +63,9 @@ def replayed(platform: Platform, asked: Replay) -> Replayed:
         if champion is not None:
             opened.callback(champion.loaded.close)
         pages = RequestLog(stream, asked.endpoint).between(int(asked.since_s * 1000))
-        found = replay(asked.endpoint, pages, candidate, replace(how, champion=champion))
+        found = replay(
+            asked.endpoint, pages, candidate, replace(how, champion=champion, own_too=beside == str(version))
+        )
     about = {
         "since": asked.since_s,
         "at": time.time(),

@@ -106,6 +106,17 @@ def test_what_no_model_answered_is_left_out_and_counted(pages):
     assert (found.requests, found.skipped) == (499, 1)
 
 
+def test_what_it_answered_itself_shows_nothing_and_is_left_out(pages):
+    """After a canary of it, half of the log would agree with it."""
+    pages[0] = [prediction(n, p.columns["heat"], p.columns["site"], winner="wear@2") for n, p in pages[0]]
+    found = replay("wear", pages, served(1.1), Asked())
+    assert (found.requests, found.own, dict(found.answered_by)) == (400, 100, {"wear@1": 400})
+    both = replay("wear", pages, served(1.1), Asked(own_too=True))
+    assert (both.requests, both.own, dict(both.answered_by)) == (500, 0, {"wear@1": 400, "wear@2": 100})
+    with pytest.raises(NotFound, match="wear@2 answered them itself"):
+        replay("wear", pages[:1], served(1.1), Asked())
+
+
 def test_answers_of_another_shape_are_left_out_and_counted(pages):
     pages[1][7] = prediction(107, [1.0, 2.0], ["north", "south"], outputs={"wear": [[0.1, 0.2, 0.7]] * 2})
     found = replay("wear", pages, served(1), Asked())
