@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from headrace.errors import SettingsError
 
@@ -84,6 +84,11 @@ class Settings:
 
 _WRITTEN = {"endpoints": "endpoint", "contracts": "contract", "promotion": "promotion"}
 NAMES = tuple(f.name for f in fields(Settings) if f.name not in {"root", "origins", *_WRITTEN})
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether a value is a number as TOML and JSON have them; ``true``, text and several values are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def shown(value: Any) -> Any:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from headrace.cli.output import aligned
+from headrace.settings import is_number
 
 Cells = Mapping[str, Any]
 """One row's answer by class or output; an only number is called ``value``."""
@@ -54,19 +55,19 @@ def _same(one: Cells, other: Cells) -> bool:
 def _near(a: Any, b: Any) -> bool:
     if isinstance(a, list) and isinstance(b, list):
         return len(a) == len(b) and all(map(_near, a, b))
-    return bool(a == b or (_is_number(a) and _is_number(b) and abs(a - b) <= _NEAR * max(1, abs(a), abs(b))))
+    return bool(a == b or (is_number(a) and is_number(b) and abs(a - b) <= _NEAR * max(1, abs(a), abs(b))))
 
 
 def _are_classes(cells: Cells) -> bool:
     """Whether these are confidences, one a class: other numbers beside each other mean something each by itself."""
     values = list(cells.values())
-    numbers = len(values) > 1 and all(_is_number(v) and 0 <= v <= 1 for v in values)
+    numbers = len(values) > 1 and all(is_number(v) and 0 <= v <= 1 for v in values)
     return numbers and abs(sum(values) - 1) <= _WHOLE
 
 
 def _top(cells: Cells) -> str:
     if cells.keys() == {"value"}:
-        return f"{cells['value']:.5g}" if _is_number(cells["value"]) else str(cells["value"])
+        return f"{cells['value']:.5g}" if is_number(cells["value"]) else str(cells["value"])
     return max(cells, key=lambda name: cells[name])
 
 
@@ -83,7 +84,3 @@ def _one(cell: Any) -> Any:
     while isinstance(cell, list) and len(cell) == 1:
         cell = cell[0]
     return cell
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -13,6 +13,7 @@ from typing import Any
 
 from headrace.datasets.profile import ColumnProfile, Profile
 from headrace.errors import SettingsError
+from headrace.settings import is_number
 
 RANGE_SLACK = 0.1
 """Share of the range seen by which later numbers may lie outside it."""
@@ -170,7 +171,7 @@ def _mapping(value: Any, where: str) -> Mapping[str, Any]:
 def _shares(value: Any, where: str) -> dict[str, float]:
     shares = _mapping(value, where)
     for column, share in shares.items():
-        if not _is_number(share) or not 0 <= share <= 1:
+        if not is_number(share) or not 0 <= share <= 1:
             raise SettingsError(f"{where}.{column} is {share!r}", why="a share from 0 to 1 is due")
     return {column: float(share) for column, share in shares.items()}
 
@@ -179,7 +180,7 @@ def _ranges(value: Any, where: str) -> dict[str, dict[str, float]]:
     ranges = _mapping(value, where)
     for column, ends in ranges.items():
         formed = isinstance(ends, Mapping) and ends and ends.keys() <= {"min", "max"}
-        if not formed or not all(_is_number(end) for end in ends.values()):
+        if not formed or not all(is_number(end) for end in ends.values()):
             raise SettingsError(
                 f"{where}.{column} is {ends!r}", why="{ min = …, max = … } is due, either may be absent"
             )
@@ -196,10 +197,6 @@ def _references(value: Any, where: str) -> dict[str, str]:
         if not isinstance(target, str) or not re.fullmatch(r"[A-Za-z0-9_.-]+\.[^.]+", target):
             raise SettingsError(f"{where}.{column} is {target!r}", why="text like customers.id is due")
     return dict(references)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 _READ: Mapping[str, Any] = {

@@ -18,6 +18,7 @@ from headrace.delivery.sequential import BURN_IN, Arm, Verdict, judged, sample_s
 from headrace.errors import NotFound, UsageError
 from headrace.serving.deployment import Deployment
 from headrace.serving.records import GONE, Prediction
+from headrace.settings import is_number
 
 KIND = "experiment.judged"
 
@@ -246,7 +247,7 @@ def _value(prediction: Prediction, labels: Mapping[int, float], outcome: Outcome
 
 
 def _compared(answer: Any, label: float, outcome: Outcome) -> float:
-    if isinstance(answer, bool) or not isinstance(answer, int | float):
+    if not is_number(answer):
         fix = "--outcome label"
         raise UsageError(f"{outcome} cannot be computed", why="the endpoint's first output is not a number", fix=fix)
     if outcome == "error":

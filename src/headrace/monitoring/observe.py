@@ -19,13 +19,14 @@ from headrace.monitoring.calibration import Calibration
 from headrace.monitoring.drift import Distance, compare
 from headrace.monitoring.labels import reader
 from headrace.monitoring.observation import Observation, record
-from headrace.monitoring.reference import ReferenceScores, is_number
+from headrace.monitoring.reference import ReferenceScores
 from headrace.monitoring.windows import MIN_ROWS, Every, window
 from headrace.serving.deployment import current
 from headrace.serving.log import RequestLog
 from headrace.serving.moments import instant
 from headrace.serving.provenance import newest, registered
 from headrace.serving.records import DEFAULT, Prediction
+from headrace.settings import is_number
 from headrace.storage.stores import Stores
 from headrace.storage.stream import Stream
 

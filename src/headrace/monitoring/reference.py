@@ -14,6 +14,7 @@ import numpy as np
 from headrace.datasets.bins import Bins, Counts, quantile_edges
 from headrace.monitoring.drift import Distance, compare
 from headrace.serving.records import Prediction
+from headrace.settings import is_number
 
 _EDGES_FROM = 2_000
 
@@ -72,8 +73,3 @@ class ReferenceScores:
         for window, values in by_window.items():
             added = self._bins.count(values)
             self._counts[window] = self._counts[window] + added if window in self._counts else added
-
-
-def is_number(value: Any) -> bool:
-    """Whether a row's answer can be averaged: one number, neither text nor several values."""
-    return isinstance(value, int | float) and not isinstance(value, bool)

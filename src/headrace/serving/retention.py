@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headrace.errors import SettingsError
+from headrace.settings import is_number
 from headrace.storage.stream import Bounds
 
 _DAY_MS = 24 * 3600 * 1000
@@ -30,7 +31,7 @@ class Keep:
 
     def __post_init__(self) -> None:
         for name, value in (("keep_days", self.days), ("keep_mb", self.mb)):
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+            if not is_number(value) or not 0 <= value < math.inf:
                 raise SettingsError(f"{name} is {value!r}", why="0 or more is due", fix=f"{name} = 30")
 
     def __bool__(self) -> bool:
