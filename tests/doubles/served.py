@@ -22,6 +22,7 @@ from headrace.models.signature import Column, Signature
 from headrace.models.version import ModelVersion
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.deployment import Deployment
+from headrace.serving.desk import Desks
 from headrace.serving.endpoint import Endpoint, Preference
 from headrace.serving.log import RequestLog
 from headrace.serving.lookups import Lookups
@@ -98,10 +99,10 @@ def endpoint(*schedule, deadline_s=0.05, default=5.0, **more):
 
 
 class Gated:
-    """A gateway in a thread of this process; ``how`` is the ``Gateway``'s."""
+    """A gateway in a thread of this process, and workers over ``exchange``; ``how`` is the ``Gateway``'s."""
 
-    def __init__(self, folder, names=("wine",), **how):
-        self.stream = LocalStream(folder)
+    def __init__(self, folder, names=("wine",), exchange=None, **how):
+        self.stream, self._exchange = LocalStream(folder), exchange
         self.log = RequestLog(self.stream, "wine")
         self.online = SqliteOnline(folder / "online")
         self.loop = asyncio.new_event_loop()
@@ -118,8 +119,9 @@ class Gated:
         self.loop.run_forever()
 
     async def _plane(self, names):
+        self.desks = self._exchange and Desks(self._exchange, self.loop)
         lookups = Lookups(lambda: self.online, self.loop.call_soon_threadsafe)
-        return DataPlane(self.stream, self.loop, names, lambda: b"k" * 32, lookups=lookups)
+        return DataPlane(self.stream, self.loop, names, lambda: b"k" * 32, self.desks, lookups=lookups)
 
     def call(self, coroutine):
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(20)

@@ -34,11 +34,13 @@ class Errand(NamedTuple):
         wanted: Every model version that is to score them.
         contract: The one whose inputs they hold.
         deadline_s: When their answer is due, counted from arrival.
+        signature: By which of the models' signatures; empty for the one they serve unasked.
     """
 
     wanted: tuple[str, ...]
     contract: str
     deadline_s: float
+    signature: str = ""
 
 
 @dataclass(slots=True)
@@ -114,7 +116,8 @@ class Desk:
         given, now = ticket.input, time.monotonic()
         left_ms = max(errand.deadline_s - (now - ticket.started), 0.0) * 1000
         about = (ticket.id, self._address, errand.wanted, errand.contract, time.time() * 1000, left_ms)
-        self._exchange.ask(self._endpoint, pack(Asked(*about, given.count, packed(given.batch), given.params)))
+        rows = given.count, packed(given.batch), given.params, errand.signature
+        self._exchange.ask(self._endpoint, pack(Asked(*about, *rows)))
         self._open[ticket.id] = _Open(ticket, now + errand.deadline_s + _KEEP_S)
 
     def await_score(self, ticket: Ticket, version: str, slot: int, took: Took) -> None:

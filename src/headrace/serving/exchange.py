@@ -30,6 +30,7 @@ class Asked(msgspec.Struct, array_like=True, tag="asked", frozen=True):
         count: Rows.
         batch: What models take.
         params: What its caller said besides.
+        signature: By which of the models' signatures; empty for the one they serve unasked.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Asked(msgspec.Struct, array_like=True, tag="asked", frozen=True):
     count: int
     batch: list[Array]
     params: Params = NO_PARAMS
+    signature: str = ""
 
 
 class Scored(msgspec.Struct, array_like=True, tag="scored", frozen=True):

@@ -19,7 +19,7 @@ from headrace.serving.frames import unpacked
 from headrace.serving.lane import Terms, Ticket
 from headrace.serving.outcome import NO_WORKER, QUEUE_FULL, Outcome
 from headrace.serving.request import Projection
-from headrace.serving.scorer import Scorer
+from headrace.serving.scorer import Ready, Scorer
 from headrace.serving.versions import Model
 
 _SMOOTHING = 0.1
@@ -31,6 +31,10 @@ class Elsewhere:
     def score(self, batch: Batch) -> Batch:
         """Never; raise ``RunFailed``."""
         raise RunFailed("the model is not loaded here", why=f"a batch of {len(batch)} arrays came all the same")
+
+    def signed(self, name: str) -> "Elsewhere":  # noqa: ARG002 - it is elsewhere by each of its signatures
+        """By another of its signatures."""
+        return self
 
     def close(self) -> None:
         """Nothing is held."""
@@ -55,7 +59,7 @@ class RemoteScorer(Scorer):
 
     def __init__(
         self,
-        model: Model,
+        model: Ready,
         desk: Desk,
         errand: Errand,
         *,
@@ -69,6 +73,11 @@ class RemoteScorer(Scorer):
         self._single = model.signature.kind == "table"
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._round_s = 0.0
+
+    def beside(self, model: Ready, project: Projection | None, contract: str) -> "RemoteScorer":
+        """The same model by another of its signatures, asked of the same workers; see ``Scorer``."""
+        errand = self._errand._replace(contract=contract, signature=model.signature.name)
+        return RemoteScorer(model, self._desk, errand, project=project, terms=self._terms, counters=self.counters)
 
     def submit(self, ticket: Ticket, slot: int) -> Outcome | None:
         """Have workers score it, or the model that is loaded here; see ``Scorer``."""

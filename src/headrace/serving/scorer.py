@@ -127,8 +127,14 @@ class Scorer:
         self._abandoned: list[Lane] = []
         self._open_until = 0.0
 
-    def beside(self, model: Ready, project: Projection | None) -> "Scorer":
-        """The same model by another of its signatures, behind a queue and a breaker of its own, counted together."""
+    def beside(self, model: Ready, project: Projection | None, contract: str) -> "Scorer":  # noqa: ARG002 - see below
+        """The same model by another of its signatures, behind a queue and a breaker of its own, counted together.
+
+        Args:
+            model: It, by that signature.
+            project: Takes of the batch what it takes.
+            contract: The model version whose inputs the batch holds, for who has it scored elsewhere.
+        """
         terms, post, counters = self._terms, self._post, self.counters
         return Scorer(model, post=post, project=project, terms=terms, stuck_s=self._stuck_s, counters=counters)
 

@@ -96,13 +96,16 @@ def signatures(live: Live) -> Sequence[Signature]:
 
 
 def _made(live: Live, name: str) -> Live:
-    models = {slot: found for slot, scorer in enumerate(live.scorers) if (found := _model(scorer.model, name))}
+    models = {slot: found for slot, scorer in enumerate(live.scorers) if (found := by_signature(scorer.model, name))}
     due = contract({model.name: model.signature for model in models.values()})
+    first = next(iter(models.values())).name
     slots = {old: new for new, old in enumerate(models)}
     made = live.varied(
         signature=due,
         decoder=decoder_of(due),
-        scorers=[live.scorers[slot].beside(model, projection(due, model.signature)) for slot, model in models.items()],
+        scorers=[
+            live.scorers[slot].beside(model, projection(due, model.signature), first) for slot, model in models.items()
+        ],
         schedule=[(slots[slot], wait_s) for slot, wait_s in live.schedule if slot in slots],
         default={},
         mask=live.mask and live.mask.over([tensor.name for tensor in due.tensors]),
@@ -112,7 +115,8 @@ def _made(live: Live, name: str) -> Live:
     return made
 
 
-def _model(model: Ready, name: str) -> SignedModel | None:
+def by_signature(model: Ready, name: str) -> SignedModel | None:
+    """A model by another of its signatures; None when it has none of that name."""
     found = next((other for other in model.signature.others if other.name == name), None)
     if found is None or not isinstance(model.loaded, Several):
         return None

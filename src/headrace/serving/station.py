@@ -20,6 +20,7 @@ from headrace.serving.outcome import EXPIRED, Outcome
 from headrace.serving.report import in_words, report
 from headrace.serving.request import Input, Joined, Projection
 from headrace.serving.scorer import Scorer
+from headrace.serving.signed import by_signature
 from headrace.serving.tuned import TunedInput
 from headrace.serving.versions import Model
 
@@ -31,8 +32,8 @@ _AGAIN_S = 1.0
 _WELL_S = 5.0
 _FINISH_S = 5.0
 
-Projections = Callable[[str], Projection | None]
-"""What this station's model takes of a batch that holds the inputs of a model version."""
+Projections = Callable[[str, str], Projection | None]
+"""What this station's model takes, by a signature, of a batch that holds the inputs of a model version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +54,18 @@ class _Given:
 class _Job:
     """A question that the model is given; a ``Ticket``."""
 
-    __slots__ = ("_arrived", "asked", "came_ms", "delivery", "id", "input", "queued", "started", "tries")
+    __slots__ = ("_arrived", "asked", "came_ms", "delivery", "id", "input", "queued", "scorer", "started", "tries")
 
     def __init__(
-        self, asked: Asked, given: Input, delivery: Delivery, arrived: Callable[["_Job", Outcome], None]
+        self,
+        asked: Asked,
+        given: Input,
+        delivery: Delivery,
+        *,
+        scorer: Scorer,
+        arrived: Callable[["_Job", Outcome], None],
     ) -> None:
-        self.id, self.asked, self.delivery = asked.id, asked, delivery
+        self.id, self.asked, self.delivery, self.scorer = asked.id, asked, delivery, scorer
         self.input = given
         self.tries, self.came_ms, self.started = delivery.tries, time.time() * 1000, time.monotonic()
         self.queued = self.started
@@ -87,6 +94,7 @@ class Station:
         self._endpoint, self._model, self._exchange, self._worker = endpoint, model, exchange, worker
         self._projections = projections
         self._scorer = Scorer(model, post=_at_once, terms=terms)
+        self._scorers: dict[str, Scorer | None] = {"": self._scorer}
         self._ended: SimpleQueue[tuple[_Job, Outcome]] = SimpleQueue()
         self._suspects: deque[_Job] = deque()
         self._inside = 0
@@ -108,7 +116,9 @@ class Station:
     def join(self) -> None:
         """Wait until it has ended."""
         self._thread.join(2 * _FINISH_S)
-        self._scorer.close()
+        for scorer in self._scorers.values():
+            if scorer is not None:
+                scorer.close()
         self._why = "it has left its group"
 
     def _run(self) -> None:
@@ -133,7 +143,7 @@ class Station:
 
     def _turn(self, group: Group) -> None:
         self._joined = group.joined
-        self._scorer.check(time.monotonic())
+        self._check()
         if self._inside < _MOST:
             taken = group.take(_BUSY_S if self._inside else _TAKE_S, _MOST - self._inside)
             alone = any(delivery.alone for delivery in taken)
@@ -151,17 +161,18 @@ class Station:
         """Have the model score a question, unless there is a reason not to."""
         try:
             asked = questions.decode(delivery.value)
-            if self._model.name not in asked.wanted:
+            scorer = self._by(asked.signature) if self._model.name in asked.wanted else None
+            if scorer is None:
                 group.done([delivery])
                 return
-            project, batch = self._projections(asked.contract), unpacked(asked.batch)
+            project, batch = self._projections(asked.contract, asked.signature), unpacked(asked.batch)
             given: Input = _Given(project(batch) if project else batch, asked.count)
             if asked.params:
                 given = TunedInput(given, asked.params)
         except (msgspec.DecodeError, HeadraceError, ValueError, TypeError, KeyError, IndexError) as error:
             group.set_aside(delivery, f"it cannot be read: {in_words(error)}")
             return
-        job = _Job(asked, given, delivery, self._arrived)
+        job = _Job(asked, given, delivery, scorer=scorer, arrived=self._arrived)
         if delivery.tries >= MOST_TRIES:
             self._set_aside(group, job, f"{delivery.tries} workers died while they had it")
         elif job.came_ms - asked.sent_ms > asked.expires_ms + _CLOCKS_MS:
@@ -170,9 +181,21 @@ class Station:
         else:
             self._submit(job)
 
+    def _by(self, signature: str) -> Scorer | None:
+        """What scores by a signature; None when the model has none of that name."""
+        if signature not in self._scorers:
+            found = by_signature(self._model, signature)
+            self._scorers[signature] = None if found is None else self._scorer.beside(found, None, found.name)
+        return self._scorers[signature]
+
+    def _check(self) -> None:
+        for scorer in self._scorers.values():
+            if scorer is not None:
+                scorer.check(time.monotonic())
+
     def _submit(self, job: _Job) -> None:
         self._inside += 1
-        outcome = self._scorer.submit(job, 0)
+        outcome = job.scorer.submit(job, 0)
         if outcome is not None:
             self._arrived(job, outcome)
 
@@ -225,7 +248,7 @@ class Station:
         """Wait for what the model has; what it does not finish is another member's."""
         until = time.monotonic() + _FINISH_S
         while self._inside and time.monotonic() < until:
-            self._scorer.check(time.monotonic())
+            self._check()
             self._collect(group, within_s=0.05)
 
     def _answer(self, job: _Job, outcome: Outcome) -> None:

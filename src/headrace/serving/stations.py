@@ -142,10 +142,11 @@ class Stations:
         )
         report(f"{version} is loaded")
 
-    def _projections(self, model: Model) -> Callable[[str], Projection | None]:
+    def _projections(self, model: Model) -> Callable[[str, str], Projection | None]:
         @cache
-        def found(contract: str) -> Projection | None:
-            return projection(find(self._ledger, contract).signature, model.signature)
+        def found(contract: str, signature: str) -> Projection | None:
+            held, taken = find(self._ledger, contract).signature.named(signature), model.signature.named(signature)
+            return projection(held, taken) if held and taken else None
 
         return found
 

@@ -8,16 +8,23 @@ from dataclasses import replace
 import grpc
 import numpy as np
 import pytest
+from memory_exchange import MemoryExchange
 from rpc_served import rpc_channel
-from served import Gated, model
+from served import Gated, model, until
 from tensor_served import posting, several
 
 from headrace.gateway.rpc.messages import INFERENCE
 from headrace.gateway.rpc.tfs_messages import SERVING
 from headrace.models.signature import Signature, Tensor
+from headrace.models.version import ModelVersion
+from headrace.serving import desk as desk_module
 from headrace.serving.endpoint import Endpoint, Preference
+from headrace.serving.exchange import Present, pack
+from headrace.serving.lane import Terms
 from headrace.serving.log import RequestLog
+from headrace.serving.remote import elsewhere
 from headrace.serving.split import Split
+from headrace.serving.station import Station
 
 EXAMPLES, ROWS = (Tensor("inputs", "bytes", (-1,)),), Tensor("x", "float32", (-1,))
 HALF = Signature(
@@ -97,6 +104,53 @@ def test_predict_by_name(post):
     status, reply = post(url, {"signature_name": "other", "instances": [1.0]})
     assert (status, 'Serving signature key "other" not found.' in reply["error"]) == (400, True)
     assert "must be a string" in post(url, {"signature_name": 1, "instances": [1.0]})[1]["error"]
+
+
+@pytest.fixture
+def worked(tmp_path, monkeypatch):
+    """``half`` in two workers; version 2 is at the front door too, where it would answer otherwise."""
+    monkeypatch.setattr(desk_module, "_ABSENT_S", 60.0)  # a busy machine is no fault of a worker's
+    exchange, fewer = MemoryExchange(), replace(HALF, others=HALF.others[:2])
+    found = Gated(tmp_path, ("half",), exchange)
+    stations = [
+        Station("half", made, exchange.other(), "w", projections=lambda *_: None, terms=Terms())
+        for made in (several("half@2", half_plus(2), HALF), several("half@1", half_plus(3), fewer))
+    ]
+    here = several("half@2", {name: lambda _: pytest.fail("scored here") for name in half_plus(2)}, HALF)
+    schedule = (Preference("half@2", 20.0), Preference("half@1", 20.0))
+    models = {"half@2": here, "half@1": elsewhere(ModelVersion("half", 1, "00", fewer, "python"))}
+    found.flip(Endpoint("half", schedule, 30.0), models)
+    desk = found.desks.of("half")
+    until(lambda: not desk.trouble)
+    exchange.tell("half", pack(Present("w", {"half@1": "", "half@2": ""})))
+    until(lambda: desk.workers("half@1"))
+    yield found
+    for station in stations:
+        station.stop()
+        station.join()
+    found.close()
+
+
+def test_workers_score_by_the_signature_that_a_request_names(worked):
+    """Those that have it; a default answers for none."""
+    post = posting(worked)
+    for name, due in (("", 2.5), ("negative", -1.0)):
+        assert post("/v1/models/half:predict", {"signature_name": name, "instances": [1.0]}) == (
+            200,
+            {"predictions": [due]},
+        )
+    examples = {"signature_name": "regress_x", "examples": [{"x": 1.0}, {"x": [2.0]}]}
+    assert post("/v1/models/half:regress", examples) == (200, {"results": [2.5, 3.0]})
+    log = RequestLog(worked.stream, "half")
+    until(lambda: len(log.predictions(-1, 10)) == 3)
+    scores = [{s.model: dict(s.outputs) for s in prediction.scores} for _, prediction in log.predictions(-1, 10)]
+    assert scores == [
+        {"half@2": {"y": [2.5]}, "half@1": {"y": [3.5]}},
+        {"half@2": {"z": [-1.0]}},
+        {"half@2": {"outputs": [[2.5], [3.0]]}, "half@1": {"outputs": [[3.5], [4.0]]}},
+    ]
+    assert {s.worker for _, prediction in log.predictions(-1, 10) for s in prediction.scores} == {"w"}
+    assert worked.plane.counters["half"].scorers["half@2"].here == 0
 
 
 def test_examples_of_rest_become_serialised_ones(post):

@@ -103,7 +103,7 @@ def station(exchange):
 
     def make(function, number=1):
         model = Model(version(number), Function(function), p99_s=1.0, compared=0, one={})
-        made.append(Station("wine", model, exchange.other(), "w", projections=lambda _: None, terms=Terms()))
+        made.append(Station("wine", model, exchange.other(), "w", projections=lambda *_: None, terms=Terms()))
         until(lambda: not made[-1].trouble)
         return made[-1]
 
