@@ -81,6 +81,22 @@ def tansu(tmp_path_factory: pytest.TempPathFactory) -> Generator[Any, None, None
 
 
 @pytest.fixture
+def hosts(tmp_path: Any) -> Generator[Callable[[Any, str], Any], None, None]:
+    """Opens engines, ``hosts(open_stream, uri)``, each as if on a host of its own; closed at the end."""
+    from headrace.settings import Settings
+
+    opened: list[Any] = []
+
+    def host(open_engine: Any, uri: str) -> Any:
+        opened.append(open_engine(Settings(root=tmp_path / f"host-{len(opened)}"), uri))
+        return opened[-1]
+
+    yield host
+    for engine in opened:
+        engine.close()
+
+
+@pytest.fixture
 def unharmed(figure: Any) -> Any:
     """Says what was lost and what was answered twice; neither may be."""
 

@@ -137,6 +137,7 @@ class Gated:
             self.plane.flip(record, {m.name: m for m in named.values()}, drained.set)
 
         self.call(flip())
+        until(lambda: all(log.opened for log in self.plane.logs.values()))
         return drained
 
     def close(self):

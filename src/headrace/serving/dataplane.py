@@ -86,8 +86,9 @@ class DataPlane:
 
     @property
     def ready(self) -> bool:
-        """Whether every endpoint can answer, but for those that were told to be unloaded."""
-        return bool(self._live) and all(live or name in self._unloaded for name, live in self._live.items())
+        """Whether every endpoint can answer, but for those that were told to be unloaded, and no record would wait."""
+        lives = bool(self._live) and all(live or name in self._unloaded for name, live in self._live.items())
+        return lives and all(writer.opened for writer in self._writers.values())
 
     def live(self, name: str) -> Live:
         """What serves ``name`` now.

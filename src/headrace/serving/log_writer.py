@@ -60,12 +60,18 @@ class LogWriter:
         self._closing = False
         self._wake = threading.Event()
         self.failed, self.trouble, self.reason = 0, "", ""
+        self._reached = False
         self._failed_before = 0
         self.keep = FOR_EVER
         self._latest_ms = 0
         self._forgot = time.monotonic() - _FORGET_EVERY_S
         self._thread = threading.Thread(target=self._run, name=f"log {topic}", daemon=True)
         self._thread.start()
+
+    @property
+    def opened(self) -> bool:
+        """Whether the log was reached once, or it is known that it cannot be: the first record would not wait."""
+        return self._reached or bool(self.trouble)
 
     def add(self, key: str, value: bytes, at_ms: int, written: Written | None = None) -> None:
         """Queue a record; ``written`` is called once its fate is known. On the event loop."""
@@ -107,7 +113,7 @@ class LogWriter:
             self._stream.append(self._topic, [])
             last_record = newest(self._stream, self._topic)
             self._latest_ms = last_record.at_ms if last_record else 0
-        self._begun = 0.0
+        self._begun, self._reached = 0.0, True
         while not self._closing or self._pending:
             self._wake.wait()
             self._wake.clear()  # before looking: what is gathered from here on sets it again

@@ -1,44 +1,27 @@
 """Kafka passes the exchange suite on two brokers that share no code."""
 
 import pytest
+from both_brokers import OnNoida, OnTansu
 
 from headrace.conformance.exchange import ExchangeSuite
 from headrace.engines.kafka.exchange import open_exchange
-from headrace.settings import Settings
 
 pytestmark = pytest.mark.service
 
 
 class KafkaCases(ExchangeSuite):
-    """The suite, on whatever ``broker`` is."""
+    @pytest.fixture
+    def exchange(self, uri, hosts):
+        return hosts(open_exchange, uri)
 
     @pytest.fixture
-    def uri(self, broker):
-        return broker.uri()
-
-    @pytest.fixture
-    def exchange(self, uri, tmp_path):
-        opened = open_exchange(Settings(root=tmp_path), uri)
-        yield opened
-        opened.close()
-
-    @pytest.fixture
-    def other(self, uri, tmp_path):
-        """Another host: it shares the brokers and nothing else."""
-        opened = open_exchange(Settings(root=tmp_path), uri)
-        yield opened
-        opened.close()
+    def other(self, uri, hosts):
+        return hosts(open_exchange, uri)
 
 
-class TestNoida(KafkaCases):
-    @pytest.fixture
-    def broker(self, noida):
-        return noida
+class TestNoida(OnNoida, KafkaCases):
+    pass
 
 
-class TestTansu(KafkaCases):
+class TestTansu(OnTansu, KafkaCases):
     counts = False  # it reports another end than there is
-
-    @pytest.fixture
-    def broker(self, tansu):
-        return tansu

@@ -4,26 +4,12 @@ import pytest
 from server_process import until
 
 from headrace.engines.kafka.stream import open_stream
-from headrace.settings import Settings
 from headrace.storage.stream import Bounds, Record
 
 pytestmark = pytest.mark.service
 
 NOW_MS = 1_700_000_000_000
 SOON = Bounds(before_ms=NOW_MS + 90)
-
-
-@pytest.fixture
-def opened(tmp_path):
-    streams = []
-
-    def on(broker):
-        streams.append(open_stream(Settings(root=tmp_path), broker.uri()))
-        return streams[-1]
-
-    yield on
-    for stream in streams:
-        stream.close()
 
 
 def written(stream, keep):
@@ -33,16 +19,16 @@ def written(stream, keep):
     assert stream.append("orders", [Record("99", b"x", NOW_MS + 99)], keep=keep) > 0
 
 
-def test_no_writer_waits_for_it(noida, opened):
-    stream = opened(noida)
+def test_no_writer_waits_for_it(noida, hosts):
+    stream = hosts(open_stream, noida.uri())
     written(stream, SOON)
     until(lambda: [r.key for r in stream.read("orders")] == [str(n) for n in range(90, 100)])
     assert stream.find("orders", "89") == []
     assert [r.key for r in stream.find("orders", "95")] == ["95"]
 
 
-def test_a_broker_that_cannot_is_said_once_and_loses_nothing(tansu, opened, capfd):
-    stream, said = opened(tansu), []
+def test_a_broker_that_cannot_is_said_once_and_loses_nothing(tansu, hosts, capfd):
+    stream, said = hosts(open_stream, tansu.uri()), []
 
     def told():
         said.append(capfd.readouterr().err)

@@ -44,9 +44,8 @@ class Fleet:
         return self.stack.enter_context(serving(self.project.root))
 
     def ready(self, door, workers=1):
-        """Wait until so many workers score each of the three models, and the log is written: its producer takes a while."""
+        """Wait until so many workers score each of the three models."""
         until(lambda: runs(door) == [f"{workers} worker{'s' * (workers > 1)}"] * 3)
-        door.client.predict("wine", rows=[ROW])
 
     def close(self):
         self.stack.close()

@@ -1,14 +1,17 @@
 import itertools
 import json
 import re
+import threading
 from pathlib import Path
 
 import pytest
-from served import ROW
+from served import ROW, endpoint, gated, linear, model, until
 
 from headrace import __version__
+from headrace.engines.local.stream import LocalStream
 from headrace.gateway.triton import EXTENSIONS
 from headrace.refs import id_time_ms
+from headrace.serving import log_writer
 
 ROWS = [ROW, {**ROW, "ph": None, "grape": "merlot"}]
 DUE = [147.5, 12.5]
@@ -182,9 +185,31 @@ def test_the_address_itself_says_what_is_served_and_where_the_rest_lies(get, pos
     assert post("/", {})[0] == 405
 
 
-def test_an_endpoint_that_is_not_loaded_says_so(tmp_path):
-    from served import gated
+def test_a_gateway_is_ready_once_the_first_record_of_a_log_would_not_wait(tmp_path, monkeypatch):
+    monkeypatch.setattr(log_writer, "_HANGS_S", 60.0)
+    reached, asked = threading.Event(), threading.Event()
 
+    class Slow(LocalStream):
+        def append(self, *given, **more):
+            asked.set()
+            assert reached.wait(10)
+            return super().append(*given, **more)
+
+    with gated(tmp_path) as gate:
+        gate.plane._stream = Slow(tmp_path / "slow")
+        flipping = threading.Thread(
+            target=gate.flip, args=(endpoint(("wine@1", 0.02)), {"wine@1": model("wine@1", linear)})
+        )
+        flipping.start()
+        assert asked.wait(10)
+        until(lambda: gate.client.request("GET", "/v2/models/wine/ready").status == 200)
+        assert not gate.client.ready()
+        reached.set()
+        flipping.join()
+        assert gate.client.ready()
+
+
+def test_an_endpoint_that_is_not_loaded_says_so(tmp_path):
     with gated(tmp_path) as gate:
         assert gate.client.ready() is False
         assert gate.client.request("GET", "/ping").status == 404

@@ -197,12 +197,25 @@ def test_a_log_that_hangs_when_it_is_first_reached_keeps_nobody_waiting(stream):
     writer = LogWriter(counting, "t", direct)
     until(lambda: writer._begun)
     writer.add("early", b"", 0, heard.append)
+    assert not writer.opened
     writer.check(time.monotonic() + 2 * log_writer._HANGS_S)
+    assert writer.opened  # whoever waited for that waits no longer
     assert (heard, "more than 1 s" in writer.trouble) == ([False], True)
     counting.gate.set()
     writer.close()
     assert [r.key for r in stream.read("t")] == ["early"]
     assert (writer.trouble, writer.failed) == ("", 0)
+
+
+def test_a_log_is_open_once_it_was_reached(stream):
+    counting = Counting(stream)
+    counting.gate.clear()
+    writer = LogWriter(counting, "t", direct)
+    assert not writer.opened
+    counting.gate.set()
+    until(lambda: writer.opened)
+    assert writer.trouble == ""
+    writer.close()
 
 
 def test_a_hanging_disk_does_not_fill_the_memory(stream, monkeypatch):

@@ -17,6 +17,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from headrace.engines.kafka.address import Address
 from headrace.engines.kafka.faults import silent, translated
 from headrace.engines.kafka.group import KafkaGroup
+from headrace.engines.kafka.producing import Outlet
 from headrace.engines.kafka.topics import WITHIN_S, Topics
 from headrace.settings import Settings
 
@@ -28,8 +29,6 @@ ANSWERS = 64
 
 KEPT_MS = 600_000
 _PATIENCE_S = 0.25
-_POLL_S = 0.02
-_ASK_S = 0.5
 _GONE_MS = 2000
 _MOST = 500
 
@@ -113,27 +112,25 @@ class Sender:
 
     def __init__(self, address: Address) -> None:
         self._address = address
-        self._lock = threading.Lock()
-        self._producer: Producer | None = None
         self._sent: dict[int, float] = {}
         self._tokens = itertools.count()
-        self._away_since = 0.0
+        properties = address.properties(acks=1, linger_ms=0, message_timeout_ms=_GONE_MS)
+        self._outlet = Outlet(address, "kafka sender", properties, look=self._look, back=self._sent.clear)
 
     @property
     def trouble(self) -> str:
         """Why nothing can be sent now; empty when it can."""
-        return f"{self._address.brokers} takes no messages" if self._away_since else ""
+        return "" if self._outlet.away_s is None else f"{self._address.brokers} takes no messages"
 
     def start(self) -> None:
         """Connect, in the background."""
-        self._running()
+        self._outlet.producer()
 
     def send(self, name: str, value: bytes, partition: int = -1) -> None:
         """Queue a message; raise ``Unavailable`` when it would not be taken."""
-        if self._away_since:
-            raise silent(f"{self._address.brokers} {name}", self.trouble)
-        producer = self._producer or self._running()
-        token = next(self._tokens)
+        if trouble := self.trouble:
+            raise silent(f"{self._address.brokers} {name}", trouble)
+        producer, token = self._outlet.producer(), next(self._tokens)
         self._sent[token] = time.monotonic()
         try:
             with translated(self._address.brokers):
@@ -144,42 +141,21 @@ class Sender:
 
     def keep(self, name: str, value: bytes, why: str) -> None:
         """Write a message with the reason in its headers, and wait until it is written."""
-        producer = self._producer or self._running()
+        producer = self._outlet.producer()
         with translated(self._address.brokers):
             producer.produce(name, value, headers=[("why", why.encode())])
             producer.flush(WITHIN_S)
 
     def close(self) -> None:
         """Send what is queued, for a moment."""
-        with self._lock:
-            producer, self._producer = self._producer, None
-        if producer is not None:
-            producer.flush(1.0)
+        self._outlet.close(1.0)
 
-    def _running(self) -> Producer:
-        with self._lock:
-            if self._producer is None:
-                with translated(self._address.brokers):
-                    self._producer = Producer(
-                        self._address.properties(acks=1, linger_ms=0, message_timeout_ms=_GONE_MS)
-                    )
-                threading.Thread(target=self._serve, args=(self._producer,), name="kafka sender", daemon=True).start()
-            return self._producer
-
-    def _serve(self, producer: Producer) -> None:
-        while self._producer is producer:
-            producer.poll(_POLL_S)
-            if self._away_since:
-                with contextlib.suppress(KafkaException):
-                    producer.list_topics(timeout=_ASK_S)
-                    self._sent.clear()
-                    self._away_since = 0.0
-            elif (
-                self._sent and time.monotonic() - next(iter(list(self._sent.values())), time.monotonic()) > _PATIENCE_S
-            ):
-                self._away_since = time.monotonic()
-                with contextlib.suppress(KafkaException):
-                    producer.purge()  # what is late already need not be sent
+    def _look(self, producer: Producer) -> None:
+        """See whether the oldest message that was sent is still not taken."""
+        if self._sent and time.monotonic() - next(iter(list(self._sent.values())), time.monotonic()) > _PATIENCE_S:
+            self._outlet.missed(producer)
+            with contextlib.suppress(KafkaException):
+                producer.purge()  # what is late already need not be sent
 
 
 class _Told:

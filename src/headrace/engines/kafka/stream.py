@@ -54,7 +54,7 @@ class KafkaStream:
         with self._writer.reaching(name):
             self._topics.make(name)
         if not records:
-            self._writer.start()
+            self._writer.start(name)
             if keep is not None:
                 self._forgetter.forget(name, keep)
             return -1

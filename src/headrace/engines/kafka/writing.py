@@ -1,20 +1,20 @@
 """Writing: a message counts once every replica in sync has it, and a silent broker costs a bounded time, once."""
 
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+import msgspec
+from confluent_kafka import KafkaError, Message, Producer
 
 from headrace.engines.kafka.address import Address
 from headrace.engines.kafka.faults import fault, silent, translated
+from headrace.engines.kafka.producing import Outlet
 from headrace.engines.kafka.topics import WITHIN_S
 from headrace.errors import Unavailable
 
 _SLACK_S = 2.0
-_POLL_S = 0.1
-_ASK_S = 0.5
+_TELL_MS = 100
 _FORGOTTEN = {
     KafkaError.INVALID_PRODUCER_EPOCH,
     KafkaError.INVALID_PRODUCER_ID_MAPPING,
@@ -23,6 +23,19 @@ _FORGOTTEN = {
     KafkaError.UNKNOWN_PRODUCER_ID,
 }
 """What brokers say that do not know any more what a producer has written, or take it for another one."""
+
+
+class _Eos(msgspec.Struct):
+    idemp_state: str = ""
+
+
+class _Statistics(msgspec.Struct):
+    """What the client library says of itself, as far as it matters here."""
+
+    eos: _Eos = msgspec.field(default_factory=_Eos)
+
+
+_statistics = msgspec.json.Decoder(_Statistics)
 
 
 class Writer:
@@ -37,13 +50,32 @@ class Writer:
 
     def __init__(self, address: Address) -> None:
         self._address = address
-        self._lock = threading.Lock()
-        self._producer: Producer | None = None
-        self._away_since: float | None = None
+        self._known = threading.Event()
+        properties = address.properties(
+            acks="all",
+            enable_idempotence=True,
+            linger_ms=0,
+            compression_type="lz4",
+            message_timeout_ms=int(WITHIN_S * 1000),
+            statistics_interval_ms=_TELL_MS,
+        )
+        self._outlet = Outlet(address, "kafka", {**properties, "stats_cb": self._heard})
 
-    def start(self) -> None:
-        """Connect, in the background; the first message is then half a second faster."""
-        self._running()
+    def start(self, name: str) -> None:
+        """Connect, and wait until a message to this topic is written at once.
+
+        That takes up to a second: the client library looks twice a second whether it may ask for what makes repeated
+        messages known.
+
+        Raises:
+            Unavailable: No broker answered in time.
+        """
+        with self.reaching(name):
+            where, producer = f"{self._address.brokers} {name}", self._outlet.producer()
+            with translated(where):
+                producer.list_topics(name, timeout=WITHIN_S)
+            if not self._known.wait(WITHIN_S):
+                raise silent(where, f"the brokers give out no number for a producer{self._address.heard.lately()}")
 
     def send(self, name: str, values: Sequence[bytes], *, key: bytes | None = None, at_ms: int = 0) -> list[int]:
         """Write messages to a topic; return their offsets, once all replicas in sync have them.
@@ -61,7 +93,7 @@ class Writer:
         """
         where = self._reached(name)
         fate = _Fate(len(values))
-        producer = self._running()
+        producer = self._outlet.producer()
         with translated(where):
             try:
                 for value in values:
@@ -69,7 +101,7 @@ class Writer:
             except BufferError as error:
                 raise silent(where, "more waits to be sent than the memory for it holds") from error
         if not fate.known.wait(WITHIN_S + _SLACK_S):
-            self._missed(producer)
+            self._outlet.missed(producer)
             raise silent(where, f"no answer within {WITHIN_S:g} s{self._address.heard.lately()}")
         if fate.error is not None:
             raise self._failed(producer, fate.error, where)
@@ -88,65 +120,30 @@ class Writer:
         try:
             yield
         except Unavailable:
-            self._missed(self._running())
+            self._outlet.missed(self._outlet.producer())
             raise
 
     def close(self) -> None:
         """Send what is queued and end the thread."""
-        with self._lock:
-            producer, self._producer = self._producer, None
-        if producer is not None:
-            producer.flush(WITHIN_S)
+        self._outlet.close(WITHIN_S)
 
     def _reached(self, name: str) -> str:
-        where = f"{self._address.brokers} {name}"
-        if self._away_since is not None:
-            away_s = time.monotonic() - self._away_since
+        where, away_s = f"{self._address.brokers} {name}", self._outlet.away_s
+        if away_s is not None:
             raise silent(where, f"no broker answers since {away_s:.0f} s{self._address.heard.lately()}")
         return where
 
-    def _running(self) -> Producer:
-        with self._lock:
-            if self._producer is None:
-                with translated(self._address.brokers):
-                    self._producer = Producer(
-                        self._address.properties(
-                            acks="all",
-                            enable_idempotence=True,
-                            linger_ms=0,
-                            compression_type="lz4",
-                            message_timeout_ms=int(WITHIN_S * 1000),
-                        )
-                    )
-                serve = threading.Thread(target=self._serve, args=(self._producer,), name="kafka", daemon=True)
-                serve.start()
-            return self._producer
-
-    def _serve(self, producer: Producer) -> None:
-        """Tell the fate of messages, and look for brokers that were away."""
-        while self._producer is producer:
-            producer.poll(_POLL_S)
-            if self._away_since is not None:
-                try:
-                    producer.list_topics(timeout=_ASK_S)
-                except KafkaException:
-                    continue
-                self._away_since = None
-        producer.flush(WITHIN_S)  # whoever still waits for this producer is told
+    def _heard(self, statistics: str) -> None:
+        if not self._known.is_set() and _statistics.decode(statistics).eos.idemp_state == "Assigned":
+            self._known.set()
 
     def _failed(self, producer: Producer, error: KafkaError, where: str) -> Exception:
-        if error.fatal() or error.code() in _FORGOTTEN:  # this producer can never write again; another one can
-            with self._lock:
-                if self._producer is producer:
-                    self._producer = None
+        if error.fatal() or error.code() in _FORGOTTEN:
+            self._outlet.drop(producer)
         translated_error = fault(error, where)
         if isinstance(translated_error, Unavailable) and error.code() == KafkaError._MSG_TIMED_OUT:  # noqa: SLF001
-            self._missed(producer)
+            self._outlet.missed(producer)
         return translated_error
-
-    def _missed(self, producer: Producer) -> None:
-        if self._away_since is None and self._producer is producer:
-            self._away_since = time.monotonic()
 
 
 class _Fate:
