@@ -63,9 +63,10 @@ class ServerProcess:
         self.client = Client(f"http://127.0.0.1:{self.port}")
         try:
             self.client.wait_ready(ready_s)
-        except BaseException:
+        except BaseException as error:
             self.process.kill()
             self.process.wait()
+            error.add_note(f"it said: {self.said()}")
             raise
 
     def said(self):
