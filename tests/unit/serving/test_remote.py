@@ -388,7 +388,7 @@ def test_params_travel_to_the_workers(scorer, exchange, desk, on_loop):
 
     version_ = ModelVersion("wine", 1, "digest", wine, "python")
     model = Model(version_, Tunable(constant(1.0)), p99_s=1.0, compared=0, one={})
-    made = Station("wine", model, exchange.other(), "w", projections=lambda _: None, terms=Terms())
+    made = Station("wine", model, exchange.other(), "w", projections=lambda *_: None, terms=Terms())
     try:
         met(exchange, desk, "wine@1")
         remote, asked = scorer(), []
