@@ -95,6 +95,10 @@ def test_triton_over_grpc(addresses, clients):
     run(clients, "triton_grpc", addresses[1])
 
 
+def test_a_client_that_learns_messages_by_reflection(addresses, clients):
+    run(clients, "reflection", addresses[1])
+
+
 def test_kserve_over_http_and_grpc(addresses, clients):
     run(clients, "kserve_clients", *addresses)
 

@@ -25,7 +25,7 @@ from headrace.serving.keeper import Keeper
 from headrace.serving.rendezvous import Live
 from headrace.serving.signed import signed
 
-SERVICE = "inference.GRPCInferenceService"
+_SERVICE = "inference.GRPCInferenceService"
 # Triton's enumeration of datatypes, in its order.
 _TYPES = (
     *("INVALID", "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64"),
@@ -65,9 +65,9 @@ class InferenceService(Offered):
             self._stream, response_serializer=INFERENCE.ModelStreamInferResponse.SerializeToString
         )
         self.calls = {
-            f"/{SERVICE}/{name}": Rpc(unary(getattr(INFERENCE, f"{name}Request"), call), needed)
+            f"/{_SERVICE}/{name}": Rpc(unary(getattr(INFERENCE, f"{name}Request"), call), needed)
             for name, (call, needed) in calls.items()
-        } | {f"/{SERVICE}/ModelStreamInfer": Rpc(stream, Scope.SCORE)}
+        } | {f"/{_SERVICE}/ModelStreamInfer": Rpc(stream, Scope.SCORE)}
 
     async def _stream(self, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[Any]:
         async for message in requests:

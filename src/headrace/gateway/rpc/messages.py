@@ -1,7 +1,7 @@
 """Messages of ``inference.GRPCInferenceService``: the Open Inference Protocol's, and Triton's that only read.
 
-Numbers are those of kserve/open-inference-protocol@d49cc23 and of Triton's service; choices and enumerations are
-written as plain fields and whole numbers, which are the same bytes.
+Numbers are those of kserve/open-inference-protocol@d49cc23 and of Triton's service; choices and most enumerations
+are written as plain fields and whole numbers, which are the same bytes.
 """
 
 from headrace.gateway.rpc.schema import Messages
@@ -84,5 +84,19 @@ message RepositoryModelUnloadResponse { }
 message RepositoryIndexRequest { string repository_name = 1; bool ready = 2; }
 message ModelIndex { string name = 1; string version = 2; string state = 3; string reason = 4; }
 message RepositoryIndexResponse { repeated ModelIndex models = 1; }
+service GRPCInferenceService {
+  rpc ServerLive (ServerLiveRequest) returns (ServerLiveResponse);
+  rpc ServerReady (ServerReadyRequest) returns (ServerReadyResponse);
+  rpc ModelReady (ModelReadyRequest) returns (ModelReadyResponse);
+  rpc ServerMetadata (ServerMetadataRequest) returns (ServerMetadataResponse);
+  rpc ModelMetadata (ModelMetadataRequest) returns (ModelMetadataResponse);
+  rpc ModelInfer (ModelInferRequest) returns (ModelInferResponse);
+  rpc ModelStreamInfer (stream ModelInferRequest) returns (stream ModelStreamInferResponse);
+  rpc ModelConfig (ModelConfigRequest) returns (ModelConfigResponse);
+  rpc ModelStatistics (ModelStatisticsRequest) returns (ModelStatisticsResponse);
+  rpc RepositoryIndex (RepositoryIndexRequest) returns (RepositoryIndexResponse);
+  rpc RepositoryModelLoad (RepositoryModelLoadRequest) returns (RepositoryModelLoadResponse);
+  rpc RepositoryModelUnload (RepositoryModelUnloadRequest) returns (RepositoryModelUnloadResponse);
+}
 """,
 )

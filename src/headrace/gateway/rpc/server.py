@@ -12,11 +12,13 @@ from headrace.gateway.http import BODY_LIMIT
 from headrace.gateway.routes import ANYBODY
 from headrace.gateway.rpc.calls import Offered
 from headrace.gateway.rpc.guard import Door, Guarded
-from headrace.gateway.rpc.health import HealthService
-from headrace.gateway.rpc.inference import SERVICE as INFERENCE_SERVICE
+from headrace.gateway.rpc.health import HEALTH, HealthService
 from headrace.gateway.rpc.inference import InferenceService
+from headrace.gateway.rpc.messages import INFERENCE
+from headrace.gateway.rpc.reflection import ReflectionService
 from headrace.gateway.rpc.reload import ReloadService
-from headrace.gateway.rpc.tfs import MODEL_SERVICE, PREDICTION_SERVICE, ServingServices
+from headrace.gateway.rpc.tfs import ServingServices
+from headrace.gateway.rpc.tfs_messages import SERVING
 from headrace.placement.access import Scope
 from headrace.placement.gateway import authority
 from headrace.serving.dataplane import DataPlane
@@ -46,12 +48,13 @@ class RpcServer:
     def __init__(self, plane: DataPlane, control: Control | None = None, access: Access | None = None) -> None:
         self._server: Any = grpc.aio.server(options=_OPTIONS)
         self._listening = False
-        health = HealthService(plane, (INFERENCE_SERVICE, PREDICTION_SERVICE, MODEL_SERVICE))
-        services: tuple[Offered, ...] = (ServingServices(plane), health)
+        self._health = HealthService(plane, (*INFERENCE.services, *SERVING.services))
+        reflection = ReflectionService((INFERENCE, SERVING, HEALTH))
+        services: tuple[Offered, ...] = (ServingServices(plane), self._health)
         if control is None:
-            services += (InferenceService(plane),)
+            services += (InferenceService(plane), reflection)
         else:
-            services += (InferenceService(plane, control.keeper), ReloadService(plane, control))
+            services += (InferenceService(plane, control.keeper), ReloadService(plane, control), reflection)
         offered: Sequence[grpc.GenericRpcHandler] = services
         if access is not None:
             offered = (Guarded(services, access, ANYBODY if control is None else Scope.READ),)
@@ -71,7 +74,7 @@ class RpcServer:
 
     async def close(self) -> None:
         """Refuse new calls, let those under way end for some seconds."""
-        self._door.shut = True
+        self._door.shut = self._health.ending = True
         if self._listening:
             await asyncio.sleep(_TOLD_S)
         await self._server.stop(_GRACE_S)

@@ -12,8 +12,12 @@ message Int64Value { int64 value = 1; }
 message ModelSpec { string name = 1; Int64Value version = 2; string signature_name = 3; string version_label = 4; }
 message Dim { int64 size = 1; string name = 2; }
 message TensorShapeProto { repeated Dim dim = 2; bool unknown_rank = 3; }
+enum DataType {
+  DT_INVALID = 0; DT_FLOAT = 1; DT_DOUBLE = 2; DT_INT32 = 3; DT_UINT8 = 4; DT_INT16 = 5; DT_INT8 = 6; DT_STRING = 7;
+  DT_INT64 = 9; DT_BOOL = 10; DT_UINT16 = 17; DT_HALF = 19; DT_UINT32 = 22; DT_UINT64 = 23;
+}
 message TensorProto {
-  int32 dtype = 1; TensorShapeProto tensor_shape = 2; int32 version_number = 3; bytes tensor_content = 4;
+  DataType dtype = 1; TensorShapeProto tensor_shape = 2; int32 version_number = 3; bytes tensor_content = 4;
   repeated float float_val = 5; repeated double double_val = 6; repeated int32 int_val = 7;
   repeated bytes string_val = 8; repeated int64 int64_val = 10; repeated bool bool_val = 11;
   repeated int32 half_val = 13; repeated uint32 uint32_val = 16; repeated uint64 uint64_val = 17;
@@ -49,14 +53,15 @@ message MultiInferenceResponse { repeated InferenceResult results = 1; }
 message Any { string type_url = 1; bytes value = 2; }
 message GetModelMetadataRequest { ModelSpec model_spec = 1; repeated string metadata_field = 2; }
 message GetModelMetadataResponse { ModelSpec model_spec = 1; map<string, Any> metadata = 2; }
-message TensorInfo { string name = 1; int32 dtype = 2; TensorShapeProto tensor_shape = 3; }
+message TensorInfo { string name = 1; DataType dtype = 2; TensorShapeProto tensor_shape = 3; }
 message SignatureDef {
   map<string, TensorInfo> inputs = 1; map<string, TensorInfo> outputs = 2; string method_name = 3;
 }
 message SignatureDefMap { map<string, SignatureDef> signature_def = 1; }
 message GetModelStatusRequest { ModelSpec model_spec = 1; }
 message StatusProto { int32 error_code = 1; string error_message = 2; }
-message ModelVersionStatus { int64 version = 1; int32 state = 2; StatusProto status = 3; }
+enum State { UNKNOWN = 0; START = 10; LOADING = 20; AVAILABLE = 30; UNLOADING = 40; END = 50; }
+message ModelVersionStatus { int64 version = 1; State state = 2; StatusProto status = 3; }
 message GetModelStatusResponse { repeated ModelVersionStatus model_version_status = 1; }
 message Latest { uint32 num_versions = 1; }
 message All { }
@@ -70,5 +75,16 @@ message ModelConfigList { repeated ModelConfig config = 1; }
 message ModelServerConfig { ModelConfigList model_config_list = 1; Any custom_model_config = 2; }
 message ReloadConfigRequest { ModelServerConfig config = 1; }
 message ReloadConfigResponse { StatusProto status = 1; }
+service PredictionService {
+  rpc Predict (PredictRequest) returns (PredictResponse);
+  rpc Classify (ClassificationRequest) returns (ClassificationResponse);
+  rpc Regress (RegressionRequest) returns (RegressionResponse);
+  rpc MultiInference (MultiInferenceRequest) returns (MultiInferenceResponse);
+  rpc GetModelMetadata (GetModelMetadataRequest) returns (GetModelMetadataResponse);
+}
+service ModelService {
+  rpc GetModelStatus (GetModelStatusRequest) returns (GetModelStatusResponse);
+  rpc HandleReloadConfigRequest (ReloadConfigRequest) returns (ReloadConfigResponse);
+}
 """,
 )
