@@ -181,6 +181,18 @@ def test_a_folder_without_models_is_not_waited_for(tmp_path):
     assert (done.returncode, "nothing is deployed under nothing" in done.stderr) == (5, True)
 
 
+def test_settings_that_change_nothing_are_told_by_ls_and_by_doctor(served, tmp_path):
+    root, _, said, _ = served
+    (tmp_path / "models/models.toml").write_text("[model.vine]\nversions = 2\n")
+    with Client(said["address"]) as scoring:
+        until(lambda: scoring.overview().warnings)
+        assert scoring.ready()
+    due = f"[model.vine] of models.toml is of no model - {tmp_path}/models has wine"
+    assert due in headrace(root, "serving", "ls").stderr
+    told = headrace(root, "doctor")
+    assert f"settings of the watched folder change nothing: {due}" in told.stdout
+
+
 def test_ls_lists_what_a_folder_serves_and_why_a_version_is_refused(served, tmp_path):
     root, _, said, _ = served
     broken = tmp_path / "models/wine/2"

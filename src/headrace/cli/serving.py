@@ -56,6 +56,8 @@ def list_(out: Output, endpoint: str | None, **asked: Any) -> None:
     if overview is not None:
         taken = "" if overview.memory_bytes is None else f" takes {overview.memory_bytes / 2**20:.1f} MiB"
         out.say(f"the gateway (pid {overview.pid}){taken}")
+        for warning in overview.warnings:
+            out.say(warning)
 
 
 @command.command()

@@ -142,8 +142,10 @@ class Overview:
         pid: Its process.
         memory_bytes: What that takes (PSS), with all models that have no worker; None where nobody can tell.
         endpoints: In order of being named.
+        warnings: What is wrong that is no endpoint's part: tables of ``models.toml`` that are of no model.
     """
 
     pid: int
     memory_bytes: int | None
     endpoints: Sequence[Served]
+    warnings: Sequence[str] = ()

@@ -95,7 +95,7 @@ async def serve(
     )
     sources: list[Source] = [source]
     scratch = Scratch(project_home(platform.settings) / "cache" / "models")
-    folder = None if models is None else _watched(platform, models, scratch, moved)
+    folder = None if models is None else _watched(platform, plane, models, scratch, moved)
     sources += [] if folder is None else [folder]
     keeper = Keeper(plane, sources, post=loop.call_soon_threadsafe)
     loop.add_signal_handler(signal.SIGHUP, keeper.hurry)
@@ -144,9 +144,9 @@ async def _looking(stopped: asyncio.Event, *looks: Callable[[], None]) -> None:
             await asyncio.wait_for(stopped.wait(), EVERY_S)
 
 
-def _watched(platform: Platform, models: Path, scratch: Scratch, moved: Moved) -> FolderSource:
-    heard = partial(provenance.record, platform.ledger())
-    return FolderSource(models, runtime=platform.runtime, scratch=scratch, moved=moved, heard=heard)
+def _watched(platform: Platform, plane: DataPlane, models: Path, scratch: Scratch, moved: Moved) -> FolderSource:
+    heard, warned = partial(provenance.record, platform.ledger()), partial(setattr, plane, "warnings")
+    return FolderSource(models, runtime=platform.runtime, scratch=scratch, moved=moved, heard=heard, warned=warned)
 
 
 async def _listening(

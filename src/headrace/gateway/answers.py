@@ -52,8 +52,8 @@ def respond(plane: DataPlane, live: Live, parsed: Input, *, request: Request, se
     render, fail = replies
 
     def reply(answer: Answer) -> None:
-        if not answer.outputs:
-            send(fail(answer.trouble))
+        if answer.fault is not None:
+            send(fail(answer.fault))
             return
         status, body, content_type, headers = render(live, answer)
         send(Response(status, body, content_type, headers + _headers(answer)))

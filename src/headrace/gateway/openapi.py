@@ -140,7 +140,7 @@ def _invocations(live: Live) -> Json:
     by_mlflow, types = _refused(MLFLOW_ERROR), _refused(ERROR)
     types["content"][_TEXT] = {"schema": WORDS}
     said["responses"] |= {"400": _refused({"anyOf": [MLFLOW_ERROR, ERROR]}), "415": types}
-    said["responses"] |= dict.fromkeys(("422", "429", "503"), by_mlflow)
+    said["responses"] |= dict.fromkeys(("422", "429", "500", "503"), by_mlflow)
     if live.signature.kind == "table":
         said["requestBody"]["content"] |= {kind: {"schema": schemas.BYTES} for kind in _TABLES}
     return said
@@ -152,7 +152,11 @@ def _get(summary: str, kind: str = _JSON, *, also: Sequence[int] = ()) -> Json:
 
 def _post(summary: str, schema: Json, *, answer: Json) -> Json:
     body = {"required": True, "content": {_JSON: {"schema": schema}}}
-    return {"summary": summary, "requestBody": body, "responses": _responses(_JSON, (400, 413, 415, 429, 503), answer)}
+    return {
+        "summary": summary,
+        "requestBody": body,
+        "responses": _responses(_JSON, (400, 413, 415, 429, 500, 503), answer),
+    }
 
 
 def _responses(kind: str, others: Sequence[int], answer: Json = OBJECT) -> Json:

@@ -52,7 +52,7 @@ def overview(plane: DataPlane, memory: Mapping[int, int]) -> Overview:
         memory: Process id to the bytes that the process takes, as far as it is known.
     """
     own = os.getpid()
-    return Overview(own, memory.get(own), [_served(plane, name, memory) for name in plane.names])
+    return Overview(own, memory.get(own), [_served(plane, name, memory) for name in plane.names], plane.warnings)
 
 
 def _taken(pids: Iterable[int]) -> dict[int, int]:

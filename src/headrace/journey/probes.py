@@ -209,14 +209,17 @@ def _gateway(platform: Platform) -> str:
         why = f"its log ends: {state.detail}" if state.detail else ""
         raise Unavailable("the gateway died", why=why, fix="headrace serving run")
     _answers(f"{state.address}/v2/health/ready")
-    _logs(state.address)
+    _in_order(state.address)
     return f"ready at {state.address} ({f'{state.detail}; ' * bool(state.detail)}pid {state.pid})"
 
 
-def _logs(address: str) -> None:
-    """Raise ``Unavailable`` when the gateway answers requests that it cannot log."""
+def _in_order(address: str) -> None:
+    """Raise ``Unavailable`` when the gateway answers requests that it cannot log, or was told what has no effect."""
     with Client(address, timeout_s=WITHIN_S / 4) as client:
-        unlogged = {served.name: served.unlogged for served in client.overview().endpoints if served.unlogged}
+        found = client.overview()
+    if found.warnings:
+        raise Unavailable("settings of the watched folder change nothing", where=address, why=found.warnings[0])
+    unlogged = {served.name: served.unlogged for served in found.endpoints if served.unlogged}
     if unlogged:
         raise Unavailable(
             f"requests of {', '.join(unlogged)} are answered without being logged",

@@ -53,6 +53,8 @@ class DataPlane:
     Attributes:
         counters: Endpoint to plain numbers about it.
         recent: The last minutes of them.
+        warnings: What is wrong that is no endpoint's part, such as settings that change nothing; any
+            thread may set it.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class DataPlane:
         self._aliases: dict[tuple[str, str], list[int]] = {}
         self.counters: dict[str, EndpointCounters] = {}
         self.recent = Recent()
+        self.warnings: Sequence[str] = ()
         self._lookups = lookups
         self._looked_at = time.monotonic()
         self._ticker = loop.call_later(_TICK_S, self._tick)

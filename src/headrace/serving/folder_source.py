@@ -9,7 +9,7 @@ import json
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +33,8 @@ from headrace.serving.versions import Model, proven, tried
 
 _TOUCHED = "its files changed since it was loaded - give what is new a number of its own; or unload it, then load it"
 _READING = 1  # another number once runtimes declare otherwise: what was kept before is not read any more
+Warned = Callable[[Sequence[str]], None]
+"""Told what is wrong that is no endpoint's part."""
 _ABSENT = "its folder is not there, or not whole yet"
 
 
@@ -45,6 +47,7 @@ class FolderSource:
         scratch: Where copies of what is loaded are kept meanwhile, and what versions declared for longer.
         moved: Told of every label that means another version, or none any more.
         heard: Told of what was loaded, before it answers anybody.
+        warned: Told what of the settings changes nothing, whenever that is something else.
 
     Raises:
         SettingsError: ``models.toml`` cannot be read.
@@ -58,9 +61,11 @@ class FolderSource:
         scratch: Scratch,
         moved: Moved,
         heard: Heard = lambda *_: None,
+        warned: Warned = lambda _: None,
     ) -> None:
         self._folder, self._runtime, self._scratch = folder, runtime, scratch
-        self._moved, self._heard = moved, heard
+        self._moved, self._heard, self._warned = moved, heard, warned
+        self._warnings: dict[str, str] = {}
         self._lock = threading.Lock()
         self._written = Written(folder)
         self._settings = FolderSettings()
@@ -104,8 +109,7 @@ class FolderSource:
             why, fix = "what serves goes on", "mount it, or empty it if its models are to go"
             raise Unavailable("the model folder is not there any more", where=str(self._folder), why=why, fix=fix)
         renewed = self._renew()
-        if renewed:
-            self._report_strange({name for name, _ in seen})
+        self._tell_strange({name for name, _ in seen})
         self._failures.forget(lambda key: isinstance(key, tuple) and key[0] == again)
         due = {key[0] for key in self._failures.due() if isinstance(key, tuple)}
         with self._lock:
@@ -171,12 +175,19 @@ class FolderSource:
                 self._moved(model, label, number)
         return turned or renewed
 
-    def _report_strange(self, there: Collection[str]) -> None:
+    def _tell_strange(self, there: Collection[str]) -> None:
         """Say which tables of the settings are of no model: one that is misspelt changes nothing."""
-        for name in sorted(self._settings.models.keys() - there):
-            what, has = f"[model.{name}] of {FILE} is of no model", ", ".join(sorted(there)) or "none"
-            fix = f"put it at {self._folder / name / '1'}, or name one that is there"
-            report(f"serving: {what} - {self._folder} has {has} - {fix}")
+        has = f"{self._folder} has {', '.join(sorted(there)) or 'none'}"
+        warnings = {
+            name: f"[model.{name}] of {FILE} is of no model - {has} - "
+            f"fix: put it at {self._folder / name / '1'}, or name one that is there"
+            for name in sorted(self._settings.models.keys() - there)
+        }
+        for name in warnings.keys() - self._warnings.keys():
+            report(f"serving: {warnings[name]}")
+        if warnings != self._warnings:
+            self._warnings = warnings
+            self._warned(list(warnings.values()))
 
     def _versions(self, name: str) -> list[tuple[int, State]]:
         """Versions that came whole and that the settings may want, newest first."""

@@ -25,12 +25,10 @@ from headrace.models.runtime import Batch
 from headrace.models.signature import Signature
 from headrace.serving.frames import Channel, Frame, packed, unpacked
 from headrace.serving.lifeline import lifeline
-from headrace.serving.outcome import Answers
+from headrace.serving.outcome import AWAY, BUSY, DIED, Answers
 from headrace.serving.worker import OUT_OF_MEMORY
 from headrace.storage.manifest import file_digest
 
-DIED = "the model's worker died"
-AWAY = "the model's worker is not running"
 _AS_IT_COMES: Mapping[str, Any] = {}
 _PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "SYSTEMROOT")
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -219,7 +217,7 @@ class IsolatedModel:
             RunFailed: The model raised, died, took too long, is starting again, or is closed.
         """
         if not self._turn.acquire(timeout=self._limits.call_s):
-            raise RunFailed("the model's worker is busy", why=f"no turn within {self._limits.call_s:g} s")
+            raise RunFailed(BUSY, why=f"no turn within {self._limits.call_s:g} s")
         try:
             worker = self._worker
             if worker is None or self._closed.is_set():

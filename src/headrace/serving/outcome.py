@@ -24,6 +24,15 @@ DROPPED: Mapping[str, str] = {
 }
 """Errors of requests that no model has seen, each with its short name in the metrics."""
 
+DIED = "the model's worker died"
+AWAY = "the model's worker is not running"
+BUSY = "the model's worker is busy"
+
+
+def passes(error: str) -> bool:
+    """Whether an error is of the moment: the model was not asked, or its process is to blame, and not its answer."""
+    return error in DROPPED or any(why in error for why in (DIED, AWAY, BUSY))
+
 
 _UNTOLD = "its text may quote what is masked"
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from headrace.errors import HeadraceError, Unavailable
+from headrace.errors import HeadraceError, RunFailed, Unavailable
 from headrace.models.signature import Signature
 from headrace.serving.arrival import Arrival, Raw
 from headrace.serving.counters import EndpointCounters
@@ -21,7 +21,7 @@ from headrace.serving.log import Answered, Late, Scored, encode
 from headrace.serving.log_writer import LogWriter, Written
 from headrace.serving.lookups import Lookups
 from headrace.serving.masking import Mask
-from headrace.serving.outcome import CANCELLED, SHED, Outcome, untold
+from headrace.serving.outcome import CANCELLED, SHED, Outcome, passes, untold
 from headrace.serving.outputs import alike, filled
 from headrace.serving.records import DEFAULT, GONE
 from headrace.serving.request import Input
@@ -46,7 +46,7 @@ class Answer(NamedTuple):
         winner: Model version that answered, or ``default``.
         elapsed_s: From arrival until now.
         logged: False when the log could not be written although the endpoint promises it.
-        fault: Why the request is refused after all; None for an answer.
+        fault: Why there are no outputs; None where there are some.
     """
 
     id: str
@@ -55,11 +55,6 @@ class Answer(NamedTuple):
     elapsed_s: float
     logged: bool
     fault: HeadraceError | None = None
-
-    @property
-    def trouble(self) -> HeadraceError:
-        """Why there are no outputs."""
-        return self.fault or Unavailable(f"no model answered request {self.id}", why="the endpoint has no default")
 
 
 Reply = Callable[[Answer], None]
@@ -424,6 +419,19 @@ class Rendezvous:
         live.open -= 1
         live.counters.answered(self._winner, elapsed, rows=self.input.count)
         outputs = self._answer or {}
-        if not outputs:
-            live.counters.unanswered += 1
-        self._reply(Answer(self.id, outputs, self._winner, elapsed, logged))
+        if outputs:
+            self._reply(Answer(self.id, outputs, self._winner, elapsed, logged))
+            return
+        live.counters.unanswered += 1
+        self._reply(Answer(self.id, outputs, self._winner, elapsed, logged, self._fault()))
+
+    def _fault(self) -> HeadraceError:
+        """Why no model answered: a fault of the moment, or of the models, which the same request would meet again."""
+        outcomes = [self._outcomes[slot] for slot, _ in self._live.schedule]
+        passing = any(outcome is None or passes(outcome.error) for outcome in outcomes)
+        kind = Unavailable if passing else RunFailed
+        return kind(
+            f"no model answered request {self.id}",
+            why=self._reason() or "the endpoint has no default",
+            fix=f"headrace serving explain {self.id}",
+        )

@@ -14,9 +14,8 @@ from headrace.models.params import NO_PARAMS, Params
 from headrace.models.runtime import Batch
 from headrace.serving.exchange import MOST_TRIES, Asked, Delivery, Exchange, Group, Scored, pack, questions
 from headrace.serving.frames import packed, unpacked
-from headrace.serving.isolated import AWAY, DIED
 from headrace.serving.lane import Terms
-from headrace.serving.outcome import EXPIRED, Outcome
+from headrace.serving.outcome import AWAY, DIED, EXPIRED, Outcome
 from headrace.serving.report import in_words, report
 from headrace.serving.request import Input, Joined, Projection
 from headrace.serving.scorer import Scorer

@@ -16,6 +16,7 @@ from headrace.gateway.routes import ANYBODY
 from headrace.gateway.rpc.health import HealthService
 from headrace.gateway.rpc.inference import InferenceService
 from headrace.gateway.rpc.messages import INFERENCE
+from headrace.gateway.rpc.reflection import ReflectionService
 from headrace.gateway.rpc.reload import ReloadService
 from headrace.gateway.rpc.tfs import ServingServices
 from headrace.gateway.vertex import VertexRoutes
@@ -80,6 +81,9 @@ PREDICTION_CALLS = {
 }
 CALLS = {
     "/grpc.health.v1.Health/Check": ANYBODY,
+    "/grpc.health.v1.Health/Watch": ANYBODY,
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": "read",
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": "read",
     **{f"/inference.GRPCInferenceService/{name}": scope for name, scope in INFERENCE_CALLS.items()},
     **{f"/tensorflow.serving.PredictionService/{name}": scope for name, scope in PREDICTION_CALLS.items()},
     "/tensorflow.serving.ModelService/GetModelStatus": "read",
@@ -299,6 +303,7 @@ def services(gate):
         InferenceService(gate.plane, keeper),
         ServingServices(gate.plane),
         ReloadService(gate.plane, Control(keeper)),
+        ReflectionService((INFERENCE,)),
     )
 
 
@@ -320,8 +325,12 @@ def rpc(request, gate, tmp_path_factory):
 def code(channel, name, secret=None):
     metadata = () if secret is None else (("authorization", f"Bearer {secret}"),)
     try:
-        if name.endswith("ModelStreamInfer"):
+        if name.endswith(("ModelStreamInfer", "ServerReflectionInfo")):
             list(channel.stream_stream(name)(iter([b""]), metadata=metadata, timeout=20))
+        elif name.endswith("Watch"):
+            watched = channel.unary_stream(name)(b"", metadata=metadata, timeout=20)
+            next(watched)
+            watched.cancel()
         else:
             channel.unary_unary(name)(b"", metadata=metadata, timeout=20)
     except grpc.RpcError as error:

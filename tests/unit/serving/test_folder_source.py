@@ -1,5 +1,6 @@
 import json
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -34,7 +35,8 @@ def gate(project, folder, tmp_path):
     def moved(*move):
         post(found.plane.move, *move)
 
-    source = FolderSource(folder, runtime=project.platform.runtime, scratch=Scratch(tmp_path / "scratch"), moved=moved)
+    scratch, warned = Scratch(tmp_path / "scratch"), partial(setattr, found.plane, "warnings")
+    source = FolderSource(folder, runtime=project.platform.runtime, scratch=scratch, moved=moved, warned=warned)
     found.keeper = Keeper(found.plane, [source], post=post)
     found.keeper.start()
     yield found
@@ -280,9 +282,14 @@ def test_settings_of_a_model_that_is_not_there_are_told_once(project, folder, ga
     put(project, folder, 2, 1.5)
     until(lambda: loaded(gate) == [2, 1])
     lines = [line for line in capsys.readouterr().err.splitlines() if "[model." in line]
-    what = f"serving: [model.vine] of models.toml is of no model - {folder} has wine"
-    assert lines == [f"{what} - put it at {folder}/vine/1, or name one that is there"]
+    what = f"[model.vine] of models.toml is of no model - {folder} has wine"
+    warning = f"{what} - fix: put it at {folder}/vine/1, or name one that is there"
+    assert lines == [f"serving: {warning}"]
     assert gate.plane.names == ("wine",)
+    assert gate.client.overview().warnings == [warning]
+    assert gate.client.ready()
+    say(folder, "[model.wine]\nversions = 2")
+    until(lambda: gate.client.overview().warnings == [])
 
 
 def test_a_broken_version_among_several_costs_the_others_nothing(project, folder, gate):

@@ -18,9 +18,8 @@ from headrace.serving.desk import Desks, Errand
 from headrace.serving.endpoint import Batching
 from headrace.serving.exchange import Asked, Present, Scored, pack
 from headrace.serving.frames import packed
-from headrace.serving.isolated import DIED
 from headrace.serving.lane import Terms
-from headrace.serving.outcome import NO_WORKER, QUEUE_FULL, UNANSWERED
+from headrace.serving.outcome import DIED, NO_WORKER, QUEUE_FULL, UNANSWERED
 from headrace.serving.remote import RemoteScorer, elsewhere
 from headrace.serving.request import TableDecoder
 from headrace.serving.station import Station

@@ -81,7 +81,8 @@ async def score(plane: DataPlane, live: Live, given: Input) -> Answer:
     """The answer to an input; a caller that goes before it calls the request off.
 
     Raises:
-        Unavailable: No model gave one, and the endpoint has no default.
+        Unavailable: No model gave one now, and the endpoint has no default.
+        RunFailed: The models failed on it, and the endpoint has no default.
         SignatureError: There are no features for a row.
         Overloaded: Too many rows wait already.
     """
@@ -97,8 +98,8 @@ async def score(plane: DataPlane, live: Live, given: Input) -> Answer:
     except asyncio.CancelledError:
         request.cancel()
         raise
-    if not answer.outputs:
-        raise answer.trouble
+    if answer.fault is not None:
+        raise answer.fault
     if not answer.logged:
         _sent.get().context.set_trailing_metadata((("x-headrace-logged", "false"),))
     return answer

@@ -26,7 +26,7 @@ from headrace.serving.dataplane import DataPlane
 from headrace.serving.rendezvous import Answer, Live
 from headrace.serving.signed import signatures, signed
 
-_PREDICTION, _MODEL = "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"
+_PREDICTION, MODEL_SERVICE = "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"
 _STATES = {"LOADING": 20, "AVAILABLE": 30, "UNLOADING": 40, "END": 50}
 _CODES = {"OK": 0, "UNAVAILABLE": 14}
 _SIGNATURES = "signature_def"
@@ -41,7 +41,7 @@ class ServingServices(Offered):
 
     def __init__(self, plane: DataPlane) -> None:
         self._plane = plane
-        prediction, model = f"/{_PREDICTION}", f"/{_MODEL}"
+        prediction, model = f"/{_PREDICTION}", f"/{MODEL_SERVICE}"
         scores, read = Scope.SCORE, Scope.READ
         self.calls = {
             f"{prediction}/Predict": Rpc(unary(SERVING.PredictRequest, self._predict), scores),
