@@ -72,7 +72,7 @@ test-services: $(READY) $(CLIENTS) $(BROKERS) $(FRAMEWORKS) ## run the tests tha
 	@$(PYTEST) -m service $(ARGS) $(NONE_IS_FINE)
 	@$(MAKE) --no-print-directory test-frameworks
 
-test-frameworks: $(FRAMEWORKS) ## of these, the tests of models of PyTorch and TensorFlow
+test-frameworks: $(FRAMEWORKS) $(CLIENTS) ## of these, the tests of models of PyTorch and TensorFlow
 	@echo "make: running the tests of models of PyTorch and TensorFlow"
 	@.venv-frameworks/bin/python -m pytest -m service $(ARGS) $(FRAMEWORK_TESTS) $(NONE_IS_FINE)
 

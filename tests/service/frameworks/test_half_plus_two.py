@@ -110,6 +110,15 @@ def test_the_stubs_of_tensorflow_serving(server):
     assert done.returncode == 0, done.stderr[-3000:]
 
 
+def test_tritons_clients(server):
+    clients = Path(__file__).parents[3] / ".venv-clients/bin/python"
+    if not clients.exists():
+        pytest.skip("`make test-frameworks` installs the clients in .venv-clients")
+    command = [str(clients), str(STUBS.with_name("triton_clients.py")), f"127.0.0.1:{server.port}", server.rpc]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
 def test_one_is_imported_deployed_and_answers(tmp_path, monkeypatch, half_plus):
     """By the command line alone, and by another of its signatures."""
     monkeypatch.chdir(tmp_path)
