@@ -118,6 +118,34 @@ def test_a_model_s_fault_costs_no_request_its_answer(served, unharmed, figure, f
     assert soon >= SHARE
 
 
+def test_a_front_door_that_froze_answers_what_waited_once(served, unharmed):
+    """That a score is taken for a request once: what came late for those under way finds them answered.
+
+    Times go on while it is frozen, so what waited has passed its deadline when it wakes.
+    """
+    project, server = served
+    before = len(logged(project))
+    load = OpenLoad(server.port, asked(moody.SLOW))
+    load.wait_for_winner(SECOND)
+    until(lambda: load.sent > len(load.replies) + 1)
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        until(lambda upto=load.sent + 40: load.sent >= upto)
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+    load.wait_for(100)
+    load.request = asked()
+    load.wait_for_winner(BEST)
+    load.end()
+    assert (len(load.replies), load.broken) == (load.sent, 0)
+    assert {reply.status for reply in load.replies} == {200}
+    assert any(reply.elapsed_s > DEADLINE_S + GRACE_S for reply in load.replies)  # and they say so
+    log = logged(project)[before:]
+    unharmed("front door frozen", [load], log)
+    assert len(log) == load.sent
+    assert [p.winner for p in log] == [best_that_reported(p) for p in log]
+
+
 @contextmanager
 def commits_withheld(project):
     """Nobody else can write the endpoint's log meanwhile."""
