@@ -38,11 +38,11 @@ class WineProject:
         asked = Registration(name=name, example=pl.DataFrame(columns), licence="CC0-1.0")
         return register(self.platform.stores(), artifact, asked)
 
-    def deploy(self, *versions, endpoint="wine", **more):
+    def deploy(self, *versions, endpoint="wine", gates=(), **more):
         """Deploy an endpoint with these versions as its schedule."""
         schedule = tuple(Preference(str(v), 0.02 * (i + 1)) for i, v in enumerate(versions))
         asked = Endpoint(endpoint, schedule, more.pop("deadline_s", 0.05), {"quality": 5.0}, **more)
-        return deploy(self.platform.ledger(), asked, who="test")
+        return deploy(self.platform.ledger(), asked, who="test", gates=gates)
 
     def answer(self, bias):
         """What the model with this bias answers for ``ROW``."""

@@ -149,6 +149,9 @@ def test_what_cannot_be_done_is_said_with_the_fix(project):
         (("deploy", "wine@2"), 2, "--canary"),
         (("deploy", "wine@2", "--canary", "5%", "--every", "soon"), 2, "no span of time"),
         (("deploy", "wine@2", "--canary", "5%", "--abort-if", "speed > 1"), 2, "nothing measures"),
+        (("deploy", "wine@2", "--canary", "5%", "--force"), 2, "--force does not go with this"),
+        (("deploy", "wine", "--every", "10m"), 2, "--every does not go with this"),
+        (("deploy", "cork@1", "--canary", "5%"), 5, "--endpoint NAME"),
         (("promote", "wine", "wine@2"), 2, 'shadows = ["wine@2"]'),
         (("rollback", "wine"), 5, "no earlier deployment"),
         (("rollback", "none"), 5, "no endpoint named"),
@@ -156,6 +159,25 @@ def test_what_cannot_be_done_is_said_with_the_fix(project):
         ended = headrace(project, *arguments, code=code)
         assert said in ended.stderr
         assert len(ended.stderr.strip().splitlines()) == 1
+
+
+def test_what_a_change_ends_is_said_and_what_was_live_names_the_gates(project):
+    for bias in (0.5, 0.7):
+        project.register(bias)
+    first = project.deploy("wine@1", shadows=("wine@2",), gates=["good_enough", "slices"])
+    canary = ("deploy", "wine@2", "--canary", "5% 100%")
+    assert "ended" not in headrace(project, "split", "wine", "wine@2=50%").stderr
+    assert "the split of before ended" in headrace(project, *canary).stderr
+    assert "the canary of wine@2 ended" in headrace(project, "split", "wine", "wine@2=20%").stderr
+    assert headrace(project, "split", "wine", "wine@2=20%").stderr == ""
+    headrace(project, *canary)
+    assert "the canary of wine@2 ended" in headrace(project, "promote", "wine", "wine@2").stderr
+    assert "back to" not in headrace(project, "rollback", "wine", "--to", str(first.seq), "--why", "worse").stdout
+    headrace(project, "rollback", "wine", "--to", str(first.seq + 1))
+    told = changed(project, "ls", "wine", "--history")
+    assert told[0]["gates"] == ["good_enough", "slices"]
+    assert [row["why"] for row in told[-2:]] == ["worse", f"back to deployment {first.seq + 1}"]
+    assert "good_enough, slices" in headrace(project, "ls", "wine", "--history").stdout
 
 
 def test_the_body_of_a_logged_request_comes_back_byte_for_byte(project):
@@ -182,6 +204,9 @@ def test_masked_columns_are_hashed_with_a_key_of_the_project(project):
     told = json.loads(headrace(project, "explain", identifier, "--json").stdout)
     assert (told["masked"], told["body"]) == (["alcohol"], None)
     assert len(told["input"]["alcohol"][0]) == 16
+    read = headrace(project, "explain", identifier).stdout
+    assert "masked     alcohol: hashes are shown" in read
+    assert f"deployment {told['deployment']['seq']}, wine@1 20 ms, by " in read
     assert "masks alcohol" in headrace(project, "explain", identifier, "--body", code=5).stderr
     key = project.root / ".headrace" / "mask.key"
     assert key.stat().st_mode & 0o077 == 0

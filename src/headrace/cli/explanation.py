@@ -22,9 +22,13 @@ def lines(told: Mapping[str, Any]) -> Iterator[str]:
         values = ", ".join(f"{name}={_cell(cells)}" for name, cells in joined["values"].items())
         made = f" made of {joined['dataset']} {joined['dataset_digest'][:16]}" if "dataset" in joined else ""
         yield f"joined     {values} from view {joined['view']} {joined['version'][:16]}{made}"
+    if told["masked"]:
+        yield f"masked     {', '.join(told['masked'])}: hashes are shown, nothing else was kept"
     answer = ", ".join(f"{name} {_cell(values)}" for name, values in told["answer"].items())
     yield f"answer     {answer} from {told['winner']} after {told['elapsed_ms']:.1f} ms"
     yield f"because    {told['reason']}"
+    if "at" in told["deployment"]:
+        yield f"deployment {_deployment(told['deployment'])}"
     yield ""
     rows = [
         {"scorer": s["model"], "state": s["state"], "score": _score(s), **_hops(s["hops_ms"]), "by": s["worker"]}
@@ -35,6 +39,13 @@ def lines(told: Mapping[str, Any]) -> Iterator[str]:
     yield "           in ms after the request was received"
     yield ""
     yield from _model(told["model"])
+
+
+def _deployment(told: Mapping[str, Any]) -> str:
+    """What was in force: the schedule, who deployed it and why."""
+    schedule = ", ".join(f"{told['models'][p['model']]} {p['wait_ms']:g} ms" for p in told["schedule"])
+    why = f": {told['why']}" if told["why"] else ""
+    return f"{told['seq']}, {schedule}, by {told['who'] or 'nobody'}{why}"
 
 
 def _model(model: Mapping[str, Any] | None) -> Iterator[str]:

@@ -106,18 +106,19 @@ def deployed_then(out: Output, deployments: "Sequence[Deployment]", said: str) -
 
 def timeline(out: Output, moments: "Sequence[Moment]") -> None:
     """Every change of an endpoint, oldest first, and what a canary waited for."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "at": _moment(one.at),
             "deployment": one.deployment.seq,
             "prefers": one.deployment.models[one.deployment.endpoint.schedule[0].model],
             "split": _split(one.deployment),
             "by": one.who,
+            "gates": list(one.deployment.gates),
             "why": one.why,
         }
         for one in moments
     ]
-    out.table(rows, list(rows[0]))
+    out.result(rows, aligned([{**row, "gates": ", ".join(row["gates"])} for row in rows], list(rows[0])))
 
 
 def _moment(at: float) -> str:

@@ -11,7 +11,7 @@ import click
 from headrace.cli.experiment import ab
 from headrace.cli.output import Output, options
 from headrace.cli.project import platform as open_project
-from headrace.cli.traffic import begin_canary, promote, rollback, split
+from headrace.cli.traffic import begin_canary, check_given, promote, rollback, split
 from headrace.errors import NotFound, Unavailable, UsageError
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ def deploy(out: Output, endpoint: str, *, canary: str | None, on: str | None, **
     what served before as soon as a rule holds: "error_rate > 1%", "p99_ms > 1.2x champion".
     """
     plan = {name: said.pop(name) for name in ("every", "abort_if", "least", "key")}
+    check_given(canary=canary is not None or "@" in endpoint)
     if canary is not None or "@" in endpoint:
         begin_canary(out, open_project(), endpoint, on or endpoint.partition("@")[0], canary, why=said["why"], **plan)
         return

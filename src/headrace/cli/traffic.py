@@ -6,7 +6,7 @@ import click
 
 from headrace.cli.output import Output, options
 from headrace.cli.project import platform as open_project
-from headrace.errors import UsageError
+from headrace.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
     from headrace.journey.platform import Platform
@@ -37,7 +37,9 @@ def split(out: Output, endpoint: str, shares: tuple[str, ...], *, key: str, end:
     if twice:
         raise UsageError(f"{twice} is given two shares", fix=f"headrace serving split {endpoint} {twice}=5%")
     parts = {model: part for model, _, part in pairs}
-    _say_schedule(out, split_endpoint(open_project(), endpoint, parts, key, Said(why=why)))
+    platform = open_project()
+    before = _standing(platform, endpoint)
+    _say_schedule(out, before, split_endpoint(platform, endpoint, parts, key, Said(why=why)))
 
 
 @click.command()
@@ -50,7 +52,9 @@ def promote(out: Output, endpoint: str, model: str, why: str) -> None:
     from headrace.delivery.traffic import Said
     from headrace.journey.steering import promote as promote_on
 
-    _say_schedule(out, promote_on(open_project(), endpoint, model, Said(why=why)))
+    platform = open_project()
+    before = _standing(platform, endpoint)
+    _say_schedule(out, before, promote_on(platform, endpoint, model, Said(why=why)))
 
 
 @click.command()
@@ -63,7 +67,21 @@ def rollback(out: Output, endpoint: str, to: int, why: str) -> None:
     from headrace.delivery.traffic import Said
     from headrace.journey.steering import rollback as rolled_back
 
-    _say_schedule(out, rolled_back(open_project(), endpoint, to, Said(why=why)))
+    platform = open_project()
+    before = _standing(platform, endpoint)
+    _say_schedule(out, before, rolled_back(platform, endpoint, to, Said(why=why)))
+
+
+def check_given(*, canary: bool) -> None:
+    """Raise ``UsageError`` for an option of ``serving deploy`` that would be passed over in silence."""
+    of_a_canary = {"every": "--every", "abort_if": "--abort-if", "least": "--least", "key": "--key", "on": "--endpoint"}
+    of_an_endpoint = {"replace_signature": "--replace-signature", "force": "--force"}
+    context = click.get_current_context()
+    for name, option in (of_an_endpoint if canary else of_a_canary).items():
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            why = "a canary ends and replaces nothing of itself" if canary else "only a canary has one"
+            fix = f"leave it out{'' if canary else ', or say --canary with shares'}"
+            raise UsageError(f"{option} does not go with this", why=why, fix=fix)
 
 
 def begin_canary(
@@ -78,14 +96,27 @@ def begin_canary(
     if not steps:
         fix = f'headrace serving deploy {model} --canary "5% 25% 100%", or headrace serving deploy {endpoint}'
         raise UsageError(f"{model} is a model, not an endpoint", fix=fix)
+    before = _standing(platform, endpoint)
+    if before is None and endpoint == model.partition("@")[0]:
+        raise NotFound(
+            f"no endpoint named {endpoint!r}",
+            why="a canary goes to the endpoint that is named as its model, unless another is said",
+            fix="--endpoint NAME; headrace serving ls lists them",
+        )
     every_s = span_s(plan["every"])
     asked = Plan(tuple(steps.split()), every_s, plan["abort_if"], plan["least"], plan["key"])
-    _say_schedule(out, begin(platform, endpoint, model, asked, Said(why=why)))
+    _say_schedule(out, before, begin(platform, endpoint, model, asked, Said(why=why)))
     out.say(f"gateways go on every {plan['every']}: {steps}; headrace serving rollback {endpoint} ends it")
 
 
-def _say_schedule(out: Output, deployed: "Deployment") -> None:
-    """What an endpoint serves from now on."""
+def _standing(platform: "Platform", endpoint: str) -> "Deployment | None":
+    from headrace.serving.deployment import current
+
+    return current(platform.ledger(), endpoint)
+
+
+def _say_schedule(out: Output, before: "Deployment | None", deployed: "Deployment") -> None:
+    """What an endpoint serves from now on, and what that ended without having been asked to."""
     endpoint, models = deployed.endpoint, deployed.models
     told = {
         "endpoint": endpoint.name,
@@ -102,3 +133,9 @@ def _say_schedule(out: Output, deployed: "Deployment") -> None:
         line += f", {models[model]} for {part * 100:g} %"
     by = f" by {endpoint.split.key}" if endpoint.split.key else ""
     out.result(told, [f"{line}{by} (deployment {deployed.seq})"])
+    if before is None or before.seq == deployed.seq:
+        return
+    if before.canary is not None and deployed.canary is None:
+        out.say(f"the canary of {before.models[before.canary.candidate]} ended")
+    elif before.endpoint.split and deployed.canary is not None:
+        out.say(f"the split of before ended; headrace serving rollback {endpoint.name} brings it back")

@@ -28,11 +28,13 @@ def rollback(ledger: Ledger, name: str, to: int = 0, said: Said = NOBODY) -> Dep
 
     def change(standing: Deployment) -> Deployment:
         found = _earlier(ledger, name, standing, to)
+        seq = found.restores or found.seq
         return Deployment(
             found.endpoint,
             found.models,
+            why=f"back to deployment {seq}",
             replace_signature=_breaks(ledger, standing, found),
-            restores=found.restores or found.seq,
+            restores=seq,
         )
 
     return amended(ledger, name, said, change, partial(_moves_back, ledger, said))

@@ -183,7 +183,7 @@ def amended(
         same = (asked.endpoint, asked.models, asked.canary) == (standing.endpoint, standing.models, standing.canary)
         if same:
             return standing
-        return replace(_checked(ledger, standing, asked), who=said.who or current_user(), why=said.why)
+        return replace(_checked(ledger, standing, asked), who=said.who or current_user(), why=said.why or asked.why)
 
     made = amend(ledger, name, checked, beside)
     assert made is not None
@@ -224,7 +224,7 @@ def in_front(standing: Deployment, preferred: str, version: str) -> Deployment:
 def afresh(standing: Deployment, endpoint: Endpoint, models: Mapping[str, str]) -> Deployment:
     """What follows ``standing`` with another endpoint; nothing is under way any more."""
     return replace(
-        standing, endpoint=endpoint, models=models, gates=(), replace_signature=False, restores=0, canary=None
+        standing, endpoint=endpoint, models=models, why="", gates=(), replace_signature=False, restores=0, canary=None
     )
 
 
