@@ -40,6 +40,11 @@ class Settings:
         host: Address that servers bind.
         port: Port of the gateway; 0 means a free one.
         gateway: Which gateway commands mean, where a project has several on one machine.
+        tls_certificate: PEM file of the certificate that the gateway shows, relative to the project; none where empty.
+        tls_key: PEM file of its key.
+        allowed_hosts: Names by which the gateway may be addressed besides its addresses, commas between.
+        allowed_origins: Origins whose web pages may ask the gateway, commas between.
+        token_file: A file with the token that commands send to the gateway.
         metrics_names: Whose names the gateway's metrics have, commas between: ``headrace``, ``tensorflow``, ``triton``.
         endpoints: ``[endpoint.<name>]`` tables as written.
         contracts: ``[contract.<dataset>]`` tables as written.
@@ -65,6 +70,11 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8700
     gateway: str = "gateway"
+    tls_certificate: str = ""
+    tls_key: str = ""
+    allowed_hosts: str = ""
+    allowed_origins: str = ""
+    token_file: str = ""
     metrics_names: str = "headrace"
     endpoints: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     contracts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -36,31 +36,32 @@ class ServerProcess:
 
     Attributes:
         port: Of HTTP.
+        url: Of HTTP.
         rpc: Address of gRPC; empty without.
         control: URL of the control port; empty without.
         control_rpc: Address of the same over gRPC; empty without.
     """
 
-    def __init__(self, root, *options, before=(), ready_s=BOUND_S):
+    def __init__(self, root, *options, before=(), ready_s=BOUND_S, client=Client):
         command = [*before, sys.executable, "-m", "headrace.gateway", "--root", str(root), "--port", "0", *options]
         # No pipe: a worker that outlives the server would keep it open.
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed when the server has ended
         self.process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=self._log)
         self.pid = self.process.pid
-        self.port, self.rpc, self.control, self.control_rpc = 0, "", "", ""
+        self.port, self.url, self.rpc, self.control, self.control_rpc = 0, "", "", "", ""
         while not self.port:
             line = self.process.stdout.readline()
             assert line, self.said()
-            address = re.search(r"127\.0\.0\.1:(\d+)", line)
+            address = re.search(r"127\.0\.0\.\d:(\d+)", line)
             if line.startswith("gateway listens on"):
-                self.port = int(address[1])
+                self.port, self.url = int(address[1]), line.split()[-1]
             elif line.startswith("gateway listens for gRPC"):
                 self.rpc = address[0]
             elif line.startswith("control listens on"):
-                self.control = f"http://{address[0]}"
+                self.control = line.split()[-1]
             elif line.startswith("control listens for gRPC"):
                 self.control_rpc = address[0]
-        self.client = Client(f"http://127.0.0.1:{self.port}")
+        self.client = client(self.url)
         try:
             self.client.wait_ready(ready_s)
         except BaseException as error:

@@ -109,10 +109,17 @@ def deploy(out: Output, endpoint: str, *, canary: str | None, on: str | None, **
 
 @command.command()
 @click.argument("endpoints", nargs=-1)
-@click.option("--host", help="Loopback address to bind.")
+@click.option("--host", help="Address to bind; other hosts reach it with tokens, and by TLS.  [default: 127.0.0.1]")
 @click.option("--port", type=int, help="0 for a free one.")
 @click.option("--name", "gateway", help="Of this gateway, where a project has several; the setting gateway.")
 @click.option("--models", type=click.Path(path_type=Path), help="Watch a folder of models as well: NAME/VERSION/.")
+@click.option("--tls-certificate", metavar="FILE", help="PEM file of the certificate to show, over HTTP and gRPC.")
+@click.option("--tls-key", metavar="FILE", help="PEM file of its key.")
+@click.option(
+    "--expose-unencrypted",
+    is_flag=True,
+    help="Bind another host without TLS: whoever is on the way reads requests, answers and tokens.",
+)
 @click.option("--metrics-names", help="Whose names metrics have: headrace, tensorflow, triton; commas between.")
 @click.option("--grpc-port", type=int, help="Answer gRPC there as well; 0 for a free port.")
 @click.option("--control-port", type=int, help="Load and unload there, for who has the token; 0 for a free port.")
@@ -127,28 +134,29 @@ def run(out: Output, endpoints: tuple[str, ...], *, detach: bool, stop: bool, **
     """
     from dataclasses import replace
 
+    from headrace.placement.bind import bind_of
     from headrace.placement.gateway import GATEWAY, Beside, check_same, gateway_spec
 
-    bind = {name: asked.pop(name) for name in ("host", "port")}
-    platform = open_project(**bind, gateway=asked.pop("gateway"))
-    beside = Beside(**asked)
-    services, settings = platform.services(), platform.settings
+    flags = {name: asked.pop(name) for name in ("host", "port", "tls_certificate", "tls_key")}
+    unencrypted = asked.pop("expose_unencrypted")
+    platform = open_project(**_from_here(flags), gateway=asked.pop("gateway"))
+    services, settings, beside = platform.services(), platform.settings, Beside(**asked)
     before = services.state(settings.gateway)
     if stop:
         services.stop(settings.gateway)
         line = "nothing to stop: no gateway is running" if before.state == "stopped" else "stopped"
         out.result({"state": "stopped"}, [line])
         return
+    bind = bind_of(settings, unencrypted=unencrypted)
     if beside.models is None or endpoints:
         _check_deployed(platform, endpoints)
     if beside.models is not None:
         _check_folder(platform, beside.models)
     if before.state == "running":
-        check_same(before, endpoints, **bind, beside=beside)
-    root = settings.root.resolve()
+        check_same(before, endpoints, bind.asked(flags), beside)
     if not detach:
         _end_as_by_ctrl_c()
-    spec = gateway_spec(root, endpoints, host=settings.host, port=settings.port, beside=beside)
+    spec = gateway_spec(settings.root.resolve(), endpoints, bind=bind, beside=beside)
     state = services.start(replace(spec, name=settings.gateway, environment={"HEADRACE_GATEWAY": settings.gateway}))
     if detach:
         _say_addresses(out, state, platform.home)
@@ -287,6 +295,12 @@ def _client(platform: "Platform") -> "Client | None":
         return gateway_client(platform)
     except Unavailable:
         return None
+
+
+def _from_here(flags: dict[str, Any]) -> dict[str, Any]:
+    """Files that the command line names are relative to where it was typed; those of settings to the project."""
+    files = {name: str(Path(flags[name]).resolve()) for name in ("tls_certificate", "tls_key") if flags[name]}
+    return {**flags, **files}
 
 
 def _check_deployed(platform: "Platform", endpoints: tuple[str, ...]) -> None:

@@ -7,9 +7,12 @@ this one reads what headrace servers send (always a content length) and nothing 
 import select
 import socket
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from headrace.errors import Unavailable
+
+if TYPE_CHECKING:  # on this machine nothing is encrypted
+    from ssl import SSLContext
 
 _HEAD_LIMIT = 64 * 1024
 
@@ -37,6 +40,19 @@ class Reply(NamedTuple):
         return ""
 
 
+class Way(NamedTuple):
+    """How a connection goes to a server.
+
+    Attributes:
+        token: What it shows there; none where empty.
+        tls: What it is wrapped into; None to go unencrypted.
+    """
+
+    token: str = ""
+    tls: "SSLContext | None" = None
+
+
+PLAIN = Way()
 _HARMLESS = frozenset({"GET", "HEAD"})
 _JSON = b"content-type: application/json\r\n"
 
@@ -48,10 +64,12 @@ class Connection:
         host: Where to.
         port: Its port.
         timeout_s: For connecting, and for each wait for bytes.
+        way: How it goes there.
     """
 
-    def __init__(self, host: str, port: int, timeout_s: float) -> None:
-        self._address, self._timeout_s = (host, port), timeout_s
+    def __init__(self, host: str, port: int, timeout_s: float, way: Way = PLAIN) -> None:
+        self._address, self._timeout_s, self._tls = (host, port), timeout_s, way.tls
+        self._own = f"authorization: Bearer {way.token}\r\n".encode() if way.token else b""
         self._host = f"{f'[{host}]' if ':' in host else host}:{port}".encode()
         self._socket: socket.socket | None = None
         self._rest = b""
@@ -75,7 +93,7 @@ class Connection:
             method.encode(),
             path.encode(),
             self._host,
-            _lines(headers) if headers else _JSON,
+            self._lines(headers) if headers else _JSON + self._own,
             len(body),
         )
         if self._socket is not None and self._is_over():
@@ -93,7 +111,7 @@ class Connection:
             self.close()
             raise Unavailable(
                 "the server does not answer",
-                where=f"http://{self._host.decode()}",
+                where=f"{'https' if self._tls else 'http'}://{self._host.decode()}",
                 why=str(error) or type(error).__name__,
                 fix="headrace serving ls",
             ) from error
@@ -104,6 +122,11 @@ class Connection:
             self._socket.close()
             self._socket = None
         self._rest = b""
+
+    def _lines(self, headers: Mapping[str, str]) -> bytes:
+        said = {"content-type": "application/json", **headers}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in said.items()).encode("latin-1")
+        return lines if "authorization" in said else lines + self._own
 
     def _is_over(self) -> bool:
         """Whether an idle connection was closed at the other end, or holds what nobody asked for."""
@@ -116,6 +139,8 @@ class Connection:
         if self._socket is None:
             self._socket = socket.create_connection(self._address, self._timeout_s)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._tls is not None:
+                self._socket = self._tls.wrap_socket(self._socket, server_hostname=self._address[0])
         self._socket.sendall(message)
         data = self._rest
         while (end := data.find(b"\r\n\r\n")) < 0:
@@ -144,11 +169,6 @@ class Connection:
         if not data:
             raise ConnectionResetError("the connection broke off")
         return data
-
-
-def _lines(headers: Mapping[str, str]) -> bytes:
-    said = {"content-type": "application/json", **headers}
-    return "".join(f"{name}: {value}\r\n" for name, value in said.items()).encode("latin-1")
 
 
 def _length(head: bytes) -> int:

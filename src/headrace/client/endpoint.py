@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlsplit
 
-from headrace.client.connection import Connection, Reply
+from headrace.client.connection import Connection, Reply, Way
+from headrace.client.credentials import check_way, checked_token, own_token, trusting
 from headrace.client.overview import Overview
 from headrace.errors import Forbidden, HeadraceError, NotFound, Overloaded, SignatureError, Unauthorized, Unavailable
 
 if TYPE_CHECKING:  # rows need no NumPy
+    from ssl import SSLContext
+
     from numpy.typing import NDArray
 
 _ERRORS: Mapping[int, type[HeadraceError]] = {
@@ -52,16 +55,36 @@ class Client:
     """Talks to one gateway; may be shared between threads, each of which gets a connection of its own.
 
     Args:
-        address: ``http://127.0.0.1:8700``.
+        address: ``http://127.0.0.1:8700``, ``https://models.example.org``.
+        token: What it shows the gateway; by default that of ``HEADRACE_TOKEN``, or in the file ``HEADRACE_TOKEN_FILE``,
+            if any.
+        tls: Whom it trusts, of ``https``; by default what the system trusts, or ``SSL_CERT_FILE`` says.
+        unencrypted: Whether the token may go to another host by ``http``.
         timeout_s: For connecting, and for each wait for bytes.
+
+    Raises:
+        SettingsError: The token of the environment is none.
+        UsageError: The token would go to another host unencrypted.
 
     Example:
         ``Client("http://127.0.0.1:8700").predict("wine", rows=[{"alcohol": 9.4, "ph": 3.5}]).values``
     """
 
-    def __init__(self, address: str, *, timeout_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        token: str | None = None,
+        tls: "SSLContext | None" = None,
+        unencrypted: bool = False,
+        timeout_s: float = 10.0,
+    ) -> None:
         parts = urlsplit(address if "//" in address else f"//{address}")
-        self._target = (parts.hostname or "127.0.0.1", parts.port or 80)
+        host, encrypted = parts.hostname or "127.0.0.1", parts.scheme == "https"
+        shown = own_token() if token is None else token and checked_token(token, "token")
+        check_way(parts.scheme, host, shown, unencrypted=unencrypted)
+        self._target = (host, parts.port or (443 if encrypted else 80))
+        self._way = Way(shown, (tls or trusting()) if encrypted else None)
         self._timeout_s = timeout_s
         self._own = threading.local()
         self._all: list[Connection] = []
@@ -90,6 +113,7 @@ class Client:
         Raises:
             SignatureError: The input does not fit the model; names the column.
             NotFound: No such endpoint or version.
+            Unauthorized: The gateway asks for a token; ``Forbidden`` when ours is not for this.
             Overloaded: Too many requests wait; its ``retry_after_s`` says when to try again.
             Unavailable: No server, or it is not ready.
         """
@@ -180,7 +204,7 @@ class Client:
         """Any request on this thread's connection; ``content-type: application/json`` unless ``headers`` say."""
         connection: Connection | None = getattr(self._own, "connection", None)
         if connection is None:
-            connection = self._own.connection = Connection(*self._target, self._timeout_s)
+            connection = self._own.connection = Connection(*self._target, self._timeout_s, self._way)
             self._all.append(connection)
         return connection.request(method, path, body, headers)
 

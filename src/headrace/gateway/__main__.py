@@ -9,24 +9,26 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from headrace.assembly import open_platform, project_home
 from headrace.delivery.rollout import EVERY_S, Rollouts
-from headrace.errors import HeadraceError, MissingExtra, Unavailable
-from headrace.gateway.access import Access, Guard
+from headrace.errors import HeadraceError, SettingsError
+from headrace.gateway.access import Access
 from headrace.gateway.app import Gateway
-from headrace.gateway.control import Control, ControlPort
-from headrace.gateway.http import Server
+from headrace.gateway.control import Control
+from headrace.gateway.listening import Offer, Ports, listening
+from headrace.gateway.screen import screen_of
+from headrace.gateway.tls import Tls
 from headrace.gateway.vertex import vertex_routes
 from headrace.journey.platform import Platform
 from headrace.monitoring.interruptions import Interruptions
 from headrace.monitoring.left_open import LeftOpen
 from headrace.placement.access import Tokens
-from headrace.placement.gateway import GATEWAY, authority, checked_host, checked_names, checked_port, in_workers
+from headrace.placement.bind import CERTIFICATE, KEY, UNENCRYPTED, Bind, bind_of, checked_port
+from headrace.placement.gateway import GATEWAY, checked_names, in_workers
 from headrace.placement.tokens import mask_key
 from headrace.serving import provenance
 from headrace.serving.aspired import Moved, Source
@@ -39,10 +41,7 @@ from headrace.serving.ledger_source import LedgerSource
 from headrace.serving.lookups import Lookups
 from headrace.serving.report import report
 from headrace.serving.scratch import Scratch
-from headrace.settings import load_settings
-
-if TYPE_CHECKING:
-    from headrace.gateway.rpc.server import RpcServer
+from headrace.settings import Settings, load_settings
 
 # How long the writer thread may wait for the interpreter while the event loop computes.
 _SWITCH_S = 0.0002
@@ -54,27 +53,13 @@ _LEFT_S = 10.0
 """Between two looks for alerts of gateways that were killed."""
 
 
-@dataclass(frozen=True)
-class Ports:
-    """Where it listens; 0 is a free port, None is none.
-
-    Attributes:
-        http: Scores.
-        grpc: The same.
-        control: Loads and unloads besides, for who has the token.
-        control_grpc: The same.
-    """
-
-    http: int
-    grpc: int | None = None
-    control: int | None = None
-    control_grpc: int | None = None
-
-
 async def serve(
-    platform: Platform, names: Sequence[str], *, host: str, ports: Ports, models: Path | None = None
+    platform: Platform, names: Sequence[str], *, bind: Bind, ports: Ports, models: Path | None = None
 ) -> None:
-    """Serve until SIGTERM or SIGINT; then finish what was accepted, and flush the log. SIGHUP: look for changes now."""
+    """Serve until SIGTERM or SIGINT; then finish what was accepted, and flush the log.
+
+    SIGHUP: look for changes now, of the certificate too.
+    """
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -98,15 +83,15 @@ async def serve(
     folder = None if models is None else _watched(platform, plane, models, scratch, moved)
     sources += [] if folder is None else [folder]
     keeper = Keeper(plane, sources, post=loop.call_soon_threadsafe)
-    loop.add_signal_handler(signal.SIGHUP, keeper.hurry)
+    tls = None if bind.certificate is None or bind.key is None else Tls(bind.certificate, bind.key)
+    loop.add_signal_handler(signal.SIGHUP, _look_again, keeper, tls)
     crew = Crew(1, "rollouts", _report)
     rollouts = Rollouts(plane, platform.ledger(), crew.put, source.refused_change)
     interruptions = Interruptions(platform.ledger(), crew.put, gateway=_one_of_several(platform))
     left = LeftOpen(platform.ledger())
-    named = checked_names(platform.settings.metrics_names)
-    gateway = Gateway(plane, vertex=vertex_routes(os.environ), metrics=named)
-    controlled = partial(_control, platform, keeper, folder)
-    servers, rpcs = await _listening(plane, gateway, controlled, host=host, ports=ports)
+    gateway = _gateway(plane, platform.settings, exposed=bind.exposed)
+    offer = Offer(bind, ports, tls, _access(platform, bind, ports), Control(keeper, folder))
+    servers, rpcs = await listening(plane, gateway, offer)
     keeper.start()
     crew.start()
     loop.call_soon(_now_and_then, partial(crew.put, left.look))
@@ -149,32 +134,6 @@ def _watched(platform: Platform, plane: DataPlane, models: Path, scratch: Scratc
     return FolderSource(models, runtime=platform.runtime, scratch=scratch, moved=moved, heard=heard, warned=warned)
 
 
-async def _listening(
-    plane: DataPlane, gateway: Gateway, controlled: Callable[[], tuple[Control, Access]], *, host: str, ports: Ports
-) -> tuple[list[Server], list["RpcServer"]]:
-    """Bind every port and say where; the scoring port's address comes last."""
-    loop = asyncio.get_running_loop()
-    servers: list[Server] = [Server(gateway, loop)]
-    rpcs: list[RpcServer] = []
-    if ports.grpc is not None:
-        rpcs.append(_rpc_server(plane))
-        at = await _bound(rpcs[0], host, ports.grpc, "--grpc-port")
-        sys.stdout.write(f"gateway listens for gRPC on {at}\n")
-    bound = await _bound(servers[0], host, ports.http, "--port")
-    control, access = (None, None) if ports.control is None and ports.control_grpc is None else controlled()
-    if ports.control is not None and control is not None and access is not None:
-        servers.append(Server(Guard(ControlPort(gateway, control, loop), access), loop))
-        at = await _bound(servers[1], host, ports.control, "--control-port")
-        sys.stdout.write(f"control listens on http://{at}\n")
-    if ports.control_grpc is not None:
-        rpcs.append(_rpc_server(plane, control, access))
-        at = await _bound(rpcs[-1], host, ports.control_grpc, "--control-grpc-port")
-        sys.stdout.write(f"control listens for gRPC on {at}\n")
-    sys.stdout.write(f"gateway listens on http://{bound}\n")
-    sys.stdout.flush()
-    return servers, rpcs
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line and serve; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m headrace.gateway", description="Serve deployed endpoints.")
@@ -185,16 +144,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--models", type=Path, default=None, help="serve the models of this folder as well")
     parser.add_argument("--host", default=None)
     parser.add_argument("--port", type=int, default=None)
+    parser.add_argument(CERTIFICATE, default=None, help="PEM file; other hosts than loopback take it, and the key")
+    parser.add_argument(KEY, default=None, help="PEM file of its key")
+    parser.add_argument(UNENCRYPTED, action="store_true", help="bind another host without TLS all the same")
     parser.add_argument("--metrics-names", default=None, help="whose: headrace, tensorflow, triton; commas between")
     parser.add_argument("--grpc-port", type=int, default=None, help="answer gRPC there as well; 0 for a free port")
     parser.add_argument("--control-port", type=int, default=None, help="load and unload there, with the token")
     parser.add_argument("--control-grpc-port", type=int, default=None, help="the same over gRPC")
     given = parser.parse_args(arguments)
     try:
-        flags = {name: getattr(given, name) for name in ("host", "port", "metrics_names")}
+        flags = {name: getattr(given, name) for name in ("host", "port", "metrics_names", "tls_certificate", "tls_key")}
         settings = load_settings(given.root.resolve(), flags)
-        checked_host(settings.host)
-        for port in (settings.port, given.grpc_port, given.control_port, given.control_grpc_port):
+        bind = bind_of(settings, unencrypted=given.expose_unencrypted)
+        for port in (given.grpc_port, given.control_port, given.control_grpc_port):
             checked_port(port or 0)
         checked_names(settings.metrics_names)
         in_workers(settings.scorers)
@@ -204,8 +166,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         gc.set_threshold(_COLLECT_EVERY, 50, 100)
         platform = open_platform(settings)
         try:
-            ports = Ports(settings.port, given.grpc_port, given.control_port, given.control_grpc_port)
-            _run(serve(platform, given.endpoint, host=settings.host, ports=ports, models=given.models))
+            ports = Ports(given.grpc_port, given.control_port, given.control_grpc_port)
+            _run(serve(platform, given.endpoint, bind=bind, ports=ports, models=given.models))
         finally:
             platform.close()
     except HeadraceError as error:
@@ -230,25 +192,26 @@ def _open_more_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, _FILES)), hard))
 
 
-def _control(platform: Platform, keeper: Keeper, folder: FolderSource | None) -> tuple[Control, Access]:
-    return Control(keeper, folder), Access(Tokens(project_home(platform.settings)))
+def _gateway(plane: DataPlane, said: Settings, *, exposed: bool) -> Gateway:
+    """What answers over HTTP, as the settings have it."""
+    screen = screen_of(said.allowed_hosts, said.allowed_origins, addresses=exposed)
+    return Gateway(plane, screen, vertex_routes(os.environ), checked_names(said.metrics_names))
 
 
-async def _bound(server: "Server | RpcServer", host: str, port: int, option: str) -> str:
-    """Have it listen; return where."""
+def _access(platform: Platform, bind: Bind, ports: Ports) -> Access | None:
+    """Who may; nobody is asked where only this machine scores."""
+    asked = bind.exposed or ports.controlled
+    return Access(Tokens(project_home(platform.settings))) if asked else None
+
+
+def _look_again(keeper: Keeper, tls: Tls | None) -> None:
+    """Look for changes of what is served, and of the certificate; one that cannot be used leaves the one before."""
+    keeper.hurry()
     try:
-        return authority(host, await server.listen(host, port))
-    except (OSError, RuntimeError) as error:
-        why, fix = (getattr(error, "strerror", "") or str(error))[:200], f"{option} 0 takes a free one"
-        raise Unavailable("the gateway cannot listen", where=authority(host, port), why=why, fix=fix) from error
-
-
-def _rpc_server(plane: DataPlane, control: Control | None = None, access: Access | None = None) -> "RpcServer":
-    try:
-        from headrace.gateway.rpc.server import RpcServer
-    except ImportError as error:
-        raise MissingExtra("gRPC is not installed", why=str(error), fix="pip install 'headrace[grpc]'") from error
-    return RpcServer(plane, control, access)
+        if tls is not None:
+            tls.renew()
+    except SettingsError as error:
+        report(f"the certificate stays as it was: {error}")
 
 
 def _run(main_task: Coroutine[Any, Any, None]) -> None:

@@ -91,8 +91,8 @@ class Guarded(Protocol):
     def __call__(self, request: Request, send: Send) -> None:
         """Answer one request; see ``http.Handler``."""
 
-    def refusal(self, request: Request) -> Response | None:
-        """The reply to a request from where none may come; None for the others."""
+    def admitted(self, request: Request, send: Send) -> Send | None:
+        """How to send the reply; None when it is sent. See ``screen.Screen.admitted``."""
 
     def needs(self, target: bytes) -> Needs:
         """The scopes of the methods at a target; nothing for one that is nowhere."""
@@ -111,10 +111,15 @@ class Guard:
 
     def __call__(self, request: Request, send: Send) -> None:
         """Answer one request. A method that no scope is declared for is passed on to nobody."""
-        refusal = self._inner.refusal(request) or (token_told() if tells_a_token(request.target) else None)
-        if refusal is not None:
-            send(refusal)
+        admitted = self._inner.admitted(request, send)
+        if admitted is None:
             return
+        if tells_a_token(request.target):
+            admitted(token_told())
+            return
+        self._asked(request, admitted)
+
+    def _asked(self, request: Request, send: Send) -> None:
         needs = self._inner.needs(request.target)
         try:
             denial = self._access.denial(request.headers.get(b"authorization", b""), needs.get(request.method))

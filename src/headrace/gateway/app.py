@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from headrace import __version__
 from headrace.errors import NotFound
@@ -16,11 +15,11 @@ from headrace.gateway.oip import OpenInference
 from headrace.gateway.openapi import document
 from headrace.gateway.overview import Overviews
 from headrace.gateway.routes import NOTHING, READ, Needs, Route, found, route, tells_a_token
+from headrace.gateway.screen import Screen
 from headrace.gateway.tfs import TensorFlowServing
 from headrace.gateway.vertex import Vertex, VertexRoutes
 from headrace.serving.dataplane import DataPlane
 
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _CACHED = 256
 EXPOSITION = b"text/plain; version=0.0.4; charset=utf-8"
 """What Prometheus' text format is called."""
@@ -43,13 +42,11 @@ class Mounted(NamedTuple):
 
 
 class Gateway:
-    """Handles every request of a server; the loopback scoring port needs no token.
-
-    Pages in a browser must not reach it: a foreign Host (DNS rebinding) and any Origin are refused.
+    """Handles every request of a server; callers need no token, unless an ``access.Guard`` stands before it.
 
     Args:
         plane: What scores.
-        hosts: Host names it answers to besides loopback's.
+        screen: From where requests may come; None for this machine alone.
         vertex: Routes of Vertex AI that it answers besides its own.
         metrics: Under whose names it tells its metrics.
     """
@@ -57,7 +54,7 @@ class Gateway:
     def __init__(
         self,
         plane: DataPlane,
-        hosts: frozenset[str] = frozenset(),
+        screen: Screen | None = None,
         vertex: VertexRoutes | None = None,
         metrics: Sequence[str] = ("headrace",),
     ) -> None:
@@ -66,8 +63,8 @@ class Gateway:
         self._metrics_at = {"/metrics": metrics}
         if "tensorflow" in metrics:
             self._metrics_at[TENSORFLOW_METRICS] = ("tensorflow",)
-        self._hosts = _LOOPBACK | hosts
-        self._known_hosts: set[bytes] = set()
+        self._screen = screen or Screen()
+        self._known_hosts = self._screen.known
         self._mounted = self._mount(plane)
         hosted = Vertex(plane, self._vertex)
         self._hosted = Mounted(hosted, hosted.routes, _nowhere)
@@ -100,10 +97,10 @@ class Gateway:
         """Answer one request; see ``http.Handler``."""
         headers = request.headers
         if headers.get(b"host") not in self._known_hosts or b"origin" in headers:
-            refusal = self.refusal(request)
-            if refusal is not None:
-                send(refusal)
+            admitted = self._screen.admitted(request, send)
+            if admitted is None:
                 return
+            send = admitted
         if b"accept-encoding" in headers or b"content-encoding" in headers:
             try:
                 send = _recoded(request, send)
@@ -142,18 +139,9 @@ class Gateway:
         mounted = self._mounted.get("v1" if first == "V1" else first, _NOWHERE)
         return mounted, found(mounted.routes, path)
 
-    def refusal(self, request: Request) -> Response | None:
-        """The reply to a request from where none may come; None for the others."""
-        # Clients of HTTP/1.0 alone have none, and no browser, against whose pages the rule stands, is one of them.
-        host = request.headers.get(b"host")
-        if host is not None and host not in self._known_hosts:
-            if _host_name(host) not in self._hosts:
-                return Response(403, encode({"error": "this Host is refused; use the address the server is bound to"}))
-            if len(self._known_hosts) < _CACHED:
-                self._known_hosts.add(host)
-        if b"origin" in request.headers:
-            return Response(403, encode({"error": "requests from web pages (Origin) are refused"}))
-        return None
+    def admitted(self, request: Request, send: Send) -> Send | None:
+        """How to send the reply; None when it is sent. See ``Screen.admitted``."""
+        return self._screen.admitted(request, send)
 
     def _front(self, request: Request, _path: str, send: Send) -> None:
         """What this is, and where the rest lies: for people who open the address, and who only have the port."""
@@ -201,10 +189,3 @@ def _recoded(request: Request, send: Send) -> Send:
         request.body = unpacked(request.body, headers[b"content-encoding"])
     accepted = headers.get(b"accept-encoding", b"")
     return (lambda response: send(packed(response, accepted))) if accepted else send
-
-
-def _host_name(host: bytes) -> str:
-    try:
-        return urlsplit(f"//{host.decode('ascii')}").hostname or ""
-    except ValueError:
-        return ""

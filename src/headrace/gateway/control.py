@@ -50,7 +50,7 @@ class ControlPort:
 
     def __init__(self, gateway: Gateway, control: Control, loop: asyncio.AbstractEventLoop) -> None:
         self._gateway, self._keeper, self._loop = gateway, control.keeper, loop
-        self.refusal = gateway.refusal
+        self.admitted = gateway.admitted
 
     def __call__(self, request: Request, send: Send) -> None:
         """Answer one request."""

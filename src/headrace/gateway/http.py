@@ -5,6 +5,7 @@ parsed, scored and written within one callback, without a task.
 """
 
 import asyncio
+import ssl
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -110,9 +111,12 @@ class Server:
         self._listener: asyncio.Server | None = None
         self._sweeper: asyncio.TimerHandle | None = None
 
-    async def listen(self, host: str, port: int) -> int:
-        """Bind and accept; return the port (chosen by the system when ``port`` is 0)."""
-        self._listener = await self.loop.create_server(lambda: Connection(self), host, port, backlog=1024)
+    async def listen(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
+        """Bind and accept, wrapped into ``tls``; return the port (chosen by the system when ``port`` is 0)."""
+        shaken = None if tls is None else READ_TIMEOUT_S
+        self._listener = await self.loop.create_server(
+            lambda: Connection(self), host, port, backlog=1024, ssl=tls, ssl_handshake_timeout=shaken
+        )
         self._sweep()
         bound: int = self._listener.sockets[0].getsockname()[1]
         return bound

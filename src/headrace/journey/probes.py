@@ -7,13 +7,16 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Literal
 
 from headrace.client import Client
+from headrace.client.overview import Overview
 from headrace.errors import HeadraceError, MissingExtra, Unavailable
 from headrace.journey.layers import chosen
 from headrace.journey.platform import Platform
+from headrace.journey.scoreboard import client_of
 from headrace.models.runtime import Batch
 from headrace.models.signature import Column, Signature
 from headrace.refs import new_id
@@ -208,15 +211,14 @@ def _gateway(platform: Platform) -> str:
     if state.state == "failed":
         why = f"its log ends: {state.detail}" if state.detail else ""
         raise Unavailable("the gateway died", why=why, fix="headrace serving run")
-    _answers(f"{state.address}/v2/health/ready")
-    _in_order(state.address)
+    with client_of(platform, state, WITHIN_S / 4) as client:
+        _answers(client, state.address)
+        _in_order(client.overview(), state.address)
     return f"ready at {state.address} ({f'{state.detail}; ' * bool(state.detail)}pid {state.pid})"
 
 
-def _in_order(address: str) -> None:
+def _in_order(found: Overview, address: str) -> None:
     """Raise ``Unavailable`` when the gateway answers requests that it cannot log, or was told what has no effect."""
-    with Client(address, timeout_s=WITHIN_S / 4) as client:
-        found = client.overview()
     if found.warnings:
         raise Unavailable("settings of the watched folder change nothing", where=address, why=found.warnings[0])
     unlogged = {served.name: served.unlogged for served in found.endpoints if served.unlogged}
@@ -229,24 +231,15 @@ def _in_order(address: str) -> None:
         )
 
 
-def _answers(url: str) -> None:
-    """Raise ``Unavailable`` unless ``url`` answers 200 soon."""
-    import http.client
-    from urllib.parse import urlsplit
-
-    place = urlsplit(url)
-    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=WITHIN_S / 4)
+def _answers(client: Client, address: str) -> None:
+    """Raise ``Unavailable`` unless the gateway says soon that it is ready."""
+    where, fix = f"{address}/v2/health/ready", "headrace serving run"
     try:
-        connection.request("GET", place.path)
-        status = connection.getresponse().status
-    except OSError as error:
-        raise Unavailable(
-            "the gateway does not answer", where=url, why=str(error), fix="headrace serving run"
-        ) from error
-    finally:
-        connection.close()
-    if status != http.client.OK:
-        raise Unavailable("the gateway is not ready", where=url, why=f"HTTP {status}", fix="headrace serving run")
+        status = client.request("GET", "/v2/health/ready").status
+    except Unavailable as error:
+        raise Unavailable("the gateway does not answer", where=where, why=error.why, fix=fix) from error
+    if status != HTTPStatus.OK:
+        raise Unavailable("the gateway is not ready", where=where, why=f"HTTP {status}", fix=fix)
 
 
 PROBES: Mapping[str, tuple[str, Probe]] = {

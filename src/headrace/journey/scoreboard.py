@@ -1,9 +1,13 @@
 """Use case: how the models of an endpoint do, as the gateway that serves it counts them."""
 
 from headrace.client import Client
+from headrace.client.credentials import own_token, pinned
 from headrace.client.overview import Served
 from headrace.errors import NotFound, Unavailable
 from headrace.journey.platform import Platform
+from headrace.placement.gateway import asks_for_tokens, certificate_of
+from headrace.placement.services import ServiceState
+from headrace.placement.tokens import control_token
 
 
 def gateway_client(platform: Platform) -> Client:
@@ -15,7 +19,26 @@ def gateway_client(platform: Platform) -> Client:
     state = platform.services().state(platform.settings.gateway)
     if state.state != "running":
         raise Unavailable("the gateway does not run", why=state.detail, fix="headrace serving run --detach")
-    return Client(state.address)
+    return client_of(platform, state)
+
+
+def client_of(platform: Platform, state: ServiceState, timeout_s: float = 10.0) -> Client:
+    """A client of a gateway of the project, which knows its certificate and has the token that it asks for.
+
+    Args:
+        platform: Of the project.
+        state: Of the gateway.
+        timeout_s: For connecting, and for each wait for bytes.
+
+    Raises:
+        SettingsError: There is no reading the token, or the certificate.
+    """
+    settings, certificate = platform.settings, certificate_of(state.command)
+    token = own_token(settings.root / settings.token_file if settings.token_file else None)
+    if not token and asks_for_tokens(state.command):
+        token = control_token(platform.home)
+    tls = None if certificate is None else pinned(certificate)
+    return Client(state.address, token=token, tls=tls, unencrypted=True, timeout_s=timeout_s)
 
 
 def scoreboard(client: Client, endpoint: str) -> Served:

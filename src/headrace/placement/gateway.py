@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from headrace.client.credentials import LOOPBACK
 from headrace.errors import SettingsError, UsageError
+from headrace.placement.bind import CERTIFICATE, Bind, authority, checked_port
 from headrace.placement.services import ServiceSpec, ServiceState, free_port
 
 GATEWAY = "gateway"
 METRICS_NAMES = ("headrace", "tensorflow", "triton")
 """Whose names a gateway's metrics may have: its own, TensorFlow Serving's, Triton's."""
 
-_LAST_PORT = 65535
 _SCORERS = ("here", "workers")
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 @dataclass(frozen=True)
@@ -70,14 +70,15 @@ class Beside:
 
 NOTHING = Beside()
 """Scoring over HTTP only."""
+HERE = Bind()
+"""This machine, at a free port."""
 
 
 def gateway_spec(
     root: Path,
     endpoints: Sequence[str] = (),
     *,
-    host: str = "127.0.0.1",
-    port: int = 0,
+    bind: Bind = HERE,
     restart: bool = True,
     beside: Beside = NOTHING,
 ) -> ServiceSpec:
@@ -86,43 +87,18 @@ def gateway_spec(
     Args:
         root: The project folder.
         endpoints: Serve only these; empty for all that are deployed.
-        host: Loopback address to bind.
-        port: 0 for a free one.
+        bind: Where it listens.
         restart: Whether it is started again when it dies.
         beside: What it offers besides.
-
-    Raises:
-        UsageError: The host is not this machine alone, or the port is none.
     """
-    checked_host(host)
-    checked_port(port)
-    chosen = port or free_port(host)
-    command = [sys.executable, "-m", "headrace.gateway", "--root", str(root), "--host", host, "--port", str(chosen)]
+    chosen = bind.port or free_port(bind.host)
+    command = [sys.executable, "-m", "headrace.gateway", "--root", str(root)]
+    command += ["--host", bind.host, "--port", str(chosen), *bind.options]
     for endpoint in endpoints:
         command += ["--endpoint", endpoint]
-    command += beside.options(host)
-    return ServiceSpec(GATEWAY, command, ready_url=f"http://{authority(host, chosen)}/v2/health/ready", restart=restart)
-
-
-def checked_host(host: str) -> str:
-    """A loopback address; raise ``UsageError`` for any other."""
-    if host not in _LOOPBACK:
-        raise UsageError(
-            f"host {host!r} is refused", why="the scoring port takes no token, so it is local", fix="--host 127.0.0.1"
-        )
-    return host
-
-
-def checked_port(port: int) -> int:
-    """A port, or 0 for a free one; raise ``UsageError`` for any other number."""
-    if not 0 <= port <= _LAST_PORT:
-        raise UsageError(f"port {port} is none", why=f"ports go to {_LAST_PORT}", fix="--port 0 for a free one")
-    return port
-
-
-def authority(host: str, port: int | str) -> str:
-    """Host and port as a URL has them: an IPv6 address stands in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    command += beside.options(bind.host)
+    ready_url = f"{bind.scheme}://{authority(bind.reached_at, chosen)}/v2/health/ready"
+    return ServiceSpec(GATEWAY, command, ready_url=ready_url, restart=restart)
 
 
 def checked_names(said: str) -> tuple[str, ...]:
@@ -148,28 +124,37 @@ def in_workers(said: str) -> bool:
 def addresses(command: Sequence[str]) -> dict[str, str]:
     """What the gateway that this command runs offers beside scoring over HTTP, and where."""
     options = _options(command)
-    host = options.get("--host", "")
+    host, scheme = options.get("--host", ""), "https" if CERTIFICATE in options else "http"
     named = {"grpc": "--grpc-port", "control": "--control-port", "control_grpc": "--control-grpc-port"}
     found = {name: authority(host, options[option]) for name, option in named.items() if option in options}
-    return {name: f"http://{address}" if name == "control" else address for name, address in found.items()}
+    return {name: f"{scheme}://{address}" if name == "control" else address for name, address in found.items()}
+
+
+def certificate_of(command: Sequence[str]) -> Path | None:
+    """The certificate that the gateway which this command runs shows; None for one that speaks unencrypted."""
+    found = _options(command).get(CERTIFICATE)
+    return None if found is None else Path(found)
+
+
+def asks_for_tokens(command: Sequence[str]) -> bool:
+    """Whether the gateway that this command runs has who scores send a token."""
+    return _options(command).get("--host", "") not in LOOPBACK
 
 
 def check_same(
-    running: ServiceState, endpoints: Sequence[str], *, port: int | None, host: str | None, beside: Beside = NOTHING
+    running: ServiceState, endpoints: Sequence[str], asked: Mapping[str, str], beside: Beside = NOTHING
 ) -> None:
     """Raise ``UsageError`` unless the gateway that runs is the one that is asked for.
 
     Args:
         running: State of the gateway.
         endpoints: What it is to serve; empty for all that are deployed.
-        port: Where; None and 0 for anywhere.
-        host: Likewise; None for any.
+        asked: Options of its command line that it must have, with their values.
         beside: What it is to offer besides.
     """
     options = list(pairwise(running.command))
     served = {value for option, value in options if option == "--endpoint"}
-    asked = {"--port": str(port or ""), "--host": host or ""}
-    fits = all(not value or (option, value) in options for option, value in asked.items())
+    fits = all(pair in options for pair in asked.items())
     if served == set(endpoints) and fits and beside.offered_by(running.command):
         return
     raise UsageError(

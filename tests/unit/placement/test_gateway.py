@@ -4,6 +4,7 @@ from contextlib import suppress
 import pytest
 
 from headrace.errors import UsageError
+from headrace.placement.bind import Bind
 from headrace.placement.gateway import Beside, addresses, checked_names, gateway_spec
 from headrace.placement.services import free_port
 
@@ -29,17 +30,17 @@ def test_a_gateway_with_other_names_is_another():
 
 
 @pytest.mark.parametrize("port", [-1, 65536])
-def test_a_port_that_is_none_is_refused(tmp_path, port):
-    for ask in (lambda: gateway_spec(tmp_path, port=port), lambda: Beside(grpc_port=port)):
+def test_a_port_that_is_none_is_refused(port):
+    for ask in (lambda: Bind(port=port), lambda: Beside(grpc_port=port)):
         with pytest.raises(UsageError, match=f"port {port} is none"):
             ask()
 
 
 def test_an_ipv6_address_stands_in_brackets(tmp_path):
-    spec = gateway_spec(tmp_path, host="::1", port=8700, beside=Beside(grpc_port=8701, control_port=8702))
+    spec = gateway_spec(tmp_path, bind=Bind("::1", 8700), beside=Beside(grpc_port=8701, control_port=8702))
     assert spec.ready_url == "http://[::1]:8700/v2/health/ready"
     assert addresses(spec.command) == {"grpc": "[::1]:8701", "control": "http://[::1]:8702"}
-    assert gateway_spec(tmp_path, port=8700).ready_url == "http://127.0.0.1:8700/v2/health/ready"
+    assert gateway_spec(tmp_path, bind=Bind(port=8700)).ready_url == "http://127.0.0.1:8700/v2/health/ready"
 
 
 def hosts():

@@ -19,8 +19,9 @@ from headrace.gateway.rpc.reflection import ReflectionService
 from headrace.gateway.rpc.reload import ReloadService
 from headrace.gateway.rpc.tfs import ServingServices
 from headrace.gateway.rpc.tfs_messages import SERVING
+from headrace.gateway.tls import Tls
 from headrace.placement.access import Scope
-from headrace.placement.gateway import authority
+from headrace.placement.bind import authority
 from headrace.serving.dataplane import DataPlane
 
 _STREAMS = 1024
@@ -61,13 +62,17 @@ class RpcServer:
         self._door = Door(offered)
         self._server.add_generic_rpc_handlers((self._door,))
 
-    async def listen(self, host: str, port: int) -> int:
-        """Bind and accept; return the port (chosen by the system when ``port`` is 0).
+    async def listen(self, host: str, port: int, tls: Tls | None = None) -> int:
+        """Bind and accept, wrapped into ``tls``; return the port (chosen by the system when ``port`` is 0).
 
         Raises:
             RuntimeError: The address is taken.
         """
-        bound: int = self._server.add_insecure_port(authority(host, port))
+        address = authority(host, port)
+        if tls is None:
+            bound: int = self._server.add_insecure_port(address)
+        else:
+            bound = self._server.add_secure_port(address, _credentials(tls))
         await self._server.start()
         self._listening = True
         return bound
@@ -78,3 +83,21 @@ class RpcServer:
         if self._listening:
             await asyncio.sleep(_TOLD_S)
         await self._server.stop(_GRACE_S)
+
+
+def _credentials(tls: Tls) -> Any:
+    """What is asked for the certificate at each handshake; it answers when there is another than before."""
+    shown = tls.pem
+
+    def configuration(pem: tuple[bytes, bytes]) -> Any:
+        certificate, key = pem
+        return grpc.ssl_server_certificate_configuration([(key, certificate)])
+
+    def newer() -> Any:
+        nonlocal shown
+        if tls.pem == shown:
+            return None
+        shown = tls.pem
+        return configuration(shown)
+
+    return grpc.dynamic_ssl_server_credentials(configuration(shown), newer)
