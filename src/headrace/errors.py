@@ -6,7 +6,8 @@
     │   ├── NameRefused                a name or path breaks the naming rule
     │   ├── HandleError                a planned value was used as if it were computed
     │   ├── MissingExtra               an engine's package is not installed
-    │   └── SignatureError             a model was registered or called with the wrong columns
+    │   ├── SignatureError             a model was registered or called with the wrong columns
+    │   └── UnknownSignature           a model was asked by a signature that it does not have
     ├── RunFailed             exit 1   a step raised, or a run could not go on
     │   └── IntegrityError             stored bytes do not have the digest they were stored under
     ├── Refused               exit 3   a check said no; nothing was changed
@@ -103,6 +104,12 @@ class SignatureError(UsageError):
     """A model was given columns or tensors that its signature does not allow."""
 
     code = "signature"
+
+
+class UnknownSignature(UsageError):
+    """A model was asked by a signature that it does not have."""
+
+    code = "unknown-signature"
 
 
 class RunFailed(HeadraceError):

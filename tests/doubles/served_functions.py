@@ -71,3 +71,7 @@ def mixed(a, *, by=(1, 0.5)):
 
 
 squared = functools.partial(powered, power=2)
+
+
+def raised(a, *, power=3):
+    return a**power

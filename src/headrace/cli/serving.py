@@ -220,17 +220,24 @@ def _say_addresses(out: Output, state: "ServiceState", home: Path) -> None:
 )
 @click.option("--image", type=click.Path(path_type=Path), help="An image, for a model of one tensor that takes some.")
 @click.option("--white", type=click.Choice(["1", "255"]), default="1", show_default=True, help="What white is there.")
+@click.option("--signature", default="", help="Which of the model's signatures to ask.  [default: the one served]")
+@click.option("--param", "params", multiple=True, help="A parameter of the model: NAME=VALUE; may repeat.")
 @click.option("--version", type=int, help="Score one version of the preferred model, without the schedule.")
 @click.option("--all-versions", is_flag=True, help="Compare all loaded versions of the preferred model.")
 @options
-def predict(out: Output, endpoint: str, *, image: Path | None, white: str, version: int | None, **given: Any) -> None:
+def predict(out: Output, endpoint: str, *, image: Path | None, white: str, **given: Any) -> None:
     """Send rows to the running gateway and print what it answers."""
     from headrace.journey.scoreboard import gateway_client
 
     platform = open_project()
     client = gateway_client(platform)
-    compared = given.pop("all_versions")
-    asked = _input(**given, row=None if image is None else _image(platform, client, endpoint, image, float(white)))
+    compared, version = given.pop("all_versions"), given.pop("version")
+    how = {"signature": given.pop("signature"), "params": dict(map(_param, given.pop("params")))}
+    if image is not None and how["signature"]:
+        raise UsageError("--image goes to the signature that is served", fix="leave --signature out, or send --file")
+    asked = how | _input(
+        **given, row=None if image is None else _image(platform, client, endpoint, image, float(white))
+    )
     if compared:
         if version is not None:
             raise UsageError("give one of --version and --all-versions")
@@ -386,6 +393,17 @@ def _image(platform: "Platform", client: "Client", endpoint: str, path: Path, wh
         raise UsageError(f"endpoint {endpoint!r} takes no image", why=f"it takes {names}", fix="--row or --file")
     images = factory("images.pillow")(platform.settings, "pillow")
     return row_of(images, path, inputs[0]["shape"], most=white)
+
+
+def _param(text: str) -> tuple[str, Any]:
+    """``NAME=VALUE``; a value that is no JSON is text."""
+    name, given, value = text.partition("=")
+    if not given:
+        raise UsageError(f"--param {text} has no value", fix=f"--param {text}=VALUE")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
 
 
 def _input(rows: tuple[str, ...], *, columns: str | None, path: Path | None, row: Any = None) -> dict[str, Any]:

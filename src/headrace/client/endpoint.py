@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 from urllib.parse import quote, urlsplit
 
 from headrace.client.connection import Connection, Reply, Way
@@ -49,6 +49,24 @@ class Answer:
     winner: str
     elapsed_s: float
     logged: bool = True
+
+
+class How(TypedDict, total=False):
+    """How ``Client.predict`` asks, besides the endpoint and its input.
+
+    Attributes:
+        version: Of the preferred model alone; None for the endpoint's schedule.
+        label: An alias of the preferred model, such as ``challenger``, likewise.
+        signature: Which of the model's signatures is asked; the one it serves unasked by default.
+        params: Those of the model, by name; the others keep their defaults.
+        headers: To send, such as the key of a split.
+    """
+
+    version: int | None
+    label: str
+    signature: str
+    params: Mapping[str, Any]
+    headers: Mapping[str, str] | None
 
 
 class Client:
@@ -95,9 +113,7 @@ class Client:
         *,
         rows: Sequence[Mapping[str, Any]] | None = None,
         columns: Mapping[str, Sequence[Any]] | None = None,
-        version: int | None = None,
-        label: str = "",
-        headers: Mapping[str, str] | None = None,
+        **how: Unpack[How],
     ) -> Answer:
         """Score rows (or columns), by the endpoint's schedule, or by one version of its preferred model alone.
 
@@ -106,24 +122,31 @@ class Client:
             rows: One mapping of columns to cells a row; for a model of one tensor, nested lists. A cell
                 may be ``bytes``.
             columns: Column to its cells; or tensor to nested lists.
-            version: Of the preferred model.
-            label: An alias of it, such as ``challenger``.
-            headers: To send, such as the key of a split.
+            **how: ``version``, ``label``, ``signature``, ``params`` and ``headers``; see ``How``.
 
         Raises:
-            SignatureError: The input does not fit the model; names the column.
+            SignatureError: The input or a parameter does not fit the model; names it. Or it has no such signature.
             NotFound: No such endpoint or version.
             Unauthorized: The gateway asks for a token; ``Forbidden`` when ours is not for this.
             Overloaded: Too many requests wait; its ``retry_after_s`` says when to try again.
             Unavailable: No server, or it is not ready.
         """
-        given = {"instances": rows} if columns is None else {"inputs": columns}
-        body = json.dumps(given, allow_nan=False, default=_b64)
-        reply = self.raw(endpoint, body.encode(), version=version, label=label, headers=headers)
+        signature, params = how.get("signature", ""), how.get("params", {})
+        given: dict[str, Any] = {"signature_name": signature} if signature else {}
+        given |= {"parameters": params} if params else {}
+        given |= {"instances": rows} if columns is None else {"inputs": columns}
+        body, which = json.dumps(given, allow_nan=False, default=_b64).encode(), how.get("version")
+        reply = self.raw(endpoint, body, version=which, label=how.get("label", ""), headers=how.get("headers"))
+        _check_used(reply, params)
         return answer(reply)
 
     def infer(
-        self, endpoint: str, inputs: Mapping[str, "NDArray[Any]"], *, version: int | None = None
+        self,
+        endpoint: str,
+        inputs: Mapping[str, "NDArray[Any]"],
+        *,
+        version: int | None = None,
+        signature: str = "",
     ) -> "tuple[Answer, Mapping[str, NDArray[Any]]]":
         """Score tensors as raw bytes, the shortest way for large ones.
 
@@ -131,19 +154,20 @@ class Client:
             endpoint: Its name.
             inputs: Tensor to array, rows first; for a table column to array.
             version: Of the preferred model; None for the endpoint's schedule.
+            signature: Which of the model's signatures is asked; empty for the one it serves unasked.
 
         Returns:
             The answer, whose values are the first output's, and all outputs by name.
 
         Raises:
-            SignatureError: A tensor does not fit the model; names it.
+            SignatureError: A tensor does not fit the model; names it. Or it has no such signature.
             Overloaded: Too many requests wait.
             Unavailable: No server, or it is not ready.
         """
         from headrace.client.tensors import packed, unpacked
 
         which = "" if version is None else f"/versions/{version}"
-        body, headers = packed(inputs)
+        body, headers = packed(inputs, {"signature_name": signature} if signature else {})
         reply = checked(self.request("POST", f"/v2/models/{quote(endpoint, safe='')}{which}/infer", body, headers))
         outputs = unpacked(reply)[1]
         return _answer(reply, next(iter(outputs.values()))), outputs
@@ -239,6 +263,12 @@ def _answer(reply: Reply, values: Any) -> Answer:
         elapsed_s=float(reply.header("x-headrace-elapsed-ms") or "0") / 1000,
         logged=reply.header("x-headrace-logged") != "false",
     )
+
+
+def _check_used(reply: Reply, params: Mapping[str, Any]) -> None:
+    """Raise where a model answered that declares no parameters: whoever says some means to have told it."""
+    if said := reply.header("x-headrace-params"):
+        raise SignatureError(f"params {', '.join(params)} were not used", why=said.partition(", ")[2])
 
 
 def _b64(cell: Any) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import json
 import struct
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,14 @@ _DTYPES = {name: np.dtype(code) for code, name in _NAMES.items()}
 _LENGTH = struct.Struct("<I")
 
 
-def packed(inputs: Mapping[str, NDArray[Any]]) -> tuple[bytes, dict[str, str]]:
+def packed(
+    inputs: Mapping[str, NDArray[Any]], parameters: Mapping[str, str] = MappingProxyType({})
+) -> tuple[bytes, dict[str, str]]:
     """A request's body and its headers; arrays of text are sent as UTF-8, bytes as they are.
+
+    Args:
+        inputs: Tensor to array.
+        parameters: Of the request.
 
     Raises:
         SignatureError: An array is neither numbers, truth values, text nor bytes.
@@ -38,7 +45,7 @@ def packed(inputs: Mapping[str, NDArray[Any]]) -> tuple[bytes, dict[str, str]]:
         about = {"binary_data_size": len(data)}
         said.append({"name": name, "shape": list(array.shape), "datatype": datatype, "parameters": about})
         tail.append(data)
-    head = json.dumps({"inputs": said, "parameters": {"binary_data_output": True}}).encode()
+    head = json.dumps({"inputs": said, "parameters": {"binary_data_output": True, **parameters}}).encode()
     return b"".join([head, *tail]), {"content-type": "application/octet-stream", HEADER: str(len(head))}
 
 

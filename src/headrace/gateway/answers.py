@@ -131,6 +131,11 @@ def versions_of(live: Live) -> list[str]:
     return [ref.selector for ref in references if ref.name == references[0].name]
 
 
+def unused(reply: Response) -> Response:
+    """The reply of a model that declares no parameters to a request that says some."""
+    return reply._replace(headers=reply.headers + b"x-headrace-params: unused, the model declares none\r\n")
+
+
 def by_rows(outputs: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     """The outputs, one object a row."""
     columns = [to_cells(v) if isinstance(v, np.ndarray) else v for v in outputs.values()]

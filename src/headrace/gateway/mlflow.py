@@ -16,7 +16,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from headrace import __version__
 from headrace.errors import HeadraceError, SignatureError, Unavailable, UsageError
-from headrace.gateway.answers import Replies, by_rows, encode, parse, respond, single, wrong_method
+from headrace.gateway.answers import Replies, by_rows, encode, parse, respond, single, unused, wrong_method
 from headrace.gateway.faults import retry_after, said, status_of
 from headrace.gateway.http import TEXT, Request, Response, Send
 from headrace.gateway.parquet import PARQUET, of_parquet
@@ -218,8 +218,7 @@ def _error(error: HeadraceError) -> Response:
 
 
 def _render_unused(live: Live, answer: Answer) -> Response:
-    reply = _render(live, answer)
-    return reply._replace(headers=reply.headers + b"x-headrace-params: unused, the model declares none\r\n")
+    return unused(_render(live, answer))
 
 
 _REPLIES = Replies(_render, _error)

@@ -6,13 +6,14 @@ Shapes follow tensorflow/serving@9d981c5c (docs/reference/protocols.md); errors 
 import base64
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import msgspec
 from msgspec import UNSET
 
-from headrace.errors import HeadraceError, NotFound, SignatureError, Unavailable, UsageError
+from headrace.errors import HeadraceError, NotFound, SignatureError, Unavailable, UnknownSignature, UsageError
 from headrace.gateway.answers import (
     Render,
     Replies,
@@ -23,6 +24,7 @@ from headrace.gateway.answers import (
     refuse_foreign_type,
     respond,
     single,
+    unused,
     version_number,
     versions_of,
 )
@@ -260,7 +262,7 @@ def _flat(decoder: Decoder, body: bytes) -> tuple[Input, Render] | None:
         given, render = _parsed(flat, body)
     except (msgspec.ValidationError, HeadraceError):
         return None
-    return upright(given, decoder.signature), _FLAT[render]
+    return upright(given, decoder.signature), _flat_of(render)
 
 
 def _parsed(decoder: Decoder, body: bytes) -> tuple[Input, Render]:
@@ -276,16 +278,21 @@ def _parsed(decoder: Decoder, body: bytes) -> tuple[Input, Render]:
     if given.signature_name:
         check_signature_name(given.signature_name, decoder.signature)
     if given.instances is not UNSET and given.inputs is UNSET:
-        return _with_params(decoder, given, decoder.of_rows(given.instances)), _rows_reply
+        found: tuple[Input, Render] = decoder.of_rows(given.instances), _rows_reply
+        return _told(decoder, given.parameters, *found) if given.parameters else found
     if given.inputs is not UNSET and given.instances is UNSET:
-        return _with_params(decoder, given, decoder.of_columns(given.inputs)), _columns_reply
+        found = decoder.of_columns(given.inputs), _columns_reply
+        return _told(decoder, given.parameters, *found) if given.parameters else found
     if given.inputs is UNSET:
         raise UsageError("Missing 'inputs' or 'instances' key")
     raise UsageError("'inputs' and 'instances' exclude each other")
 
 
-def _with_params(decoder: Decoder, given: Any, rows: Input) -> Input:
-    return tuned(rows, decoder.signature, given.parameters) if decoder.signature.params else rows
+def _told(decoder: Decoder, parameters: Any, rows: Input, render: Render) -> tuple[Input, Render]:
+    """TensorFlow Serving has no parameters, and passes them over; Vertex AI's requests have them here."""
+    if decoder.signature.params:
+        return tuned(rows, decoder.signature, parameters), render
+    return rows, partial(_with_unused, render)
 
 
 def _compiled(decoder: Decoder) -> Any:
@@ -293,9 +300,8 @@ def _compiled(decoder: Decoder) -> Any:
         ("instances", decoder.many_rows | msgspec.UnsetType, UNSET),
         ("inputs", decoder.columns | msgspec.UnsetType, UNSET),
         ("signature_name", str, ""),
+        ("parameters", Any, None),
     ]
-    if decoder.signature.params:  # TensorFlow Serving knows none; Vertex AI's requests have them here
-        fields.append(("parameters", Any, None))
     return msgspec.json.Decoder(msgspec.defstruct("Predict", fields))
 
 
@@ -311,12 +317,22 @@ def _columns_reply(_live: Live, answer: Answer) -> Response:
     return Response(200, encode({"outputs": outputs if values is None else values}))
 
 
+def _with_unused(render: Render, live: Live, answer: Answer) -> Response:
+    return unused(render(live, answer))
+
+
 def _flat_rows_reply(live: Live, answer: Answer) -> Response:
     return _rows_reply(live, answer._replace(outputs=flattened(answer.outputs, live.signature)))
 
 
 def _flat_columns_reply(live: Live, answer: Answer) -> Response:
     return _columns_reply(live, answer._replace(outputs=flattened(answer.outputs, live.signature)))
+
+
+def _flat_of(render: Render) -> Render:
+    if isinstance(render, partial):
+        return partial(render.func, _FLAT[render.args[0]])
+    return _FLAT[render]
 
 
 _FLAT: Mapping[Render, Render] = {_rows_reply: _flat_rows_reply, _columns_reply: _flat_columns_reply}
@@ -348,9 +364,9 @@ def _regress(_live: Live, answer: Answer) -> Response:
 
 
 def check_signature_name(name: str, own: Signature) -> None:
-    """Raise ``UsageError`` for a signature that is not the one that is served."""
+    """Raise ``UnknownSignature`` for a signature that is not the one that is served."""
     if name and name != (own.name or DEFAULT_SIGNATURE):
-        raise UsageError(f'Serving signature key "{name}" not found.')
+        raise UnknownSignature(f'Serving signature key "{name}" not found.')
 
 
 def _tensor_info(field: Column | Tensor) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from headrace.errors import UsageError
+from headrace.errors import UnknownSignature
 from headrace.models.runtime import Loaded, Several
 from headrace.models.signature import Signature
 from headrace.serving.arms import split_up
@@ -76,14 +76,14 @@ def signed(live: Live, name: str) -> Live:
         name: Of the signature; empty for the one that is served unasked.
 
     Raises:
-        UsageError: The model has no such signature.
+        UnknownSignature: The model has no such signature.
         SignatureError: The endpoint's models differ in it.
     """
     if live.signature.named(name) is live.signature:
         return live
     if name not in live.named:
         if all(name != signature.name for signature in signatures(live)[1:]):
-            raise UsageError(f'Serving signature key "{name[:100]}" not found.')
+            raise UnknownSignature(f'Serving signature key "{name[:100]}" not found.')
         live.named[name] = _made(live, name)
     return live.named[name]
 

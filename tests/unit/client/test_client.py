@@ -1,12 +1,16 @@
 import socket
 import threading
 
+import numpy as np
 import pytest
-from served import ROW, constant, endpoint, gated, linear, model
+from served import ROW, Gated, constant, endpoint, gated, linear, model
+from tensor_served import several
 
 from headrace.client import Client
 from headrace.client.connection import Connection
 from headrace.errors import NotFound, SignatureError, Unavailable
+from headrace.models.signature import Signature, Tensor
+from headrace.serving.endpoint import Endpoint, Preference
 
 
 @pytest.fixture
@@ -175,3 +179,32 @@ def test_several_outputs_are_told_by_name(tmp_path):
         assert gate.client.predict("wine", rows=[ROW]).values == [{"quality": 1.0, "price": 2.0}]
         columns = {name: [value] for name, value in ROW.items()}
         assert gate.client.predict("wine", columns=columns).values == {"quality": [1.0], "price": [2.0]}
+
+
+@pytest.fixture
+def half(tmp_path):
+    """A model with two signatures, and one parameter."""
+    x = (Tensor("x", "float32", (-1,)),)
+    negative = Signature("tensor", x, (Tensor("z", "float32", (-1,)),), "negative")
+    signature = Signature("tensor", x, (Tensor("y", "float32", (-1,)),), others=(negative,))
+    found = Gated(tmp_path, ("half",))
+    functions = {"": lambda batch: {"y": batch["x"] / 2}, "negative": lambda batch: {"z": -batch["x"]}}
+    found.flip(Endpoint("half", (Preference("half@1", 2.0),), 3.0), {"half@1": several("half@1", functions, signature)})
+    yield found.client
+    found.close()
+
+
+def test_a_signature_is_asked_by_name(half):
+    assert half.predict("half", rows=[3.0]).values == [1.5]
+    assert half.predict("half", rows=[3.0], signature="negative").values == [-3.0]
+    assert half.predict("half", columns={"x": [3.0]}, signature="negative", version=1).values == [-3.0]
+    _, outputs = half.infer("half", {"x": np.array([3.0], np.float32)}, signature="negative")
+    assert outputs["z"].tolist() == [-3.0]
+    with pytest.raises(SignatureError, match='key "other" not found'):
+        half.predict("half", rows=[3.0], signature="other")
+
+
+def test_params_that_no_model_takes_are_no_answer(gate):
+    with pytest.raises(SignatureError, match="params factor, up were not used - the model declares none"):
+        gate.client.predict("wine", rows=[ROW], params={"factor": 2.0, "up": True})
+    assert gate.client.predict("wine", rows=[ROW], params={}).values == [147.5]

@@ -210,7 +210,13 @@ def test_the_grpc_of_tensorflow_serving(call):
     assert list(reply.outputs["z"].float_val) == [-3.0]
     with pytest.raises(grpc.RpcError) as refused:
         call(f"{service}/Predict", request("other", "PredictRequest", inputs={"x": tensor}), "PredictResponse")
-    assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert refused.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+    assert refused.value.details() == 'Serving signature key "other" not found.'
+    for method, kind in (("Classify", "Classification"), ("Regress", "Regression")):
+        with pytest.raises(grpc.RpcError) as refused:
+            call(f"{service}/{method}", request("other", f"{kind}Request"), f"{kind}Response")
+        assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+        assert refused.value.details() == "No signature was found with the name: other"
 
 
 def test_metadata_tells_all(gate, call):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import grpc
 from google.protobuf.message import DecodeError
 
-from headrace.errors import HeadraceError, NotFound, Overloaded, Unavailable, UsageError
+from headrace.errors import HeadraceError, NotFound, Overloaded, Unavailable, UnknownSignature, UsageError
 from headrace.gateway.faults import said
 from headrace.gateway.routes import Needed
 from headrace.serving.arrival import Raw
@@ -25,6 +25,7 @@ _CODES: tuple[tuple[type[HeadraceError], Any], ...] = (
     (NotFound, grpc.StatusCode.NOT_FOUND),
     (Overloaded, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (Unavailable, grpc.StatusCode.UNAVAILABLE),
+    (UnknownSignature, grpc.StatusCode.FAILED_PRECONDITION),
     (UsageError, grpc.StatusCode.INVALID_ARGUMENT),
 )
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from headrace.errors import NotFound, SignatureError, UsageError
+from headrace.errors import NotFound, SignatureError, UnknownSignature, UsageError
 from headrace.gateway.answers import versions_of
 from headrace.gateway.oip_request import parse_tensors
 from headrace.gateway.rpc.calls import Offered, Rpc, at_once, score, unary
@@ -57,6 +57,13 @@ class ServingServices(Offered):
     def _find(self, spec: Any) -> Live:
         return signed(self._named(spec), spec.signature_name)
 
+    def _for_examples(self, spec: Any) -> Live:
+        """To TensorFlow Serving an unknown signature is another fault here, with a code of its own."""
+        try:
+            return self._find(spec)
+        except UnknownSignature:
+            raise UsageError(f"No signature was found with the name: {spec.signature_name[:100]}") from None
+
     def _named(self, spec: Any) -> Live:
         try:
             if spec.version_label:
@@ -85,7 +92,7 @@ class ServingServices(Offered):
         return reply
 
     async def _classify(self, request: Any) -> Any:
-        live = self._find(request.model_spec)
+        live = self._for_examples(request.model_spec)
         answer = await self._examples("classify", live, request)
         reply = SERVING.ClassificationResponse(model_spec=_spec(request, live, answer))
         for pairs in classes_of(answer):
@@ -95,7 +102,7 @@ class ServingServices(Offered):
         return reply
 
     async def _regress(self, request: Any) -> Any:
-        live = self._find(request.model_spec)
+        live = self._for_examples(request.model_spec)
         answer = await self._examples("regress", live, request)
         reply = SERVING.RegressionResponse(model_spec=_spec(request, live, answer))
         for value in values_of(answer):
@@ -138,7 +145,7 @@ class ServingServices(Offered):
     def _metadata(self, request: Any) -> Any:
         if list(request.metadata_field) != [_SIGNATURES]:
             raise UsageError(f"metadata_field must be {[_SIGNATURES]}")
-        live = self._find(request.model_spec)
+        live = self._named(request.model_spec)  # whatever signature it names, all are told
         known = SERVING.SignatureDefMap()
         for signature in signatures(live):
             told = known.signature_def[signature.name or DEFAULT_SIGNATURE]

@@ -87,7 +87,7 @@ for name in ("half_plus_two", "one_version", "tf2"):
     rows = prediction.Classify(asked, 10).result.classifications
     assert [[(one.label, one.score) for one in row.classes] for row in rows] == [[("", y)] for y in (2.5, 3.0, 4.5)]
     request = spec(predict_pb2.PredictRequest(), name, signature="nothing")
-    assert prediction.Predict.future(request, 10).exception().code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert prediction.Predict.future(request, 10).exception().code() == grpc.StatusCode.FAILED_PRECONDITION
 
 request = spec(get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"]), "half_plus_two")
 packed = prediction.GetModelMetadata(request, 10)
