@@ -2,6 +2,7 @@
 
 import threading
 import time
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -89,7 +90,7 @@ def test_models_of_one_endpoint_take_equal_tensors():
 
 
 class Ready:
-    name, fast, trouble = "echo@1", False, ""
+    name, fast, trouble, shapes = "echo@1", False, "", MappingProxyType({})
 
     def __init__(self, shape, function):
         self.signature, self.loaded = echo("float32", shape), Function(function)
