@@ -35,8 +35,13 @@ for name, (module, _) in COMMANDS.items():
 
 @pytest.mark.parametrize(
     ("code", "refused"),
-    [("import headrace", HEAVY | {"click"}), (RUN_HELP, HEAVY), (LOAD_COMMANDS, ENGINE_VENDORS)],
-    ids=["import", "help", "commands"],
+    [
+        ("import headrace", HEAVY | {"click"}),
+        (RUN_HELP, HEAVY),
+        (LOAD_COMMANDS, ENGINE_VENDORS),
+        ("import headrace.journey.explain", HEAVY - {"numpy"}),
+    ],
+    ids=["import", "help", "commands", "explain"],
 )
 def test_no_engine_is_imported_unasked(code, refused):
     loaded = _modules_after(code)
