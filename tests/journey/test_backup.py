@@ -131,6 +131,7 @@ def killed(project, path, calls, verb):
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_kill_9_at_any_moment_leaves_nothing_that_counts(project, empty, tmp_path):
     path = tmp_path / "all.backup"

@@ -63,6 +63,7 @@ def test_the_requests_are_good_before_they_are_spoilt(server):
         assert all(channel.unary_unary(method)(message, timeout=10) for method, message in rpc_requests())
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_spoilt_bodies(server, project, figure):
     chance, seen = random.Random(1), Counter()
@@ -78,6 +79,7 @@ def test_spoilt_bodies(server, project, figure):
     no_fault_of_ours(seen, figure)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_spoilt_messages(server, project, figure):
     chance, seen = random.Random(2), Counter()
@@ -89,6 +91,7 @@ def test_spoilt_messages(server, project, figure):
     no_fault_of_ours(seen, figure)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_spoilt_calls(server, project, figure):
     chance, seen, messages = random.Random(3), Counter(), rpc_requests()

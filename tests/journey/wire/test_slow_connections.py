@@ -72,6 +72,7 @@ def p99_s(port):
     return min(found)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_slow_connections_do_not_double_the_p99_of_others(server, figure):
     p99_s(server.port)

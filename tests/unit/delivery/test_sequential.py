@@ -37,6 +37,7 @@ def amounts(rng, most):
     return rng.exponential(30.0, most)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draw", [shares, amounts])
 def test_two_equal_arms_are_told_apart_in_one_of_twenty_experiments_at_most(draw, figure):
     """A look after every 50 outcomes, 200 looks; ``rendezvous.ab_false_alarms``."""

@@ -83,6 +83,7 @@ LIMITS = ("error_rate > 1%", "error_rate > 1x champion", "p50_ms > 1x champion",
 """Nothing to spare: an equal candidate is at the limit of each."""
 
 
+@pytest.mark.slow
 def test_an_equal_candidate_is_hardly_ever_ended_in_its_whole_life(figure):
     """180 looks, four rules, all at their limits; ``rendezvous.canary_false_aborts``."""
     rng = np.random.default_rng(5)
@@ -118,6 +119,7 @@ CUT = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rule", "name", "candidate", "most"), CUT, ids=[name for _, name, _, _ in CUT])
 def test_a_worse_candidate_is_cut_soon(rule, name, candidate, most, figure):
     rng = np.random.default_rng(7)
