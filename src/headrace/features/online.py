@@ -31,8 +31,8 @@ class OnlineFeatures(Protocol):
     def write(self, view: FeatureView, rows: Iterable[tuple[Key, Cells]]) -> None:
         """Put a version of a view in the place of the one before, whole.
 
-        Readers see the old rows until all of the new ones are there, and then the new ones only. When this returns
-        they survive the death of the process; when it raises, or the process dies before, the old ones stay.
+        Readers see the old rows until all of the new ones are there, and within 100 ms the new ones only. When this
+        returns they survive the death of the process; when it raises, or the process dies before, the old ones stay.
 
         Args:
             view: The version.

@@ -1,7 +1,9 @@
-"""Lookups: features read on a thread of their own, for all requests that wait at once.
+"""Lookups: features read on a thread of their own, for all requests that wait at once; where reads are quick, at once.
 
 A store that is slow, or hangs, holds up that thread and nobody else: who waits is told so when his time is over, and
-while the thread is held up nobody begins to wait.
+while the thread is held up nobody begins to wait. The way to a thread and back costs several times what a read of a few
+keys does where the store is on this machine. So a store that was quick often enough is read on the event loop, as a
+quick model is called there, until reads are slow.
 """
 
 import queue
@@ -15,6 +17,12 @@ from headrace.features.online import Found, Key, OnlineFeatures
 
 _AT_ONCE = 4096
 """Keys that are read together, but for those of one request."""
+_FEW = 32
+"""More keys are never read on the event loop."""
+_QUICK_S, _PROVEN, _TRUSTED = 0.0002, 64, 256
+"""A read that takes less is quick; with so many more quick ones than others it is proven; no more are counted."""
+_SLOW_S, _DEARER, _OVERRUN_S = 0.005, 32, 0.1
+"""On the event loop a read that takes this long counts as so many; one that takes longer still ends it at once."""
 
 Read = Sequence[Found] | HeadraceError
 """For each view that was asked for what was found, or why there is nothing."""
@@ -52,7 +60,22 @@ class Lookups:
         self._queue: queue.SimpleQueue[Wanted | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._begun = 0.0
-        self.trouble = ""
+        self._asked = 0
+        self._quick = 0
+
+    def at_once(self, wanted: Wanted) -> Read | None:
+        """What is found, where reading is quick; None where it must be waited for."""
+        # While the thread reads, the store may make others wait for it.
+        if self._quick < _PROVEN or self._asked or _size(wanted) > _FEW:
+            return None
+        begun = time.monotonic()
+        found = self._of([*zip(wanted.views, wanted.keys, strict=True)])
+        took_s = time.monotonic() - begun
+        if took_s > _SLOW_S or isinstance(found, HeadraceError):
+            self._quick = self._quick - _DEARER if took_s < _OVERRUN_S else 0
+        elif self._quick < _TRUSTED:
+            self._quick += 1
+        return found
 
     def ask(self, wanted: Wanted, within_s: float) -> bool:
         """Have features read, unless reading hangs for longer than ``within_s`` already."""
@@ -62,6 +85,7 @@ class Lookups:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="features", daemon=True)
             self._thread.start()
+        self._asked += 1
         self._queue.put(wanted)
         return True
 
@@ -72,28 +96,37 @@ class Lookups:
 
     def _run(self) -> None:
         while (first := self._queue.get()) is not None:
-            waiting, last = self._gathered(first)
-            self._begun = time.monotonic()
+            taken, last = self._gathered(first)
+            waiting = [wanted for wanted in taken if not wanted.over]
+            self._begun = begun = time.monotonic()
             read = self._read(waiting)
             self._begun = 0.0
-            self._post(_told, read)
+            self._post(self._told, read, len(taken), time.monotonic() - begun)
             if last:
                 return
 
+    def _told(self, read: Sequence[tuple[Wanted, Read]], taken: int, took_s: float) -> None:
+        """On the event loop: what the thread read of so many requests, and how long it took."""
+        self._asked -= taken
+        if sum(_size(wanted) for wanted, _ in read) <= _FEW:
+            well = took_s < _QUICK_S and not any(isinstance(found, HeadraceError) for _, found in read)
+            self._quick = self._quick + 1 if well else max(self._quick - 1, 0)
+        for wanted, found in read:
+            wanted.found(found)
+
     def _gathered(self, first: Wanted) -> tuple[list[Wanted], bool]:
-        """All that wait now, and whether nobody comes after them."""
-        waiting, count = ([] if first.over else [first]), _size(first)
+        """All that were asked for by now, and whether nobody comes after them."""
+        taken, count = [first], _size(first)
         while count < _AT_ONCE:
             try:
                 more = self._queue.get_nowait()
             except queue.Empty:
                 break
             if more is None:
-                return waiting, True
-            if not more.over:
-                waiting.append(more)
-                count += _size(more)
-        return waiting, False
+                return taken, True
+            taken.append(more)
+            count += _size(more)
+        return taken, False
 
     def _read(self, waiting: Sequence[Wanted]) -> list[tuple[Wanted, Read]]:
         if len(waiting) == 1:
@@ -133,8 +166,3 @@ def _shared(wanted: Wanted, found: dict[str, Read], taken: dict[str, int]) -> Re
 
 def _size(wanted: Wanted) -> int:
     return sum(map(len, wanted.keys))
-
-
-def _told(read: Sequence[tuple[Wanted, Read]]) -> None:
-    for wanted, found in read:
-        wanted.found(found)

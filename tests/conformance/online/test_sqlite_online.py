@@ -61,6 +61,7 @@ def test_every_altered_byte_of_a_row_is_noticed(online, tmp_path):
             other = tmp_path / "features" / "broken.sqlite"
             other.unlink(missing_ok=True)
             other.write_bytes(broken)
+            online.close()  # it need not look at once what the name means now
             try:
                 found = online.read("broken", [("bob",)]).rows[0]
             except (IntegrityError, Unavailable):
@@ -77,6 +78,7 @@ def test_a_file_that_is_no_view_is_said_to_be_none(online, tmp_path, content):
     path = tmp_path / "features" / "orders.sqlite"
     path.unlink()
     path.write_bytes(content)
+    online.close()
     for _ in range(2):
         with pytest.raises((IntegrityError, Unavailable), match="features materialize orders"):
             online.read("orders", [("ada",)])
@@ -89,5 +91,6 @@ def test_a_file_that_is_cut_off(online, tmp_path):
     online.write(replace(VIEW, rows=len(many)), iter(many))
     path = tmp_path / "features" / "orders.sqlite"
     path.write_bytes(path.read_bytes()[: 64 * 1024])
+    online.close()
     with pytest.raises((IntegrityError, Unavailable)):
         online.read("orders", [key for key, _ in many])

@@ -1,12 +1,13 @@
 """Online features in SQLite: each version of a view is a file that is never changed, put in its place by its name.
 
-A reader keeps the file open that it found, and looks at each read whether the name means another one by now.
+A reader keeps the file open that it found, and looks now and then whether the name means another one by now.
 """
 
 import fcntl
 import os
 import sqlite3
 import threading
+import time
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from headrace.errors import Conflict, IntegrityError, NotFound, Unavailable, UsageError
+from headrace.errors import Conflict, HeadraceError, IntegrityError, NotFound, Unavailable, UsageError
 from headrace.features.online import Cells, Found, Key
 from headrace.features.view import FeatureView
 from headrace.refs import checked_name
@@ -31,6 +32,8 @@ _BUILD = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size
 _AT_ONCE = 500
 _HALF = ".half"
 _SUM_BYTES = 4
+_LOOK_S = 0.05
+"""To look what a name means costs a system call, as much as a read."""
 
 _pack = msgspec.msgpack.encode
 _unpack = msgspec.msgpack.Decoder().decode
@@ -67,17 +70,20 @@ class SqliteOnline:
             finally:
                 half.unlink(missing_ok=True)
             sync(path.parent)
+        self._forget(view.name)
 
     def read(self, name: str, keys: Sequence[Key]) -> Found:
-        """Look entities up in the file that the name means now; see the port."""
-        path = self._path(name)
-        with self._lock, _translated(path):
-            version = self._version(name, path)
+        """Look entities up in the file that the name means, or meant a moment ago; see the port."""
+        with self._lock:
+            version = self._open.get(name)
+            if version is None or time.monotonic() > version.until:
+                version = self._version(name, version)
             try:
                 return version.read(keys)
-            except (sqlite3.Error, IntegrityError):
-                self._open.pop(name).close()
-                raise
+            except (sqlite3.Error, msgspec.DecodeError, IntegrityError) as error:
+                del self._open[name]
+                version.close()
+                raise _told(version.path, error) from error
 
     def close(self) -> None:
         """Close every file."""
@@ -89,23 +95,31 @@ class SqliteOnline:
     def _path(self, name: str) -> Path:
         return self._folder / f"{checked_name(name, of='feature view')}.sqlite"
 
-    def _version(self, name: str, path: Path) -> "_Version":
-        try:
-            now = path.stat()
-        except FileNotFoundError:
-            raise NotFound(
-                f"no feature view {name!r} is online",
-                where=str(path),
-                fix=f"headrace features materialize {name} --from DATASET --by COLUMN",
-            ) from None
-        identity = (now.st_dev, now.st_ino, now.st_mtime_ns)
-        known = self._open.get(name)
-        if known is not None and known.identity == identity:
-            return known
-        found = _Version(path, identity)
-        self._open[name] = found
-        if known is not None:
-            known.close()
+    def _forget(self, name: str) -> None:
+        with self._lock:
+            known = self._open.pop(name, None)
+            if known is not None:
+                known.close()
+
+    def _version(self, name: str, known: "_Version | None") -> "_Version":
+        """The file that the name means now."""
+        path = self._path(name)
+        with _translated(path):
+            try:
+                now = path.stat()
+            except FileNotFoundError:
+                raise NotFound(
+                    f"no feature view {name!r} is online",
+                    where=str(path),
+                    fix=f"headrace features materialize {name} --from DATASET --by COLUMN",
+                ) from None
+            identity = (now.st_dev, now.st_ino, now.st_mtime_ns)
+            if known is None or known.identity != identity:
+                self._open[name] = _Version(path, identity)
+                if known is not None:
+                    known.close()
+        found = self._open[name]
+        found.until = time.monotonic() + _LOOK_S
         return found
 
     @contextmanager
@@ -128,10 +142,13 @@ class _Version:
     Args:
         path: Where it is.
         identity: What tells it from those before and after it under the same name.
+
+    Attributes:
+        until: So long it is taken for what its name means, in monotonic seconds.
     """
 
     def __init__(self, path: Path, identity: tuple[int, int, int]) -> None:
-        self.identity = identity
+        self.path, self.identity, self.until = path, identity, 0.0
         # Immutable: nothing is locked, and nobody can lock us out.
         self._db = sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True, check_same_thread=False)
         try:
@@ -195,13 +212,17 @@ def _checked(key: bytes, data: bytes) -> bytes:
 
 @contextmanager
 def _translated(path: Path) -> Iterator[None]:
-    fix = f"headrace features materialize {path.stem} ... again"
     try:
         yield
-    except (sqlite3.OperationalError, OSError) as error:
+    except (sqlite3.Error, msgspec.DecodeError, IntegrityError, OSError) as error:
+        raise _told(path, error) from error
+
+
+def _told(path: Path, error: Exception) -> HeadraceError:
+    """What went wrong, in our words."""
+    fix = f"headrace features materialize {path.stem} ... again"
+    if isinstance(error, sqlite3.OperationalError | OSError):
         what = "online features cannot be read or written"
-        raise Unavailable(what, where=str(path), why=str(error), fix=fix) from error
-    except (sqlite3.Error, msgspec.DecodeError) as error:
-        raise IntegrityError("online features are damaged", where=str(path), why=str(error), fix=fix) from error
-    except IntegrityError as error:
-        raise IntegrityError("online features are damaged", where=str(path), why=error.what, fix=fix) from error
+        return Unavailable(what, where=str(path), why=str(error), fix=fix)
+    why = error.what if isinstance(error, IntegrityError) else str(error)
+    return IntegrityError("online features are damaged", where=str(path), why=why, fix=fix)

@@ -1,0 +1,215 @@
+"""Lookups: on a thread for all that wait at once; on the event loop where reads were quick often enough."""
+
+import queue
+import threading
+from dataclasses import dataclass, field
+
+import pytest
+
+from headrace.errors import NotFound, Unavailable
+from headrace.features.online import Found
+from headrace.features.view import FeatureView
+from headrace.serving import lookups as lookups_module
+from headrace.serving.lookups import Lookups
+
+VIEWS = {name: FeatureView(name, name * 64, {"k": "string"}, {"v": "int64"}, 1) for name in "ab"}
+
+
+@dataclass
+class Wanted:
+    views: tuple = ("a",)
+    keys: tuple = ((("x",),),)
+    over: bool = False
+    told: list = field(default_factory=list)
+
+    def found(self, read):
+        self.told.append(read)
+
+
+class Store:
+    """Answers each key with how many reads there were; ``held`` reads wait, ``broken`` ones raise."""
+
+    def __init__(self):
+        self.reads, self.go, self.entered, self.broken = [], threading.Event(), threading.Event(), {}
+        self.go.set()
+
+    def read(self, name, keys):
+        self.reads.append((threading.current_thread().name, name, len(keys)))
+        self.entered.set()
+        assert self.go.wait(20)
+        if name in self.broken:
+            raise self.broken[name]
+        return Found(VIEWS[name], [(f"{name}{key[0]}",) for key in keys])
+
+
+class Loop:
+    """What is posted is run when a test says."""
+
+    def __init__(self):
+        self._posted = queue.SimpleQueue()
+
+    def post(self, call, *arguments):
+        self._posted.put((call, arguments))
+
+    def turn(self):
+        call, arguments = self._posted.get(timeout=20)
+        call(*arguments)
+
+
+@pytest.fixture
+def loop():
+    return Loop()
+
+
+@pytest.fixture
+def store():
+    return Store()
+
+
+@pytest.fixture
+def lookups(loop, store):
+    opened = Lookups(lambda: store, loop.post)
+    yield opened
+    store.go.set()
+    opened.close()
+
+
+def rows(read):
+    return [list(found.rows) for found in read]
+
+
+def test_what_waits_is_read_together(lookups, loop, store):
+    store.go.clear()
+    first, gone = Wanted(), Wanted(keys=((("gone",),),), over=True)
+    both = Wanted(("a", "b"), ((("y",), ("z",)), (("w",), ("v",))))
+    other = Wanted(("b",), ((("u",),),))
+    assert lookups.ask(first, 1.0)
+    assert store.entered.wait(20)
+    for wanted in (gone, both, other):
+        assert lookups.ask(wanted, 1.0)
+    store.go.set()
+    loop.turn()
+    loop.turn()
+    assert rows(first.told[0]) == [[("ax",)]]
+    assert rows(both.told[0]) == [[("ay",), ("az",)], [("bw",), ("bv",)]]
+    assert rows(other.told[0]) == [[("bu",)]]
+    assert gone.told == []
+    assert store.reads == [("features", "a", 1), ("features", "a", 2), ("features", "b", 3)]
+
+
+def test_one_view_that_fails_is_no_matter_to_who_asks_for_another(lookups, loop, store):
+    store.broken["a"] = NotFound("no view a")
+    store.go.clear()
+    lookups.ask(Wanted(("b",)), 1.0)
+    assert store.entered.wait(20)
+    both, other = Wanted(("a", "b"), ((("y",),), (("y",),))), Wanted(("b",), ((("u",),),))
+    for wanted in (both, other):
+        lookups.ask(wanted, 1.0)
+    store.go.set()
+    loop.turn()
+    loop.turn()
+    assert str(both.told[0]) == "no view a"
+    assert rows(other.told[0]) == [[("bu",)]]
+
+
+def test_whatever_an_engine_raises_is_told(lookups, loop, store):
+    store.broken["a"] = ZeroDivisionError("a fault")
+    wanted = Wanted()
+    lookups.ask(wanted, 1.0)
+    loop.turn()
+    assert isinstance(wanted.told[0], Unavailable)
+    assert "ZeroDivisionError: a fault" in str(wanted.told[0])
+
+
+def test_nobody_begins_to_wait_while_reading_hangs(lookups, loop, store, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(lookups_module.time, "monotonic", lambda: now[0])
+    store.go.clear()
+    assert lookups.ask(Wanted(), 0.5)
+    assert store.entered.wait(20)
+    assert lookups.ask(Wanted(), 0.5)
+    now[0] += 0.6
+    assert not lookups.ask(Wanted(), 0.5)
+    assert lookups.ask(Wanted(), 2.0)
+    store.go.set()
+    loop.turn()
+    loop.turn()
+    assert lookups.ask(Wanted(), 0.5)
+
+
+@pytest.fixture
+def quick(lookups, loop, store, monkeypatch):
+    """The same once the store has proven quick, on a clock that tests move; returns that clock."""
+    now = [100.0]
+    monkeypatch.setattr(lookups_module.time, "monotonic", lambda: now[0])
+    for _ in range(64):
+        assert lookups.at_once(Wanted()) is None
+        lookups.ask(Wanted(), 1.0)
+        loop.turn()
+    del store.reads[:]
+    return now
+
+
+def test_a_store_that_was_quick_is_read_at_once(lookups, store, quick):
+    found = lookups.at_once(Wanted(("a", "b"), ((("y",),), (("w",),))))
+    assert rows(found) == [[("ay",)], [("bw",)]]
+    here = threading.current_thread().name
+    assert store.reads == [(here, "a", 1), (here, "b", 1)]
+
+
+def test_many_keys_are_never_read_at_once(lookups, quick):
+    assert lookups.at_once(Wanted(keys=([("x",)] * 33,))) is None
+
+
+def test_while_the_thread_reads_nothing_is_read_at_once(lookups, loop, store, quick):
+    """The store may make one reader wait for the other, and the event loop waits for nobody."""
+    store.go.clear()
+    store.entered.clear()
+    lookups.ask(Wanted(keys=([("x",)] * 100,)), 1.0)
+    assert lookups.at_once(Wanted()) is None
+    assert store.entered.wait(20)
+    assert lookups.at_once(Wanted()) is None
+    store.go.set()
+    loop.turn()
+    assert lookups.at_once(Wanted()) is not None
+
+
+@pytest.mark.parametrize("slow_s", [0.2, 0.01])
+def test_a_store_that_becomes_slow_is_left_to_the_thread(lookups, loop, store, quick, slow_s, monkeypatch):
+    """At once where it took long, and else when it goes on."""
+    read = store.read
+
+    def slowly(name, keys):
+        quick[0] += slow_s
+        return read(name, keys)
+
+    monkeypatch.setattr(store, "read", slowly)
+    count = 0
+    while lookups.at_once(Wanted()) is not None:
+        count += 1
+        assert count < 10
+    assert count == 1
+    wanted = Wanted()
+    assert lookups.ask(wanted, 1.0)
+    loop.turn()
+    assert rows(wanted.told[0]) == [[("ax",)]]
+
+
+def test_one_slow_read_among_many_quick_ones_is_forgiven(lookups, store, quick, monkeypatch):
+    for _ in range(100):
+        lookups.at_once(Wanted())
+    read = store.read
+
+    def slowly(name, keys):
+        quick[0] += 0.01
+        return read(name, keys)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "read", slowly)
+        assert lookups.at_once(Wanted()) is not None
+    assert lookups.at_once(Wanted()) is not None
+
+
+def test_a_failure_at_once_is_told_at_once(lookups, store, quick):
+    store.broken["a"] = Unavailable("away")
+    assert str(lookups.at_once(Wanted())) == "away"
