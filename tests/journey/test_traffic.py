@@ -87,6 +87,11 @@ def test_a_canary_goes_through_while_it_is_asked(project):
     plan = ("--canary", "50% 100%", "--every", "1s", "--abort-if", "error_rate > 1%", "--least", "5")
     told = changed(project, "deploy", "wine@2", *plan, "--why", "better on paper")
     assert (told["split"], told["canary"]["steps"]) == ({"wine@2": 0.5}, [0.5, 1.0])
+    (seen,) = changed(project, "ls", "wine")
+    assert seen["split"] == {"models": {"wine@2": seen["canary"]["shares"][seen["canary"]["step"] - 1]}, "key": ""}
+    assert [rule["state"] for rule in seen["canary"]["rules"]] == ["not known yet"]
+    said = headrace(project, "ls", "wine").stdout
+    assert "wine, canary of wine@2: 50 %, step 1 of 2" in said
     until = time.monotonic() + 20
     while current(ledger, "wine").canary is not None:
         assert client.raw("wine", BODY).status == 200

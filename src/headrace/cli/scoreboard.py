@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from headrace.cli.output import Output, aligned
+from headrace.cli.shares import lines as sharing
 from headrace.errors import UsageError
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def lines(served: "Served") -> Iterator[str]:
     if traffic.requests:
         level = 1 - traffic.missed / traffic.requests
         yield f"service level {level:.3%}: answered by a model, and in time; {traffic.past_deadline:,} came too late"
+    yield from sharing(asdict(served.split) if served.split else None, asdict(served.canary) if served.canary else None)
     yield ""
     rows = [
         {

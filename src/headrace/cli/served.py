@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from headrace.cli.output import aligned
+from headrace.cli.shares import lines as sharing
 from headrace.client.overview import Overview, Preference, Served, Version
 from headrace.serving.deployment import Deployment
 
@@ -41,6 +42,11 @@ def lines(found: Sequence[Row]) -> Iterator[str]:
     if versions:
         yield ""
         yield from aligned(versions, _VERSION)
+    for row in found:
+        shared = list(sharing(row["split"], row["canary"]))
+        if shared:
+            yield ""
+            yield from (f"{row['endpoint']}, {shared[0]}", *shared[1:])
     wrong = [said for row in found for said in _wrong(row)]
     if wrong:
         yield ""
@@ -67,7 +73,14 @@ def _deployed(deployment: Deployment) -> Row:
         **_terms(schedule, endpoint.deadline_s, endpoint.log, deployment.who),
         "traffic": None,
         "versions": [],
+        "split": _split(deployment),
+        "canary": None,
     }
+
+
+def _split(deployment: Deployment) -> Row | None:
+    split, models = deployment.endpoint.split, deployment.models
+    return {"models": {models[m]: s for m, s in split.shares.items()}, "key": split.key} if split else None
 
 
 def _served(served: Served) -> Row:
@@ -81,6 +94,8 @@ def _served(served: Served) -> Row:
         **terms,
         "traffic": _in_ms(asdict(served.traffic)),
         "versions": [_version(one) for one in served.versions],
+        "split": asdict(served.split) if served.split else None,
+        "canary": asdict(served.canary) if served.canary else None,
     }
 
 

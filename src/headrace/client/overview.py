@@ -1,6 +1,6 @@
 """What a gateway tells of itself; the gateway makes these, the client reads them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -104,6 +104,57 @@ class Preference:
 
 
 @dataclass(frozen=True)
+class Shares:
+    """How the requests of an endpoint are split.
+
+    Attributes:
+        models: Model version to its share; the rest goes by the schedule.
+        key: What keeps a caller with the same model; empty where each request is drawn by itself.
+    """
+
+    models: Mapping[str, float]
+    key: str
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A rule of a canary, as it stands.
+
+    Attributes:
+        said: The rule with its numbers.
+        state: ``does not hold``, ``not known yet``, ``may be luck``, ``seems to hold`` or ``holds``.
+    """
+
+    said: str
+    state: str
+
+
+@dataclass(frozen=True)
+class Canary:
+    """How far a canary is, as this gateway measures it.
+
+    Attributes:
+        candidate: Model version.
+        step: From 1.
+        shares: Of all steps.
+        lasted_s: Since this gateway serves the step.
+        every_s: How long it lasts at least.
+        met: Requests that the candidate has met in it.
+        least: How many it has to meet.
+        rules: Those that end it.
+    """
+
+    candidate: str
+    step: int
+    shares: Sequence[float]
+    lasted_s: float
+    every_s: float
+    met: int
+    least: int
+    rules: Sequence[Asked]
+
+
+@dataclass(frozen=True)
 class Served:
     """An endpoint.
 
@@ -119,6 +170,8 @@ class Served:
         by: Who deployed it.
         traffic: What it was asked.
         versions: Those that serve first.
+        split: None for none.
+        canary: None for none.
     """
 
     name: str
@@ -132,6 +185,8 @@ class Served:
     by: str
     traffic: Traffic
     versions: Sequence[Version]
+    split: Shares | None = None
+    canary: Canary | None = None
 
 
 @dataclass(frozen=True)

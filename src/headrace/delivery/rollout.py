@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from headrace.client.overview import Canary as Told
 from headrace.delivery.canary import abort, further, refuse, wait
 from headrace.delivery.stretch import Stretch
 from headrace.delivery.watch import Watch
@@ -59,6 +60,11 @@ class Rollouts:
                 self._look_after(name)
             except Exception as error:  # noqa: BLE001 - whatever the ledger holds, what serves goes on
                 self._say_once(name, in_words(error))
+
+    def told(self, name: str) -> Told | None:
+        """How far the canary of an endpoint is; None where there is none."""
+        watch = self._watches.get(name)
+        return None if watch is None else watch.told(self._clock())
 
     def _look_after(self, name: str) -> None:
         self._end_refused(name)

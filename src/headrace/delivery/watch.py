@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from headrace.client.overview import Asked
+from headrace.client.overview import Canary as Told
 from headrace.delivery.abort_rules import AbortRule, asked
 from headrace.delivery.stretch import Numbers, Stretch
 from headrace.serving.canary import MEASURED, Canary
@@ -53,11 +55,8 @@ class Watch:
         """The rules that surely hold by now, with their numbers."""
         for each in self._rules:
             each.look()
-        met = self.candidate.met()
-        if met < min(self.canary.least, _LEAST):
-            return ""
-        found = self._said(lambda each, *_: each.sure(self._wrong))
-        return f"{found}, of {met} requests" if found else ""
+        found = self._said(lambda each, *_: self._holds(each))
+        return f"{found}, of {self.candidate.met()} requests" if found else ""
 
     def over(self, now: float) -> bool:
         """Whether the step has lasted as long, and met as many requests, as it is to."""
@@ -70,10 +69,42 @@ class Watch:
         def is_open(each: AbortRule, own: Numbers, champion: Numbers) -> bool:
             if not each.rule.known(own, champion):
                 return True
-            return doubtful and each.rule.holds(own, champion) and each.sure(1.0)
+            return doubtful and _seems(each, own, champion)
 
         return self._said(is_open)
+
+    def told(self, now: float) -> Told:
+        """How far it is, for people."""
+        return Told(
+            candidate=self.deployment.models[self.canary.candidate],
+            step=self.canary.step + 1,
+            shares=self.canary.steps,
+            lasted_s=now - self.since,
+            every_s=self.canary.every_s,
+            met=self.candidate.met(),
+            least=self.canary.least,
+            rules=[self._asked(each) for each in self._rules],
+        )
+
+    def _asked(self, each: AbortRule) -> Asked:
+        own, champion = self.candidate.numbers(), self.champion.numbers()
+        state = "does not hold"
+        if not each.rule.known(own, champion):
+            state = "not known yet"
+        elif self._holds(each):
+            state = "holds"
+        elif each.rule.holds(own, champion):
+            state = "seems to hold" if _seems(each, own, champion) else "may be luck"
+        return Asked(each.rule.said(own, champion), state)
+
+    def _holds(self, each: AbortRule) -> bool:
+        return self.candidate.met() >= min(self.canary.least, _LEAST) and each.sure(self._wrong)
 
     def _said(self, which: Callable[[AbortRule, Numbers, Numbers], bool]) -> str:
         own, champion = self.candidate.numbers(), self.champion.numbers()
         return "; ".join(each.rule.said(own, champion) for each in self._rules if which(each, own, champion))
+
+
+def _seems(each: AbortRule, own: Numbers, champion: Numbers) -> bool:
+    """Whether the numbers as they stand say so, and there is more evidence for it than against it."""
+    return each.rule.holds(own, champion) and each.sure(1.0)

@@ -20,6 +20,7 @@ from headrace.gateway.access import Access
 from headrace.gateway.app import Gateway
 from headrace.gateway.control import Control
 from headrace.gateway.listening import Offer, Ports, listening
+from headrace.gateway.overview import Canaries
 from headrace.gateway.screen import screen_of
 from headrace.gateway.tls import Tls
 from headrace.gateway.vertex import vertex_routes
@@ -89,7 +90,7 @@ async def serve(
     rollouts = Rollouts(plane, platform.ledger(), crew.put, source.refused_change)
     interruptions = Interruptions(platform.ledger(), crew.put, gateway=_one_of_several(platform))
     left = LeftOpen(platform.ledger())
-    gateway = _gateway(plane, platform.settings, exposed=bind.exposed)
+    gateway = _gateway(plane, platform.settings, rollouts.told, exposed=bind.exposed)
     offer = Offer(bind, ports, tls, _access(platform, bind, ports), Control(keeper, folder))
     servers, rpcs = await listening(plane, gateway, offer)
     keeper.start()
@@ -192,10 +193,10 @@ def _open_more_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, _FILES)), hard))
 
 
-def _gateway(plane: DataPlane, said: Settings, *, exposed: bool) -> Gateway:
+def _gateway(plane: DataPlane, said: Settings, canaries: Canaries, *, exposed: bool) -> Gateway:
     """What answers over HTTP, as the settings have it."""
     screen = screen_of(said.allowed_hosts, said.allowed_origins, addresses=exposed)
-    return Gateway(plane, screen, vertex_routes(os.environ), checked_names(said.metrics_names))
+    return Gateway(plane, screen, vertex_routes(os.environ), checked_names(said.metrics_names), canaries)
 
 
 def _access(platform: Platform, bind: Bind, ports: Ports) -> Access | None:

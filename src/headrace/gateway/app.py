@@ -13,7 +13,7 @@ from headrace.gateway.metrics.tensorflow import PATH as TENSORFLOW_METRICS
 from headrace.gateway.mlflow import MlflowScoring
 from headrace.gateway.oip import OpenInference
 from headrace.gateway.openapi import document
-from headrace.gateway.overview import Overviews
+from headrace.gateway.overview import Canaries, Overviews, no_canaries
 from headrace.gateway.routes import NOTHING, READ, Needs, Route, found, route, tells_a_token
 from headrace.gateway.screen import Screen
 from headrace.gateway.tfs import TensorFlowServing
@@ -49,6 +49,7 @@ class Gateway:
         screen: From where requests may come; None for this machine alone.
         vertex: Routes of Vertex AI that it answers besides its own.
         metrics: Under whose names it tells its metrics.
+        canaries: How far each canary is.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Gateway:
         screen: Screen | None = None,
         vertex: VertexRoutes | None = None,
         metrics: Sequence[str] = ("headrace",),
+        canaries: Canaries = no_canaries,
     ) -> None:
         self._plane = plane
         self._vertex = vertex or VertexRoutes()
@@ -65,16 +67,16 @@ class Gateway:
             self._metrics_at[TENSORFLOW_METRICS] = ("tensorflow",)
         self._screen = screen or Screen()
         self._known_hosts = self._screen.known
-        self._mounted = self._mount(plane)
+        self._mounted = self._mount(plane, canaries)
         hosted = Vertex(plane, self._vertex)
         self._hosted = Mounted(hosted, hosted.routes, _nowhere)
         self._routes: dict[bytes, tuple[Protocol, str]] = {}
 
-    def _mount(self, plane: DataPlane) -> Mapping[str, Mounted]:
+    def _mount(self, plane: DataPlane, canaries: Canaries) -> Mapping[str, Mounted]:
         """Every protocol by the first part of its paths."""
         mlflow, serving, open_inference = MlflowScoring(plane), TensorFlowServing(plane), OpenInference(plane)
         scoring = Mounted(mlflow, mlflow.routes, mlflow.lost)
-        overviews = Overviews(plane)
+        overviews = Overviews(plane, canaries)
         metrics = Mounted(self._metrics, [route(path, READ) for path in self._metrics_at], _nowhere)
         return {
             "": Mounted(self._front, [route("/", READ)], _nowhere),

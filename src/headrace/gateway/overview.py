@@ -4,10 +4,10 @@ import asyncio
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from headrace.client.overview import Memory, Overview, Preference, Served, Traffic, Version
+from headrace.client.overview import Canary, Memory, Overview, Preference, Served, Shares, Traffic, Version
 from headrace.gateway.answers import encode, wrong_method
 from headrace.gateway.http import Request, Response, Send
 from headrace.gateway.routes import READ, route
@@ -20,18 +20,26 @@ from headrace.serving.status import Note
 
 PATH = "/overview"
 
+Canaries = Callable[[str], Canary | None]
+"""How far the canary of an endpoint is; None where there is none."""
+
+
+def no_canaries(_endpoint: str) -> None:
+    """Of a gateway that looks after none."""
+
 
 class Overviews:
     """Answers requests for an overview.
 
     Args:
         plane: What is told of.
+        canaries: How far each is.
     """
 
     routes = (route(PATH, READ),)
 
-    def __init__(self, plane: DataPlane) -> None:
-        self._plane = plane
+    def __init__(self, plane: DataPlane, canaries: Canaries = no_canaries) -> None:
+        self._plane, self._canaries = plane, canaries
 
     def __call__(self, request: Request, _path: str, send: Send) -> None:
         """Answer one request, once a thread has looked how much memory processes take: that takes milliseconds."""
@@ -41,18 +49,24 @@ class Overviews:
         scorers = (scorer for live in self._plane.lives for scorer in live.loaded.values())
         workers = {scorer.model.pid for scorer in scorers if scorer.model.pid}
         looked = asyncio.get_running_loop().run_in_executor(None, _taken, {os.getpid(), *workers})
-        looked.add_done_callback(lambda done: send(Response(200, encode(overview(self._plane, done.result())))))
+
+        def tell(done: "asyncio.Future[dict[int, int]]") -> None:
+            send(Response(200, encode(overview(self._plane, done.result(), self._canaries))))
+
+        looked.add_done_callback(tell)
 
 
-def overview(plane: DataPlane, memory: Mapping[int, int]) -> Overview:
+def overview(plane: DataPlane, memory: Mapping[int, int], canaries: Canaries = no_canaries) -> Overview:
     """How a gateway is.
 
     Args:
         plane: What it serves.
         memory: Process id to the bytes that the process takes, as far as it is known.
+        canaries: How far each is.
     """
     own = os.getpid()
-    return Overview(own, memory.get(own), [_served(plane, name, memory) for name in plane.names], plane.warnings)
+    told = [replace(_served(plane, name, memory), canary=canaries(name)) for name in plane.names]
+    return Overview(own, memory.get(own), told, plane.warnings)
 
 
 def _taken(pids: Iterable[int]) -> dict[int, int]:
@@ -64,11 +78,14 @@ def _served(plane: DataPlane, name: str, memory: Mapping[int, int]) -> Served:
     loaded = plane.live(name).loaded if status.deployment is not None else {}
     schedule, deadline_s, log, by, seq = [], None, "", "", 0
     roles: Mapping[str, str] = {}
+    split: Shares | None = None
     if status.deployment is not None:
         endpoint = status.deployment.endpoint
         models = status.deployment.models
         schedule = [Preference(models[p.model], p.wait_s) for p in endpoint.schedule]
         deadline_s, log = endpoint.deadline_s, endpoint.log
+        shares = {models[model]: share for model, share in endpoint.split.shares.items()}
+        split = Shares(shares, endpoint.split.key) if shares else None
         by, seq, roles = status.deployment.who, status.deployment.seq, status.deployment.roles
     versions = [
         replace(
@@ -78,7 +95,10 @@ def _served(plane: DataPlane, name: str, memory: Mapping[int, int]) -> Served:
         for version, note in status.versions.items()
     ]
     traffic = _traffic(counters, plane.recent.per_second(name, time.monotonic(), counters.requests))
-    return Served(name, status.state, status.wrong, seq, schedule, deadline_s, log, status.log, by, traffic, versions)
+    return Served(
+        *(name, status.state, status.wrong, seq, schedule, deadline_s, log, status.log, by, traffic, versions),
+        split=split,
+    )
 
 
 def _version(

@@ -210,6 +210,27 @@ def test_a_good_candidate_goes_on_after_its_time_and_enough_requests(staged):
     assert stage.gate.plane.counters["wine"].scorers["wine@2"].fine is None
 
 
+def test_how_far_a_canary_is_is_told_with_its_rules(staged):
+    rules = ("error_rate > 1%", "p99_ms > 1000x champion", "p50_ms > 0.000001", "error_rate > 90%")
+    stage = staged(raises, rules=rules)
+    stage.ask(10)
+    stage.now += 7
+    stage.rollouts.look()
+    told = stage.rollouts.told("wine")
+    assert (told.candidate, told.step, told.shares, told.met, told.least) == ("wine@2", 1, (0.5, 1.0), 10, 20)
+    assert (told.lasted_s, told.every_s) == (7.0, 60.0)
+    assert [rule.state for rule in told.rules] == ["seems to hold", *["not known yet"] * 2, "may be luck"]
+    stage.ask(40)
+    stage.look()
+    told = stage.rollouts.told("wine")
+    assert [rule.said for rule in told.rules][::3] == ["error_rate > 1%: 100%", "error_rate > 90%: 100%"]
+    assert told.rules[0].state == "holds"
+    split(stage.ledger, "wine", WHOLE)
+    stage.serve()
+    stage.look()
+    assert stage.rollouts.told("wine") is None
+
+
 def test_few_requests_end_no_canary(staged):
     stage = staged(raises)
     stage.ask(19)
