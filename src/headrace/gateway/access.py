@@ -33,12 +33,15 @@ class Access:
     Args:
         tokens: Those of the project.
 
+    Attributes:
+        tokens: The same.
+
     Raises:
         SettingsError: They cannot be read.
     """
 
     def __init__(self, tokens: Tokens) -> None:
-        self._tokens, self._trouble = tokens, ""
+        self.tokens, self._trouble = tokens, ""
         tokens.current()
 
     def denial(self, header: bytes, needed: Needed | None) -> Denial | None:
@@ -75,7 +78,7 @@ class Access:
 
     def _current(self) -> tuple[Token, ...]:
         try:
-            found = self._tokens.current()
+            found = self.tokens.current()
         except (SettingsError, OSError) as error:
             if str(error) != self._trouble:
                 self._trouble = str(error)

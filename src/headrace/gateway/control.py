@@ -14,7 +14,8 @@ from headrace.gateway.answers import UNREADABLE, error_body, our_fault
 from headrace.gateway.app import Gateway
 from headrace.gateway.http import Request, Response, Send
 from headrace.gateway.oip import CHANGE
-from headrace.gateway.routes import ANYBODY, Needs
+from headrace.gateway.routes import ANYBODY, Needs, found
+from headrace.gateway.token_desk import TokenDesk
 from headrace.placement.access import Scope
 from headrace.serving.folder_source import FolderSource
 from headrace.serving.keeper import Keeper
@@ -45,21 +46,27 @@ class ControlPort:
     Args:
         gateway: Answers what changes nothing.
         control: What may be changed.
+        desk: Makes and revokes tokens.
         loop: The event loop.
     """
 
-    def __init__(self, gateway: Gateway, control: Control, loop: asyncio.AbstractEventLoop) -> None:
-        self._gateway, self._keeper, self._loop = gateway, control.keeper, loop
+    def __init__(self, gateway: Gateway, control: Control, desk: TokenDesk, loop: asyncio.AbstractEventLoop) -> None:
+        self._gateway, self._keeper, self._desk, self._loop = gateway, control.keeper, desk, loop
         self.admitted = gateway.admitted
 
     def __call__(self, request: Request, send: Send) -> None:
         """Answer one request."""
-        found = CHANGE.fullmatch(request.target.partition(b"?")[0].decode("latin-1"))
-        if found is None:
+        path = request.target.partition(b"?")[0].decode("latin-1")
+        change = CHANGE.fullmatch(path)
+        if change is not None:
+            self._change(change[2], unquote(change[1]), request, send)
+        elif found(self._desk.routes, path) is not None:
+            self._desk(request, path, send)
+        else:
             self._gateway(request, send)
-            return
+
+    def _change(self, verb: str, name: str, request: Request, send: Send) -> None:
         try:
-            verb, name = found[2], unquote(found[1])
             check_parameters(verb, _parameters(request.body))
             done = self._keeper.load(name) if verb == "load" else self._keeper.unload(name)
             done.add_done_callback(lambda ended: self._loop.call_soon_threadsafe(send, _reply(ended)))
@@ -70,7 +77,8 @@ class ControlPort:
 
     def needs(self, target: bytes) -> Needs:
         """The scopes of the methods at a target; here nothing is for anybody, health neither."""
-        needed = self._gateway.needs(target)
+        own = found(self._desk.routes, target.partition(b"?")[0].decode("latin-1"))
+        needed = self._gateway.needs(target) if own is None else own.needs
         return {method: Scope.READ if scope is ANYBODY else scope for method, scope in needed.items()}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from headrace.errors import (
+    Conflict,
     Forbidden,
     HeadraceError,
     NameRefused,
@@ -28,6 +29,7 @@ SAID_BYTES = 2048
 _SEARCHED_BYTES = 1024 * 1024
 _STATUS: tuple[tuple[type[HeadraceError], int], ...] = (
     (NotFound, 404),
+    (Conflict, 409),
     (Forbidden, 403),
     (Unauthorized, 401),
     (Overloaded, 429),

@@ -12,6 +12,7 @@ from headrace.gateway.app import Gateway
 from headrace.gateway.control import Control, ControlPort
 from headrace.gateway.http import Handler, Server
 from headrace.gateway.tls import Tls
+from headrace.gateway.token_desk import TokenDesk
 from headrace.placement.bind import UNENCRYPTED, Bind, authority
 from headrace.serving.dataplane import DataPlane
 from headrace.serving.report import report
@@ -110,7 +111,8 @@ async def listening(plane: DataPlane, gateway: Gateway, offer: Offer) -> tuple[l
     scoring: Handler = gateway if offer.scoring is None else Guard(gateway, offer.scoring)
     scores_at = await opening.http(scoring, offer.bind.port, "--port")
     if ports.control is not None and access is not None:
-        port = ControlPort(gateway, offer.control, asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        port = ControlPort(gateway, offer.control, TokenDesk(access.tokens, loop), loop)
         at = await opening.http(Guard(port, access), ports.control, "--control-port")
         sys.stdout.write(f"control listens on {at}\n")
     if ports.control_grpc is not None:

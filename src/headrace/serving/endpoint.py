@@ -13,6 +13,7 @@ from headrace.serving.split import WHOLE, Split
 
 LogMode = Literal["durable", "power-safe", "async", "off"]
 Policy = Literal["availability-preserving", "resource-preserving"]
+_SECRET = frozenset({"authorization", "proxy-authorization", "cookie"})
 
 
 @dataclass(frozen=True)
@@ -218,6 +219,9 @@ def _check_kinds(table: Mapping[str, Any], where: str) -> None:
     if not isinstance(key, str):
         fix = 'split_key = "x-customer"'
         raise SettingsError(f"split_key is {key!r}", where=where, why="a column or a header is due", fix=fix)
+    if key.lower() in _SECRET:
+        why = "the log keeps the key of each request, and this header is a secret"
+        raise SettingsError(f"split_key is {key!r}", where=where, why=why, fix='split_key = "x-customer"')
 
 
 def check_keys(table: Mapping[str, Any], known: Collection[str], where: str) -> None:

@@ -14,11 +14,9 @@ from headrace.gateway.control import Control, ControlPort
 from headrace.gateway.openapi import document
 from headrace.gateway.routes import ANYBODY
 from headrace.gateway.rpc.health import HealthService
-from headrace.gateway.rpc.inference import InferenceService
 from headrace.gateway.rpc.messages import INFERENCE
-from headrace.gateway.rpc.reflection import ReflectionService
-from headrace.gateway.rpc.reload import ReloadService
-from headrace.gateway.rpc.tfs import ServingServices
+from headrace.gateway.rpc.server import services_over
+from headrace.gateway.token_desk import TokenDesk
 from headrace.gateway.vertex import VertexRoutes
 from headrace.placement import tokens as own
 from headrace.placement.access import FILE, Scope, Tokens
@@ -60,6 +58,7 @@ POST = {
     "/v2/repository/models/wine/unload": "deploy",
 }
 TABLE = [("GET", path, scope) for path, scope in GET.items()] + [("POST", path, scope) for path, scope in POST.items()]
+CONTROL = [("GET", "/tokens", "admin"), ("POST", "/tokens", "admin"), ("DELETE", "/tokens/nobody", "admin")]
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")
 INFERENCE_CALLS = {
     "ServerLive": ANYBODY,
@@ -109,8 +108,8 @@ def port(gate, tmp_path):
 @pytest.fixture
 def control(gate, tmp_path):
     """The same of a control port."""
-    keeper = Keeper(gate.plane, [], post=gate.loop.call_soon_threadsafe)
-    with guarded(gate, tmp_path, ControlPort(gate.server.handler, Control(keeper), gate.loop)) as found:
+    keeper, desk = Keeper(gate.plane, [], post=gate.loop.call_soon_threadsafe), TokenDesk(Tokens(tmp_path), gate.loop)
+    with guarded(gate, tmp_path, ControlPort(gate.server.handler, Control(keeper), desk, gate.loop)) as found:
         yield found
 
 
@@ -160,12 +159,68 @@ def test_a_port_that_asks_for_tokens_lets_in_who_has_the_scope(port, method, pat
     assert {status for scope, status in found.items() if scope not in {needed, "admin"}} == {403}
 
 
-@pytest.mark.parametrize(("method", "path", "needed"), [row for row in TABLE if row[2] in {ANYBODY, "deploy"}])
+@pytest.mark.parametrize(
+    ("method", "path", "needed"), [*(row for row in TABLE if row[2] in {ANYBODY, "deploy"}), *CONTROL]
+)
 def test_on_the_control_port_nothing_is_for_anybody(control, method, path, needed):
     found, nobody = statuses(*control, method, path)
     due = "read" if needed == ANYBODY else needed
     assert nobody == 401
     assert {scope for scope, status in found.items() if status != 403} == {due, "admin"}
+
+
+def test_the_table_has_what_the_control_port_alone_answers(control):
+    client, known = control
+    for route in TokenDesk.routes:
+        told = {(method, needed) for method, path, needed in CONTROL if route.path.fullmatch(path)}
+        assert told == {(method.decode(), needed) for method, needed in route.needs.items() if method != b"HEAD"}
+    secret = known.make("admin", [Scope.ADMIN])
+    for method, path in (("PUT", "/tokens"), ("DELETE", "/tokens"), ("GET", "/tokens/x"), ("POST", "/tokens/x")):
+        assert ask(client, method, path, secret).status == 405
+
+
+def test_an_admin_makes_lists_and_revokes_tokens(control, gate, tmp_path):
+    client, known = control
+    admin = known.make("admin", [Scope.ADMIN])
+    asked = json.dumps({"name": "shop", "scopes": ["score"], "expires": "90d"}).encode()
+    made = ask(client, "POST", "/tokens", admin, asked)
+    assert (made.status, made.header("cache-control")) == (201, "no-store")
+    secret = json.loads(made.body)["token"]
+    assert (
+        ask(client, "POST", "/v1/models/wine:predict", secret, json.dumps({"instances": [ROW]}).encode()).status == 200
+    )
+    assert ask(client, "POST", "/tokens", admin, asked).status == 409
+    listed = {row["name"]: row for row in json.loads(ask(client, "GET", "/tokens", admin).body)["tokens"]}
+    assert set(listed) == {"control", "admin", "shop"}
+    assert listed["shop"]["expires_s"] == pytest.approx(listed["shop"]["made_s"] + 90 * 86400)
+    assert ask(client, "GET", "/tokens", secret).status == 403
+    assert gate.client.request("GET", "/tokens").status == 404  # not on the scoring port
+    assert ask(client, "DELETE", "/tokens/shop", admin).status == 200
+    assert ask(client, "DELETE", "/tokens/shop", admin).status == 404
+    assert ask(client, "POST", "/v1/models/wine:predict", secret).status == 401
+    assert ask(client, "DELETE", "/tokens/admin", admin).status == 200
+    assert ask(client, "GET", "/tokens", admin).status == 401
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"", "asks for no token"),
+        (b'{"name": "x"}', "asks for no token"),
+        (b'{"name": "x", "scopes": ["read"], "token": "mine"}', "unknown field"),
+        (b'{"name": "x", "scopes": []}', "at least one scope"),
+        (b'{"name": "x", "scopes": ["all"]}', "one or more of read, score, deploy, admin"),
+        (b'{"name": "../x", "scopes": ["read"]}', "not allowed"),
+        (b'{"name": "x", "scopes": ["read"], "expires": "soon"}', "no span of time"),
+        (b'{"name": "x", "scopes": ["read"], "expires": "0s"}', "expired at once"),
+        (b"[" * 50_000, "asks for no token"),
+    ],
+)
+def test_what_asks_for_no_token_is_refused(control, body, why):
+    client, known = control
+    reply = ask(client, "POST", "/tokens", known.make("admin", [Scope.ADMIN]), body)
+    assert (reply.status, why in json.loads(reply.body)["error"]) == (400, True), reply.body
+    assert {token.name for token in known.current()} == {"control", "admin"}
 
 
 @pytest.mark.parametrize(("_", "path", "needed"), TABLE)
@@ -295,21 +350,13 @@ def test_a_foreign_host_and_a_web_page_are_refused_before_the_token(port):
         assert reply.status == 403
 
 
-@pytest.fixture(scope="module")
-def services(gate):
+def test_the_table_has_every_call(gate):
     keeper = Keeper(gate.plane, [], post=gate.loop.call_soon_threadsafe)
-    return (
-        HealthService(gate.plane, ()),
-        InferenceService(gate.plane, keeper),
-        ServingServices(gate.plane),
-        ReloadService(gate.plane, Control(keeper)),
-        ReflectionService((INFERENCE,)),
-    )
-
-
-def test_the_table_has_every_call(services):
-    offered = {name: rpc.needs for service in services for name, rpc in service.calls.items()}
-    assert offered == CALLS
+    services = HealthService(gate.plane, ()), *services_over(gate.plane, Control(keeper))
+    assert {name: rpc.needs for service in services for name, rpc in service.calls.items()} == CALLS
+    changes = {name for name, needed in CALLS.items() if needed == "deploy"}
+    scoring = {name for service in services_over(gate.plane, None) for name in service.calls}
+    assert changes - scoring == {"/tensorflow.serving.ModelService/HandleReloadConfigRequest"}
 
 
 @pytest.fixture(scope="module", params=["scoring", "control"])
@@ -391,4 +438,18 @@ def test_a_stream_ends_when_its_token_is_revoked(rpc):
     told.set_result(None)
     with pytest.raises(grpc.RpcError) as ended:
         next(replies)
+    assert ended.value.code() == grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_who_watches_health_on_the_control_port_is_let_go_when_the_token_is_revoked(gate, tmp_path):
+    known, keeper = Tokens(tmp_path), Keeper(gate.plane, [], post=gate.loop.call_soon_threadsafe)
+    secret = known.make("probe", [Scope.READ])
+    with rpc_address(gate, Control(keeper), Access(known)) as address:
+        channel = grpc.insecure_channel(address)
+        watch = channel.unary_stream("/grpc.health.v1.Health/Watch")
+        told = watch(b"", metadata=(("authorization", f"Bearer {secret}"),), timeout=30)
+        assert next(told)
+        known.revoke("probe")
+    with channel, pytest.raises(grpc.RpcError) as ended:  # who may would be told that the server ends
+        next(told)
     assert ended.value.code() == grpc.StatusCode.UNAUTHENTICATED

@@ -106,3 +106,10 @@ def test_models_that_share_an_endpoint_share_types_of_params():
     for odd in (Param("factor", "int64", 1), Param("factor", "float64", [1.0], many=True)):
         with pytest.raises(SignatureError, match="wine-odd@1 cannot share an endpoint with wine@1 - params 'factor'"):
             contract({"wine@1": first, "wine-odd@1": replace(FIRST, params=(odd,))})
+
+
+@pytest.mark.parametrize("name", ["authorization", "Authorization", "cookie"])
+def test_a_secret_header_keys_no_split(name):
+    table = {"schedule": [{"model": "late@1", "wait_ms": 1}], "deadline_ms": 50, "split_key": name}
+    with pytest.raises(SettingsError, match="this header is a secret"):
+        read_endpoint("late", table)

@@ -36,9 +36,9 @@ class Guarded(grpc.GenericRpcHandler):  # type: ignore[misc]
         refusal = self._refusal(header, needed)
         if refusal is not None:
             return _refusing(*refusal)
-        if found is None or not found.handler.request_streaming:
+        if found is None or needed is ANYBODY or not found.handler.response_streaming:
             return None if found is None else found.handler
-        return self._stream(found.handler, header, found.needs)
+        return self._stream(found.handler, header, needed)
 
     def _refusal(self, header: bytes, needed: Needed | None) -> _Refusal | None:
         """Why a caller may not, as ``abort`` takes it."""
@@ -52,23 +52,29 @@ class Guarded(grpc.GenericRpcHandler):  # type: ignore[misc]
         code = grpc.StatusCode.PERMISSION_DENIED if forbidden else grpc.StatusCode.UNAUTHENTICATED
         return code, said(denial.error), (("www-authenticate", denial.challenge),)
 
-    def _stream(self, handler: Any, header: bytes, needed: Needed) -> Any:
-        """A stream that ends once its token does."""
+    def _stream(self, handler: Any, header: bytes, needed: Needed | None) -> Any:
+        """A stream that ends with its first message, either way, after its token did."""
 
-        async def behaviour(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
-            async def allowed() -> AsyncIterator[Any]:
-                async for request in requests:
-                    refusal = self._refusal(header, needed)
-                    if refusal is not None:
-                        await context.abort(*refusal)
-                    yield request
+        async def allowed(messages: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+            async for message in messages:
+                refusal = self._refusal(header, needed)
+                if refusal is not None:
+                    await context.abort(*refusal)
+                yield message
 
-            async for reply in handler.stream_stream(allowed(), context):
+        async def behaviour(asked: Any, context: Any) -> AsyncIterator[Any]:
+            replies = (
+                handler.stream_stream(allowed(asked, context), context)
+                if handler.request_streaming
+                else handler.unary_stream(asked, context)
+            )
+            async for reply in allowed(replies, context):
                 yield reply
 
-        return grpc.stream_stream_rpc_method_handler(
-            behaviour, handler.request_deserializer, handler.response_serializer
+        made = (
+            grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
         )
+        return made(behaviour, handler.request_deserializer, handler.response_serializer)
 
 
 class Door(grpc.GenericRpcHandler):  # type: ignore[misc]

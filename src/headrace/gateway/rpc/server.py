@@ -50,12 +50,7 @@ class RpcServer:
         self._server: Any = grpc.aio.server(options=_OPTIONS)
         self._listening = False
         self._health = HealthService(plane, (*INFERENCE.services, *SERVING.services))
-        reflection = ReflectionService((INFERENCE, SERVING, HEALTH))
-        services: tuple[Offered, ...] = (ServingServices(plane), self._health)
-        if control is None:
-            services += (InferenceService(plane), reflection)
-        else:
-            services += (InferenceService(plane, control.keeper), ReloadService(plane, control), reflection)
+        services = (self._health, *services_over(plane, control))
         offered: Sequence[grpc.GenericRpcHandler] = services
         if access is not None:
             offered = (Guarded(services, access, ANYBODY if control is None else Scope.READ),)
@@ -83,6 +78,20 @@ class RpcServer:
         if self._listening:
             await asyncio.sleep(_TOLD_S)
         await self._server.stop(_GRACE_S)
+
+
+def services_over(plane: DataPlane, control: Control | None) -> tuple[Offered, ...]:
+    """What is offered beside health.
+
+    Args:
+        plane: What scores.
+        control: What may be changed; None where nothing may.
+    """
+    reflection = ReflectionService((INFERENCE, SERVING, HEALTH))
+    if control is None:
+        return ServingServices(plane), InferenceService(plane), reflection
+    changing = InferenceService(plane, control.keeper), ReloadService(plane, control)
+    return ServingServices(plane), *changing, reflection
 
 
 def _credentials(tls: Tls) -> Any:
