@@ -10,6 +10,7 @@ import pytest
 def _run(*command, cwd, code=0):
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, timeout=110)
     assert done.returncode == code, done.stdout + done.stderr
+    assert "leaked" not in done.stderr  # what a compiled library says of objects that outlive it
     return done.stdout
 
 

@@ -1,5 +1,7 @@
 """One DuckDB connection per process and project, set up so that results do not depend on the machine's settings."""
 
+import atexit
+import gc
 import os
 from pathlib import Path
 from threading import Lock
@@ -10,6 +12,10 @@ from headrace.settings import Settings
 
 MEMORY_SHARE = 0.6
 """Of the machine's memory, for all processes together; what does not fit spills to the temporary directory."""
+
+# DuckDB complains on standard error of objects that are left when the process ends: one that has frozen what it holds,
+# to end sooner, must let the collector have it back.
+atexit.register(gc.unfreeze)
 
 _open: dict[Path, duckdb.DuckDBPyConnection] = {}
 _lock = Lock()
