@@ -1,5 +1,6 @@
 """Bring a model version into service: verify, load, warm up, compare with what the trained model answered."""
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from headrace.models.signature import Signature
 from headrace.models.tensors import bytes_of, from_cells
 from headrace.models.version import ModelVersion
 from headrace.serving.isolated import IsolatedModel
+from headrace.serving.model_folder import blank_examples
 from headrace.serving.outputs import Shapes, checker
 from headrace.serving.scorer import INLINE_P99_S
 from headrace.serving.tensors import decoder_of
@@ -26,6 +28,7 @@ from headrace.storage.ledger import Ledger
 _ROUNDS = 3
 _CALLS = 40
 _SLOW_S = 0.05
+_BACK_S, _LOOK_S = 30.0, 0.01
 TOLERANCE = 1e-5
 
 
@@ -122,6 +125,7 @@ def proven(version: ModelVersion, folder: Path, runtime: Callable[[str], Runtime
     try:
         examples = json.loads((folder / EXAMPLES).read_bytes())
         compared = compare(str(version), loaded, version, examples)
+        _meet_others(loaded, version.signature, examples)
         one = _rows(version.signature, examples, slice(0, 1))
         shapes = _shapes(loaded, version.signature, one)
         p99_s = warm_up(loaded, one)
@@ -130,6 +134,24 @@ def proven(version: ModelVersion, folder: Path, runtime: Callable[[str], Runtime
         raise
     size_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return Model(version, loaded, p99_s, compared, one, size_bytes, shapes)
+
+
+def _meet_others(loaded: object, own: Signature, examples: Mapping[str, Any]) -> None:
+    """Have a model's other signatures ready for who first asks for one: what reads its requests, and the model.
+
+    One without recorded rows scores a row of nothing. It may well refuse that, which says nothing of it.
+    """
+    if not isinstance(loaded, Several):
+        return
+    for other in own.others:
+        decoder_of(other)
+        if other.name in examples.get("signatures", {}):
+            continue
+        with contextlib.suppress(RunFailed, ValueError, TypeError, KeyError):
+            loaded.signed(other.name).score(_rows(other, blank_examples(other), slice(None)))
+    until = time.monotonic() + _BACK_S
+    while isinstance(loaded, IsolatedModel) and loaded.trouble and time.monotonic() < until:  # if it died of nothing
+        time.sleep(_LOOK_S)
 
 
 def _check_params(loaded: Loaded, version: ModelVersion) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -110,31 +111,72 @@ def test_a_quantized_model_answers_nearly_as_the_whole(tmp_path):
     loaded.close()
 
 
+class Many(tf.Module):
+    """Signatures of rows, one of text, which LiteRT models are not asked for, and one that is of one row alone."""
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 2), tf.float32, "x")])
+    def added(self, x):
+        return {"y": x + 1.0}
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 2), tf.float32, "x")])
+    def doubled(self, x):
+        return {"y": x * 2.0}
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 3), tf.float32, "z")])
+    def summed(self, z):
+        return {"sum": tf.reshape(tf.reduce_sum(z), [1])}
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, "word")])
+    def spoken(self, word):
+        return {"same": tf.reshape(word, [-1, 1])}
+
+
+def of_many(folder, **signatures):
+    """A LiteRT model of ``Many``: signature to function."""
+    model = Many()
+    named = {name: getattr(model, function) for name, function in signatures.items()}
+    tf.saved_model.save(model, str(folder / "saved"), named)
+    return tf.lite.TFLiteConverter.from_saved_model(str(folder / "saved"), signature_keys=list(named)).convert()
+
+
+ADDED = Signature("tensor", (Tensor("x", "float32", (-1, 2)),), (Tensor("y", "float32", (-1, 2)),))
+SUMMED = Signature("tensor", (Tensor("z", "float32", (-1, 3)),), (Tensor("sum", "float32", (-1,)),), "summed")
+
+
 def test_each_signature_of_a_model_is_served_by_its_name(tmp_path):
-    class Both(tf.Module):
-        @tf.function(input_signature=[tf.TensorSpec((None, 2), tf.float32, "x")])
-        def added(self, x):
-            return {"y": x + 1.0}
-
-        @tf.function(input_signature=[tf.TensorSpec((None, 2), tf.float32, "x")])
-        def doubled(self, x):
-            return {"y": x * 2.0}
-
-    model = Both()
-    tf.saved_model.save(model, str(tmp_path / "saved"), {"added": model.added, "doubled": model.doubled})
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(tmp_path / "saved"), signature_keys=["added", "doubled"])
-    folder, runtime = kept(tmp_path, converter.convert())
+    content = of_many(tmp_path, added="added", doubled="doubled", summed="summed", spoken="spoken")
+    folder, runtime = kept(tmp_path, content)
     with pytest.raises(SignatureError, match="added, doubled"):
         runtime.declared(folder)
+    doubled = replace(ADDED, name="doubled")
+    signature = runtime.declared(folder, "added")
+    assert signature == replace(ADDED, name="added", others=(doubled, SUMMED))  # text does not travel
+    assert runtime.declared(folder, "doubled") == replace(doubled, others=(replace(ADDED, name="added"), SUMMED))
+    loaded = runtime.load(folder, signature)
     rows = np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)
-    for name, due in (("added", rows + 1), ("doubled", rows * 2)):
-        signature = runtime.declared(folder, name)
-        assert signature == Signature(
-            "tensor", (Tensor("x", "float32", (-1, 2)),), (Tensor("y", "float32", (-1, 2)),), name
-        )
-        loaded = runtime.load(folder, signature)
-        np.testing.assert_allclose(loaded.score({"x": rows})["y"], due)
-        loaded.close()
+    np.testing.assert_allclose(loaded.score({"x": rows})["y"], rows + 1)
+    np.testing.assert_allclose(loaded.signed("doubled").score({"x": rows})["y"], rows * 2)
+    threes = np.arange(6, dtype=np.float32).reshape(2, 3)
+    np.testing.assert_allclose(loaded.signed("summed").score({"z": threes})["sum"], [3.0, 12.0])
+    loaded.close()
+
+
+def test_a_request_chooses_among_the_signatures_of_a_model(tmp_path, monkeypatch):
+    """As with a SavedModel: the default is served unasked, and metadata tells all."""
+    (tmp_path / "many.tflite").write_bytes(of_many(tmp_path, serving_default="added", doubled="doubled"))
+    schedule = 'schedule = [{model = "many@1", wait_ms = 3000}]\ndeadline_ms = 4000\ndefault = {y = 0.0}\n'
+    (tmp_path / "headrace.toml").write_text(f"[endpoint.many]\n{schedule}")
+    monkeypatch.chdir(tmp_path)
+    example = {"tensors": {"x": [[1.0, 2.0]]}, "outputs": {"y": [[2.0, 3.0]]}}
+    said = ("--name", "many", "--licence", "MIT", "--example", json.dumps(example))
+    headrace("models", "import", "many.tflite", *said)
+    headrace("serving", "deploy", "many")
+    with serving(tmp_path, "--endpoint", "many") as server:
+        client, rows = server.client, [[1.0, 2.0]]
+        assert client.predict("many", rows=rows).values == [[2.0, 3.0]]
+        assert client.predict("many", rows=rows, signature="doubled").values == [[2.0, 4.0]]
+        found = json.loads(client.request("GET", "/v1/models/many/metadata").body)
+        assert set(found["metadata"]["signature_def"]["signature_def"]) == {"serving_default", "doubled"}
 
 
 def test_operators_of_tensorflow_itself_are_refused(tmp_path):

@@ -1,5 +1,6 @@
 """Models of tensors from registration to answers."""
 
+import json
 import threading
 import time
 from types import MappingProxyType
@@ -7,17 +8,18 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 from served import Function
-from tensor_served import PIXELS, echo, onnx_double
+from tensor_served import PIXELS, Several, echo, onnx_double
 
 from headrace.errors import IntegrityError, ParityFailed, SignatureError
 from headrace.models.artifact import Artifact
 from headrace.models.registry import Registration, register
 from headrace.models.signature import Signature, Tensor
+from headrace.models.version import ModelVersion
 from headrace.serving.deployment import contract
 from headrace.serving.outputs import check_default, checker, filled
 from headrace.serving.scorer import Scorer
 from headrace.serving.tensors import TensorDecoder
-from headrace.serving.versions import load_model
+from headrace.serving.versions import load_model, proven
 
 X = np.arange(12, dtype=np.float32).reshape(2, 2, 3)
 
@@ -131,3 +133,43 @@ def test_requests_are_scored_together_with_those_of_their_extents(shape, calls):
         assert ticket.outcome.outputs["y"].ravel()[0] == i
     assert len(seen) == calls
     scorer.close()
+
+
+def test_other_signatures_are_met_before_a_version_serves(tmp_path):
+    """One with recorded rows scores these, one without a row of nothing; whatever it makes of it, the version serves."""
+    seen = {}
+
+    def noting(name, refuses=False):
+        def score(batch):
+            seen.setdefault(name, []).append({key: array.tolist() for key, array in batch.items()})
+            if refuses:
+                raise ValueError("no such example")
+            return {"y": np.zeros(len(next(iter(batch.values()))), np.float32)}
+
+        return score
+
+    y = (Tensor("y", "float32", (-1,)),)
+    others = (
+        Signature("tensor", (Tensor("inputs", "bytes", (-1,)),), y, "by_example"),
+        Signature("tensor", (Tensor("x", "float32", (-1, -1, 2)),), y, "wide"),
+        Signature("tensor", (Tensor("x", "float32", (-1,)),), y, "recorded"),
+    )
+    x = (Tensor("x", "float32", (-1,)),)
+    version = ModelVersion("half", 1, "00", Signature("tensor", x, y, others=others), "several")
+    recorded = {"tensors": {"x": [7.0]}, "outputs": {"y": [0.0]}}
+    (tmp_path / "examples.json").write_text(json.dumps({**recorded, "signatures": {"recorded": recorded}}))
+    functions = {"": noting(""), "by_example": noting("by_example", refuses=True)}
+    loaded = Several(functions | {name: noting(name) for name in ("wide", "recorded")})
+
+    class Runtime:
+        def load(self, folder, signature):
+            return loaded
+
+    found = proven(version, tmp_path, lambda _: Runtime())
+    assert (found.compared, loaded.closed) == (2, False)
+    del seen[""]
+    assert seen == {
+        "recorded": [{"x": [7.0]}],
+        "by_example": [{"inputs": [b""]}],
+        "wide": [{"x": [[[0.0, 0.0]]]}],
+    }

@@ -1,15 +1,16 @@
 """A LiteRT model inside its worker: read whole, found to be of built-in operators, and only then given to LiteRT."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.engines.litert.program import Entry, entry, read
-from headrace.errors import IntegrityError
+from headrace.engines.litert.program import Entry, entry, keys, read
+from headrace.errors import IntegrityError, SignatureError
 from headrace.models.artifact import existing
 from headrace.models.feeding import fed
 from headrace.models.signature import Signature, Tensor
@@ -22,25 +23,30 @@ Arrays = list[NDArray[Any]]
 Call = Callable[[Arrays], Arrays]
 
 
-def load(folder: Path, signature: Signature) -> Score:
-    """A model that scores.
+def load(folder: Path, signature: Signature) -> Mapping[str, Score]:
+    """A model that scores, by the name of the signature, ``""`` for the one that is served unasked.
 
     Raises:
         IntegrityError: The file is missing, no model, or points outside itself.
         Refused: It needs operators that are not built in, or weights in another file.
-        SignatureError: Its tensors are not the signature's.
+        SignatureError: Its tensors are not the signature's, or it has no signature of that name.
     """
     path = existing(folder / MAIN_FILE)
     content = path.read_bytes()
-    called = entry(read(content), signature.name)
-    call, own = _of_rows(lambda: _started(content, called, path), called.signature)
-    return fed(call, signature, own, returned=tuple(called.outputs) if called.key else ())
+    model, scores = read(content), {}
+    for one in (signature, *signature.others):
+        called = entry(model, one.name)
+        call, own = _of_rows(partial(_started, content, called, path), called.signature)
+        returned = tuple(called.outputs) if called.key else ()
+        scores["" if one is signature else one.name] = fed(call, one, own, returned=returned)
+    return scores
 
 
 def declared(folder: Path, name: str = "") -> Signature:
-    """The tensors that a signature of the model takes and gives; an extent that varies is -1.
+    """The tensors that a signature of the model takes and gives, and all others that can be served.
 
-    So is the first where it is one and the model can be called with more rows, or once for each row.
+    An extent that varies is -1. So is the first where it is one and the model can be called with more rows, or once for
+    each row.
 
     Raises:
         IntegrityError: As ``load``.
@@ -49,8 +55,20 @@ def declared(folder: Path, name: str = "") -> Signature:
     """
     path = existing(folder / MAIN_FILE)
     content = path.read_bytes()
-    called = entry(read(content), name)
-    return _of_rows(lambda: _started(content, called, path), called.signature)[1]
+    model = read(content)
+    called = entry(model, name)
+    own = _of_rows(partial(_started, content, called, path), called.signature)[1]
+    served = (_if_served(model, key, partial(_started, content, path=path)) for key in keys(model) if key != called.key)
+    return replace(own, others=tuple(found for found in served if found is not None))
+
+
+def _if_served(model: Mapping[str, Any], key: str, started: Callable[[Entry], Call]) -> Signature | None:
+    """Another signature; None where its tensors do not travel, or it does not score what is tried."""
+    try:
+        called = entry(model, key)
+        return replace(_of_rows(partial(started, called), called.signature)[1], name=key)
+    except (SignatureError, IntegrityError, RuntimeError, ValueError):
+        return None
 
 
 def _started(content: bytes, called: Entry, path: Path) -> Call:

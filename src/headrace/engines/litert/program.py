@@ -71,6 +71,11 @@ def read(content: bytes) -> dict[str, Any]:
     return model
 
 
+def keys(model: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the model calls its signatures, in alphabetical order; nothing where it has none."""
+    return tuple(sorted(str(said.get("key", "")) for said in model.get("signatures", ())))
+
+
 def entry(model: Mapping[str, Any], name: str = "") -> Entry:
     """A signature of the model, or its first graph where it has none.
 
