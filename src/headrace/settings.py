@@ -36,6 +36,8 @@ class Settings:
         sampler: The search strategy: ``optuna``.
         tracking: The mirror of training runs: ``mlflow``, ``off``, or ``auto`` (mlflow where it is installed).
         workers: Worker processes; 0 means one a core.
+        tables_memory_mb: MiB that the table engine takes in each process before it spills to disk; 0 means a share of
+            the machine's.
         model_memory_mb: MiB of private memory that a model in a worker process may take.
         host: Address that servers bind.
         port: Port of the gateway; 0 means a free one.
@@ -66,6 +68,7 @@ class Settings:
     sampler: str = "optuna"
     tracking: str = "auto"
     workers: int = 0
+    tables_memory_mb: int = 0
     model_memory_mb: int = 2048
     host: str = "127.0.0.1"
     port: int = 8700

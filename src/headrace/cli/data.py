@@ -8,6 +8,7 @@ import click
 
 from headrace.cli.output import Output, aligned, options
 from headrace.cli.project import platform as open_project
+from headrace.cli.project import sparing
 from headrace.errors import Refused, UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def put(out: Output, files: tuple[str, ...], name: str | None, *, nulls: tuple[s
     """
     if name and len(files) > 1:
         raise UsageError("--name names one dataset", why=f"{len(files)} files were given", fix="put them one by one")
-    platform = open_project()
+    platform = sparing()
     stored = [_put(platform, file, name or _name_of(file), nulls=nulls, **terms) for file in files]
     rows = [_summary(version) for version in stored]
     out.table(rows, ["dataset", "version", "rows", "columns", "licence", "digest"])

@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from headrace.journey.platform import Platform
 
+SPARING_MB = 48
+"""For each thread of the table engine."""
+
 
 def platform(**flags: Any) -> "Platform":
     """The platform of the current folder's project; ``flags`` win over every other setting.
@@ -15,3 +18,16 @@ def platform(**flags: Any) -> "Platform":
     from headrace.settings import load_settings
 
     return open_platform(load_settings(flags=flags))
+
+
+def sparing() -> "Platform":
+    """The same, for a command that reads what may be larger than memory: its table engine spills early to disk."""
+    import os
+    from dataclasses import replace
+
+    from headrace.assembly import open_platform
+    from headrace.settings import load_settings
+
+    settings = load_settings()
+    threads = settings.workers or os.cpu_count() or 1
+    return open_platform(replace(settings, tables_memory_mb=settings.tables_memory_mb or SPARING_MB * threads))

@@ -12,6 +12,8 @@ Counts = NDArray[np.int64]
 
 QUANTILES = 10
 MAX_CATEGORIES = 50
+BLOCK = 1 << 20
+"""Cells that are looked at together: intermediate results of all of a large table would fill memory."""
 TRUTH = ("false", "true")
 """The categories of a boolean column."""
 
@@ -50,8 +52,13 @@ class Bins:
 
     def count(self, cells: Sequence[Any] | NDArray[Any], weights: NDArray[Any] | None = None) -> Counts:
         """How many of ``cells`` (each counted ``weights`` times, by default once) fall into each bin."""
-        index = self._numbers(cells) if self.kind == "number" else self._categories(cells)
-        return np.bincount(index, weights=weights, minlength=self.size).astype(np.int64)
+        index = self._numbers if self.kind == "number" else self._categories
+        found = np.zeros(self.size, dtype=np.int64)
+        for start in range(0, len(cells), BLOCK):
+            part = slice(start, start + BLOCK)
+            of_each = None if weights is None else weights[part]
+            found += np.bincount(index(cells[part]), weights=of_each, minlength=self.size).astype(np.int64)
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -93,7 +100,7 @@ def quantile_edges(values: NDArray[Any], counts: NDArray[Any], bins: int = QUANT
         return ()
     reached = np.cumsum(counts)
     # In whole numbers, so that a share of exactly i/bins is not missed by rounding.
-    at = np.searchsorted(reached * bins, np.arange(1, bins) * reached[-1], side="left")
+    at = np.searchsorted(reached, -(-np.arange(1, bins) * reached[-1] // bins), side="left")
     return tuple(float(v) for v in np.unique(values[at].astype(np.float64)))
 
 

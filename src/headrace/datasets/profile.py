@@ -9,7 +9,7 @@ import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.datasets.bins import MAX_CATEGORIES, TRUTH, Bins, Counts, as_category, quantile_edges
+from headrace.datasets.bins import BLOCK, MAX_CATEGORIES, TRUTH, Bins, Counts, as_category, quantile_edges
 
 Frame = nw.LazyFrame[Any] | nw.DataFrame[Any]
 Family = Literal["number", "boolean", "text", "time", "other"]
@@ -157,30 +157,47 @@ def _describe(
 
 
 def _with_numbers(plain: ColumnProfile, values: NDArray[Any], counts: Counts, *, bins: Bins | None) -> ColumnProfile:
-    missing = np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), dtype=bool)
-    finite = np.isfinite(values)
+    finite = _finite(values)
     v, c = values[finite], counts[finite]
     bins = bins or Bins("number", edges=quantile_edges(v, c))
     binned = bins.count(values, counts)
     binned[-1] += plain.nulls
     facts: dict[str, Any] = {}
     if len(v):
-        floats = v.astype(np.float64)
-        mean = float(np.average(floats, weights=c))
-        std = float(np.sqrt(np.average((floats - mean) ** 2, weights=c)))
+        mean = _mean(v, c)
+        std = _mean(v, c, from_mean=mean) ** 0.5
         top = tuple((v[i].item(), int(c[i])) for i in _most_frequent(c))
         facts = {"minimum": v[0].item(), "maximum": v[-1].item(), "mean": mean, "std": std, "top": top}
-    nans, distinct = int(counts[missing].sum()), len(values) - int(missing.sum())
+    beyond = int(np.count_nonzero(np.isnan(values[finite.stop :])))
+    nans, distinct = int(counts[len(values) - beyond :].sum()), len(values) - beyond
     return replace(plain, nans=nans, distinct=distinct, bins=bins, counts=tuple(binned.tolist()), **facts)
+
+
+def _finite(values: NDArray[Any]) -> slice:
+    """Where the finite ones of ascending values lie; NaN is last."""
+    if values.dtype.kind != "f":
+        return slice(0, len(values))
+    return slice(int(np.searchsorted(values, -np.inf, "right")), int(np.searchsorted(values, np.inf, "left")))
+
+
+def _mean(values: NDArray[Any], counts: Counts, from_mean: float | None = None) -> float:
+    """The mean of numbers, or of their squared distances from it; each counts so often."""
+    total = 0.0
+    for start in range(0, len(values), BLOCK):
+        part = values[start : start + BLOCK].astype(np.float64)
+        if from_mean is not None:
+            part = (part - from_mean) ** 2
+        total += float((part * counts[start : start + BLOCK]).sum())
+    return total / float(counts.sum())
 
 
 def _most_frequent(counts: Counts) -> NDArray[np.int64]:
     """Places of the ``TOP`` greatest counts, greatest first, equal ones in order; without sorting all of them."""
-    if len(counts) > TOP:
+    if len(counts) > TOP and counts.min() < counts.max():
         least = np.partition(counts, -TOP)[-TOP]
         places = np.concatenate([np.flatnonzero(counts > least), np.flatnonzero(counts == least)[:TOP]])
     else:
-        places = np.arange(len(counts))
+        places = np.arange(min(TOP, len(counts)))
     return places[np.argsort(-counts[places], kind="stable")][:TOP]
 
 
@@ -240,13 +257,25 @@ def _value_counts(
     if dtype.is_decimal():
         frame = frame.with_columns(nw.col(name).cast(nw.Float64))
     if dense:
-        present = _collect(frame.select(name).filter(~nw.col(name).is_null()))[name].to_numpy()
-        found, often = np.unique(present, return_counts=True)
-        return found, often.astype(np.int64)
+        return _told_apart(_collect(frame.select(name).filter(~nw.col(name).is_null()))[name].to_numpy())
     grouped = _collect(_grouped(frame, name))
     values, counts = grouped[name].to_numpy(), grouped[_N].to_numpy().astype(np.int64)
     order = np.argsort(values)
     return values[order], counts[order]
+
+
+def _told_apart(cells: NDArray[Any]) -> tuple[NDArray[Any], Counts]:
+    """Different values, ascending, and how often each occurs; cells that may be written are sorted in place."""
+    ordered = cells if cells.flags.writeable else cells.copy()
+    ordered.sort()
+    new = np.ones(len(ordered), dtype=bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=new[1:])
+    if ordered.dtype.kind == "f":
+        new[np.searchsorted(ordered, np.nan) + 1 :] = False  # NaN differs from itself, and is one value
+    if new.all():
+        return ordered, np.broadcast_to(np.int64(1), len(ordered))
+    starts = np.flatnonzero(new)
+    return ordered[starts], np.diff(starts, append=len(ordered))
 
 
 def _grouped(frame: nw.LazyFrame[Any], name: str) -> nw.LazyFrame[Any]:

@@ -3,6 +3,7 @@
 import atexit
 import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Lock
 
@@ -11,7 +12,8 @@ import duckdb
 from headrace.settings import Settings
 
 MEMORY_SHARE = 0.6
-"""Of the machine's memory, for all processes together; what does not fit spills to the temporary directory."""
+"""Of the machine's memory, for all processes together: the main process and each of its workers has a connection of its
+own. What does not fit spills to the temporary directory."""
 
 # DuckDB complains on standard error of objects that are left when the process ends: one that has frozen what it holds,
 # to end sooner, must let the collector have it back.
@@ -42,17 +44,37 @@ def close(settings: Settings) -> None:
         connected.close()
 
 
+def memory_steps(settings: Settings) -> Iterator[int]:
+    """MiB that the engine may take: what the settings say, and twice as much each time, up to its share of the machine.
+
+    Readers of files must hold some parts whole, however little they are given; everything else spills.
+    """
+    share = int(_memory() * MEMORY_SHARE / (_threads(settings) + 1)) >> 20
+    mib = settings.tables_memory_mb or share
+    while mib < share:
+        yield mib
+        mib *= 2
+    yield max(settings.tables_memory_mb, share)
+
+
+def _threads(settings: Settings) -> int:
+    return settings.workers or os.cpu_count() or 1
+
+
+def _memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def _connect(settings: Settings) -> duckdb.DuckDBPyConnection:
-    threads = settings.workers or os.cpu_count() or 1
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     connected = duckdb.connect(
         ":memory:",
         config={
-            "threads": threads,
-            # The main process and each of its workers has a connection of its own.
-            "memory_limit": f"{int(total * MEMORY_SHARE / (threads + 1)) >> 20}MiB",
+            "threads": _threads(settings),
+            "memory_limit": f"{next(memory_steps(settings))}MiB",
             "temp_directory": str(settings.home_path / "cache" / "duckdb"),
             "autoinstall_known_extensions": False,
+            # A column of a row group would be held whole; files of other programs have groups of any size.
+            "disable_parquet_prefetching": True,
         },
     )
     connected.execute("SET GLOBAL TimeZone = 'UTC'")

@@ -26,6 +26,8 @@ _ASKED = ("try_cast(any_value({0}) AS {1}) IS NOT NULL", "bool_and(try_cast({0} 
 _TYPED = ("DOUBLE", "TIMESTAMP", "BOOLEAN")
 _ISO = {None, "", "%Y-%m-%d"}
 SAMPLE_ROWS = 20480
+_BUFFER_BYTES = 4 << 20
+"""Of each thread that reads; a line takes half of it at most."""
 _SEPARATORS = frozenset(",;\t|")
 
 
@@ -100,7 +102,8 @@ def sniff_csv(
 
 def _reader(source: Path, dialect: Dialect, types: Mapping[str, str]) -> str:
     columns = ", ".join(f"{text(name)}: {text(kind)}" for name, kind in types.items())
-    return f"read_csv({text(str(source))}, auto_detect=false, columns={{{columns}}}, {dialect.options})"
+    given = f"auto_detect=false, columns={{{columns}}}, buffer_size={_BUFFER_BYTES}, {dialect.options}"
+    return f"read_csv({text(str(source))}, {given})"
 
 
 def _checked_query(source: Path, dialect: Dialect) -> str:

@@ -46,7 +46,7 @@ def group_rows(kinds: Iterable[str]) -> int:
     """Rows of a Parquet row group: a reader holds one for each thread, and wide rows would make it large.
 
     Args:
-        kinds: DuckDB type of each column; how wide a nested one is cannot be known, so it counts as an image.
+        kinds: DuckDB type of each column; how wide bytes or a nested one are cannot be known, so it counts as an image.
     """
     row = sum(map(_width, kinds))
     rows = min(max(_GROUP_BYTES // max(row, 1), _GROUP_LEAST_ROWS), _GROUP_MOST_ROWS)
@@ -54,9 +54,9 @@ def group_rows(kinds: Iterable[str]) -> int:
 
 
 def _width(kind: str) -> int:
-    if kind.endswith("]") or kind.startswith(("STRUCT", "MAP", "UNION")):
+    if kind == "BLOB" or kind.endswith("]") or kind.startswith(("STRUCT", "MAP", "UNION")):
         return _NESTED_BYTES
-    return _TEXT_BYTES if kind in {"VARCHAR", "BLOB"} else _PLAIN_BYTES
+    return _TEXT_BYTES if kind == "VARCHAR" else _PLAIN_BYTES
 
 
 def content(connection: duckdb.DuckDBPyConnection, source: str, schema: Mapping[str, str]) -> tuple[int, str]:

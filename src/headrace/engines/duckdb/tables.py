@@ -10,7 +10,7 @@ import duckdb
 import narwhals as nw
 
 from headrace.engines.duckdb.batches import write_through
-from headrace.engines.duckdb.connection import close, connection
+from headrace.engines.duckdb.connection import close, connection, memory_steps
 from headrace.engines.duckdb.csv import parse_csv
 from headrace.engines.duckdb.sql import content, group_rows, storable, text
 from headrace.errors import DataRefused, NotFound, RunFailed
@@ -28,14 +28,17 @@ class DuckTables:
 
     def ingest(self, source: Path, path: Path, *, nulls: Sequence[str] = ()) -> TableFacts:
         """Parse CSV, Parquet or JSON into Parquet; see ``storage.tables``."""
-        kind = _kind(source)
         with _refusing(source), self._connection.cursor() as cursor:
-            if kind == "csv":
-                parse_csv(cursor, source, path, nulls=nulls, copy=lambda query: _copy(cursor, query, path))
+            *sparing, most = memory_steps(self._settings)
+            for mib in sparing:
+                try:
+                    _parse(cursor, source, path, nulls)
+                    break
+                except duckdb.OutOfMemoryException:
+                    cursor.execute(f"SET memory_limit = '{2 * mib}MiB'")
             else:
-                reader = "read_parquet" if kind == "parquet" else "read_json_auto"
-                sample = "" if kind == "parquet" else ", sample_size=-1"
-                _copy(cursor, f"SELECT * FROM {reader}({text(str(source))}{sample})", path)
+                cursor.execute(f"SET memory_limit = '{most}MiB'")
+                _parse(cursor, source, path, nulls)
         return self.digest(path)
 
     def scan(self, paths: Sequence[Path]) -> nw.LazyFrame[Any]:
@@ -88,6 +91,16 @@ class DuckTables:
 def open_tables(settings: Settings, uri: str) -> DuckTables:  # noqa: ARG001 - every engine factory takes both
     """Tables on the process's DuckDB connection."""
     return DuckTables(settings)
+
+
+def _parse(cursor: duckdb.DuckDBPyConnection, source: Path, path: Path, nulls: Sequence[str]) -> None:
+    kind = _kind(source)
+    if kind == "csv":
+        parse_csv(cursor, source, path, nulls=nulls, copy=lambda query: _copy(cursor, query, path))
+        return
+    reader = "read_parquet" if kind == "parquet" else "read_json_auto"
+    sample = "" if kind == "parquet" else ", sample_size=-1"
+    _copy(cursor, f"SELECT * FROM {reader}({text(str(source))}{sample})", path)
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> None:
