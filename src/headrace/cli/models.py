@@ -156,9 +156,8 @@ def _signature(text: str) -> "Signature":
     try:
         return Signature.from_json(_json(text, "--signature"))
     except (KeyError, TypeError, ValueError) as error:
-        raise UsageError(
-            "--signature is no signature", why=repr(error), fix="headrace models show MODEL --json"
-        ) from None
+        why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise UsageError("--signature is no signature", why=why, fix="headrace models show MODEL --json") from None
 
 
 def _json(text: str, option: str) -> dict[str, Any]:

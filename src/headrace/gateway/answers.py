@@ -20,6 +20,9 @@ from headrace.serving.request import Input
 from headrace.serving.tensors import Decoder
 
 encode = msgspec.json.Encoder(enc_hook=plain).encode
+_TAKEN = frozenset(
+    {b"application/json", b"application/x-www-form-urlencoded", b"application/octet-stream", b"text/plain"}
+)
 _DIGITS = 18
 _SHOWN = 40
 
@@ -79,12 +82,12 @@ def parse(live: Live, body: bytes, how: Callable[[Decoder, bytes], Any]) -> Any:
 
 
 def refuse_foreign_type(request: Request) -> None:
-    """Refuse a body that says it is not JSON; none said, and what curl says unasked, pass as JSON."""
+    """Refuse a body that says it is not JSON; none said, and what curl and fetch say unasked, pass as JSON."""
     said = request.headers.get(b"content-type")
     if said is None or said == b"application/json":
         return
     kind = said.partition(b";")[0].strip().lower()
-    if kind not in {b"application/json", b"application/x-www-form-urlencoded", b"application/octet-stream"}:
+    if kind not in _TAKEN:
         raise UsageError(f"content type {kind.decode('latin-1')!r} is refused", why="application/json is due")
 
 

@@ -133,4 +133,4 @@ def _field_json(field: Column | Tensor) -> dict[str, Any]:
 def _field_of(data: dict[str, Any]) -> Column | Tensor:
     if "shape" in data:
         return Tensor(data["name"], data["dtype"], tuple(data["shape"]))
-    return Column(data["name"], data["dtype"], data["nullable"])
+    return Column(data["name"], data["dtype"], data.get("nullable", False))

@@ -117,6 +117,7 @@ SERIES = np.random.default_rng(8).normal(size=(2, 6, 4)).astype(np.float32)
 MODELS = {
     "words": (Words(), {"ids": IDS}),
     "picture": (Picture(), {"x": PIXELS}),
+    "bare": (nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Sequential(nn.Linear(3, 2))), {"input": SERIES[:, 0]}),
     "scaled": (Scaled(), {"x": SERIES, "scale": np.array([2, 3], np.float32)}),
 }
 

@@ -87,6 +87,12 @@ def test_http_1_0_is_not_told_to_go_on(raw):
     assert raw(request(b"expect: 100-continue", version=b"1.0"))[0] == 200
 
 
+@pytest.mark.parametrize("kind", [b"text/plain;charset=UTF-8", b"application/x-www-form-urlencoded", b""])
+def test_what_fetch_and_curl_say_unasked_is_taken_for_json(raw, kind):
+    status, _, body = raw(request(*([b"content-type: " + kind] if kind else [])))
+    assert (status, json.loads(body)) == (200, DUE)
+
+
 @pytest.mark.parametrize("host", [b"localhost", b"127.0.0.1:8501", b"LOCALHOST"])
 def test_an_absolute_target_is_answered_as_its_path(raw, host):
     status, _, body = raw(request(path=b"http://" + host + b"/v1/models/wine:predict"))

@@ -39,7 +39,7 @@ _OPERATORS = re.compile(
     rf"math\.(trunc|ceil|floor)|torch\.sym_({'|'.join(_SYM)})"
 )
 _IDENTIFIER = re.compile(r"([A-Za-z_]\w*)?", re.ASCII)
-_DOTTED = re.compile(r"([A-Za-z_]\w*(\.\w+)*)?", re.ASCII)
+_DOTTED = re.compile(r"(\w+(\.\w+)*)?", re.ASCII)  # parts of a Sequential are called by numbers
 _PLAIN = re.compile(r"[\w ,.:;=<>()+-]{0,200}", re.ASCII)
 _NUMBER = re.compile(r"-?Infinity|NaN")
 _NODE_TYPES = frozenset({"builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict"})
