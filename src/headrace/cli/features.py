@@ -35,11 +35,10 @@ def materialize(
     Requests see the version before, or this one, never a mix.
     """
     from headrace.features.materialize import Materialization
-    from headrace.features.materialize import materialize as materialized
+    from headrace.journey.features import materialized
 
     platform = open_project()
-    asked = Materialization(view, data, by, columns, event_time)
-    made = materialized(platform.stores(), platform.online(), asked)
+    made = materialized(platform, Materialization(view, data, by, columns, event_time))
     out.table([_summary(made, platform.online())], _COLUMNS)
 
 

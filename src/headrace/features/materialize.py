@@ -1,6 +1,6 @@
 """Materialize: the newest features of each entity, from a dataset version into the online store."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,9 @@ _FLOAT32_MAX = 3.4028234663852886e38
 _NAMES: Mapping[str, str] = {"double": "float64", "float": "float32", "large_string": "string"}
 
 
+Allow = Callable[[FeatureView], None]
+
+
 @dataclass(frozen=True)
 class Materialization:
     """What is to be materialized.
@@ -45,7 +48,13 @@ class Materialization:
     event_time: str = ""
 
 
-def materialize(stores: Stores, online: OnlineFeatures, asked: Materialization) -> FeatureView:
+def _anything(_: FeatureView) -> None:
+    """Nobody needs the view."""
+
+
+def materialize(
+    stores: Stores, online: OnlineFeatures, asked: Materialization, *, allow: Allow = _anything
+) -> FeatureView:
     """Write the newest features of each entity; readers see the version before, or this one.
 
     The newest are what ``point_in_time.latest`` joins to a row at the end of all time, so that training and serving
@@ -56,6 +65,7 @@ def materialize(stores: Stores, online: OnlineFeatures, asked: Materialization) 
         stores: Where the dataset and the ledger are.
         online: Where the features are written.
         asked: What is to be materialized.
+        allow: Raises where who reads the view could not do with this version of it; nothing is written then.
 
     Raises:
         NotFound: No such dataset or version.
@@ -72,6 +82,7 @@ def materialize(stores: Stores, online: OnlineFeatures, asked: Materialization) 
         path = folder / "view.parquet"
         written = stores.tables.write(rows, path)
         view = _described(path, asked, data, written.digest)
+        allow(view)
         known = views(stores.ledger, view.name)
         if not known or known[-1].version != view.version or known[-1].dataset_digest != view.dataset_digest:
             stores.ledger.append([fact_of(view)])

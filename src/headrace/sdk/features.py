@@ -30,6 +30,7 @@ def materialize(
         UsageError: A column is missing, or of a type that cannot be a key or a feature; or an entity has more than one
             row and no event time tells the newest.
         DataRefused: A feature is infinite, or too large for a model.
+        Refused: A deployed endpoint joins a feature that this version would not have.
         Conflict: Somebody else materializes this view now.
         Unavailable: The store cannot be written.
     """
@@ -41,11 +42,9 @@ def materialize(
 @step(name="materialize", effect=True)
 def _materialized(view: str, data: str, by: list[str], columns: list[str], event_time: str) -> str:
     from headrace.features.materialize import Materialization
-    from headrace.features.materialize import materialize as materialized
+    from headrace.journey.features import materialized
 
-    platform = ambient.platform()
-    asked = Materialization(view, data, by, columns, event_time)
-    return materialized(platform.stores(), platform.online(), asked).version
+    return materialized(ambient.platform(), Materialization(view, data, by, columns, event_time)).version
 
 
 def _fixed(data: str) -> str:
