@@ -89,5 +89,5 @@ class LocalStream:
         except OSError as error:
             raise Unavailable(
                 "the log cannot be read or written", where=str(self._folder / topic), why=str(error),
-                fix="headrace doctor",
+                fix="see that its disk has room, and that it may be written",
             ) from error  # fmt: skip
