@@ -19,7 +19,7 @@ from open_load import OpenLoad
 from server_process import alive, serving, until
 from stepped.sitecustomize import FILE, step
 from three_models import BEST, DEADLINE_S, SECOND, THIRD, asked, logged, three_models
-from wine_project import WineProject
+from wine_project import ROW, WineProject
 
 from headrace.delivery.canary import Plan, begin
 from headrace.delivery.traffic import Said
@@ -78,6 +78,8 @@ FAULTS = {
     "slow": (told(moody.SLOW), SECOND),
     "raising": (told(moody.RAISE), SECOND),
     "not a number": (told(moody.NOT_A_NUMBER), SECOND),
+    "second not finite": (told(ROW["density"], ph=HUGE), BEST),
+    "third not finite": (told(ROW["density"], alcohol=HUGE), BEST),
     "two of three": (told(moody.NOT_A_NUMBER, ph=HUGE), THIRD),
     "all three": (told(moody.RAISE, ph=HUGE, alcohol=HUGE), "default"),
 }
@@ -109,6 +111,8 @@ def test_a_model_s_fault_costs_no_request_its_answer(served, unharmed, figure, f
     assert instead in {reply.winner for reply in during}
     log = logged(project)[before:]
     unharmed(f"model {fault}", [load], log)
+    if instead == BEST:  # no answer shows what happened to those behind it
+        assert any(score.state == "failed" for p in log for score in p.scores)
     assert len(log) == load.sent
     assert [p.winner for p in log] == [best_that_reported(p) for p in log]
     in_time, soon = (
