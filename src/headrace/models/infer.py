@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
-from headrace.errors import RegistrationRefused
+from headrace.errors import RegistrationRefused, UsageError
 from headrace.models.artifact import Artifact
 from headrace.models.signature import Column, Dtype, Signature, is_null
 
@@ -62,10 +62,21 @@ def examples_frame(artifact: Artifact, example: Any) -> "nw.DataFrame[Any]":
 
 
 def eager(table: Any) -> "nw.DataFrame[Any]":
-    """Any table that narwhals reads, as rows in memory."""
+    """Any table that narwhals reads, as rows in memory.
+
+    Raises:
+        UsageError: It is none.
+    """
     import narwhals as nw
 
-    frame = nw.from_native(table)
+    try:
+        frame = nw.from_native(table)
+    except TypeError as error:
+        raise UsageError(
+            f"rows are a table, not a {type(table).__name__}",
+            why="their columns need types",
+            fix="pandas.DataFrame(rows), or another data frame",
+        ) from error
     return frame.collect() if isinstance(frame, nw.LazyFrame) else cast("nw.DataFrame[Any]", frame)
 
 

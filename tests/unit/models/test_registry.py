@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from headrace.errors import IntegrityError, NameRefused, NotFound, RegistrationRefused
+from headrace.errors import IntegrityError, NameRefused, NotFound, RegistrationRefused, UsageError
 from headrace.models import registry
 from headrace.models.aliases import Move, move
 from headrace.models.registry import Registration, find, register, versions
@@ -74,6 +74,11 @@ def test_an_example_without_an_input_is_refused_by_its_name(stores, adds, wine):
 def test_an_example_without_rows_is_refused(stores, adds, wine):
     with pytest.raises(RegistrationRefused, match="lacks rows"):
         register(stores, adds(1.0), wine_model(wine.head(0)))
+
+
+def test_rows_that_are_no_table_are_refused_with_the_fix(stores, adds, wine):
+    with pytest.raises(UsageError, match=r"not a list.*fix: pandas\.DataFrame\(rows\)"):
+        register(stores, adds(1.0), wine_model(wine.to_dicts()))
 
 
 def test_a_column_that_no_model_takes_is_refused(stores, adds, wine):
