@@ -12,7 +12,10 @@ from mixed_project import WINE
 from server_process import serving, until
 from wine_project import ROW
 
+from headrace.engines.kafka.stream import open_stream
 from headrace.serving.log import RequestLog
+from headrace.settings import Settings
+from headrace.storage.stream import Record
 
 pytestmark = pytest.mark.service
 
@@ -102,6 +105,28 @@ def test_a_broker_that_is_killed_loses_nothing_that_was_acknowledged(tmp_path, p
             assert len(said) == server.said().count("are logged again") == KILLS
             assert server.end()[0] == 0
         unharmed(f"{KILLS} deaths of the broker", project, load)
+
+
+def test_the_newest_is_found_from_anywhere_after_a_restart_of_the_broker(tmp_path, hosts):
+    """This one says afterwards that a topic ends where it did at its last start, and sends what comes after all the same."""
+    (tmp_path / "store").mkdir()
+    with (
+        kafka_brokers.running(kafka_brokers.weed(tmp_path / "store")) as store,
+        kafka_brokers.running(kafka_brokers.tansu_on(store, tmp_path)) as broker,
+    ):
+        uri = broker.uri()
+        for life in range(2):
+            writer = hosts(open_stream, uri)
+            for number in range(20):
+                writer.append("orders", [Record(f"{life}-{number}", b"x", 1)])
+            other = hosts(open_stream, uri)
+            assert [r.key for r in other.find("orders", f"{life}-19")] == [f"{life}-19"]
+            assert other.find("orders", "none") == []
+            again = open_stream(Settings(root=tmp_path / "host-1"), uri)  # on an index that reaches the true end
+            assert [r.key for r in again.find("orders", "0-5")] == ["0-5"]
+            again.close()
+            broker.kill()
+            broker.start()
 
 
 def test_a_broker_that_is_frozen_keeps_nobody_waiting(tmp_path, project_on, unharmed):

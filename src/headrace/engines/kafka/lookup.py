@@ -68,9 +68,16 @@ class Lookup:
         index = self._indexes.get(name)
         if index is None:
             index = self._indexes[name] = KeyIndex(self._folder / f"{name}-{self._reader.identity(name)}")
-        if index.covered > high:  # the topic was made anew, or lost its end
+        if index.covered > high and not self._reader.holds(name, index.covered - 1):  # made anew, or lost its end
             index.restart(low)
             self._fetched.clear()
+        self._read_on(index, name, low, high)
+        # Some brokers say, after a restart, that a topic ends before it does; what they send says better.
+        self._read_on(index, name, low, self._reader.seen(name))
+        return index
+
+    def _read_on(self, index: KeyIndex, name: str, low: int, high: int) -> None:
+        """Take up what the topic holds before ``high`` and the index has not."""
         position = max(index.covered, low)
         while not self._ended.is_set() and (got := self._reader.next(name, position, high)):
             message, body = got
@@ -81,7 +88,6 @@ class Lookup:
             index.add(message, keys, offset_of(message))
             position = message + 1
         index.reach(position, low)
-        return index
 
     def _record(self, name: str, offset: int) -> Record | None:
         message, place = message_of(offset), place_of(offset)

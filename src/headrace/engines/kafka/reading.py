@@ -41,9 +41,13 @@ class Reader:
                 if error.args[0].code() in _NO_SUCH_TOPIC:
                     return 0, 0
                 raise
-            # What came with the last messages is newer than what some brokers say after a restart.
-            _, seen = consumer.get_watermark_offsets(partition, cached=True)
-        return max(low, 0), max(high, seen, 0)
+        return max(low, 0), max(high, self.seen(name), 0)
+
+    def seen(self, name: str) -> int:
+        """Where the topic ended when messages of it last came; less than 0 while none did."""
+        with translated(f"{self._address.brokers} {name}"):
+            _, high = self._opened().get_watermark_offsets(TopicPartition(name, 0), cached=True)
+        return high
 
     def since(self, name: str, moment_ms: int) -> int:
         """The first message whose newest record is of this Unix millisecond or later; -1 when there is none yet."""
@@ -74,6 +78,12 @@ class Reader:
             return None
         self._at = (name, offset + 1)
         return offset, found.value() or b""
+
+    def holds(self, name: str, offset: int) -> bool:
+        """Whether a topic has a message at this offset, by what it sends."""
+        found = self.next(name, offset, offset + 1)
+        self.release()
+        return found is not None
 
     def batch(self, name: str, at: int, message: bytes) -> Whole | None:
         """The batch that the message at this offset makes exist, its parts fetched.
