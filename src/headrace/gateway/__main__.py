@@ -8,7 +8,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -96,7 +96,7 @@ async def serve(
     keeper.start()
     crew.start()
     loop.call_soon(_now_and_then, partial(crew.put, left.look))
-    await _looking(stopped, rollouts.look, lambda: interruptions.look(plane.logs, desks.troubles if desks else {}))
+    await _looking(stopped, rollouts.look, lambda: interruptions.look(plane.logs, *_elsewhere(desks)))
     interruptions.end()
     crew.stop()
     keeper.stop()
@@ -175,6 +175,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"error [{error.code}] {error}\n")
         return error.exit_code
     return 0
+
+
+def _elsewhere(desks: Desks | None) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Endpoint to why its workers cannot be asked, and to which of them do not keep up."""
+    return (desks.troubles, desks.behind) if desks else ({}, {})
 
 
 def _one_of_several(platform: Platform) -> str:

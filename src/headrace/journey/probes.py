@@ -218,7 +218,7 @@ def _gateway(platform: Platform) -> str:
 
 
 def _in_order(found: Overview, address: str) -> None:
-    """Raise ``Unavailable`` when the gateway answers requests that it cannot log, or was told what has no effect."""
+    """Raise ``Unavailable`` when a gateway cannot log what it answers, or have it scored, or was told what is void."""
     if found.warnings:
         raise Unavailable("settings of the watched folder change nothing", where=address, why=found.warnings[0])
     unlogged = {served.name: served.unlogged for served in found.endpoints if served.unlogged}
@@ -228,6 +228,14 @@ def _in_order(found: Overview, address: str) -> None:
             where=address,
             why=next(iter(unlogged.values())),
             fix="make space on the disk, or start the brokers: that is all; headrace monitor alerts tells since when",
+        )
+    unscored = {v.name: v.why for one in found.endpoints for v in one.versions if v.state == "available" and v.why}
+    if unscored:
+        raise Unavailable(
+            f"{', '.join(unscored)} cannot score where it should",
+            where=address,
+            why=next(iter(unscored.values())),
+            fix="headrace serving ls shows how each model runs",
         )
 
 

@@ -20,6 +20,12 @@ from headrace.serving.log_writer import LogWriter
 from headrace.storage.ledger import Fact, Ledger
 
 _AGAIN_S = 1.0
+_NOBODY: Mapping[str, str] = {}
+_SAID = {
+    "exchange": ("workers are not asked, the gateway scores itself", "workers are asked again"),
+    "workers": ("workers do not keep up", "workers keep up again"),
+}
+"""What an alert says when that begins, and when it is over."""
 
 Do = Callable[[Callable[[], None]], None]
 """Does something that may take a while, elsewhere than on the event loop."""
@@ -74,18 +80,23 @@ class Interruptions:
         self._untold: list[Fact] = []
         self._telling, self._again_at = False, 0.0
 
-    def look(self, logs: Mapping[str, LogWriter], exchanges: Mapping[str, str]) -> None:
+    def look(
+        self, logs: Mapping[str, LogWriter], exchanges: Mapping[str, str], behind: Mapping[str, str] = _NOBODY
+    ) -> None:
         """See how all is, and have alerts kept.
 
         Args:
             logs: Endpoint to what writes its log.
             exchanges: Endpoint to why its workers cannot be asked; empty text while they can.
+            behind: Endpoint to which of its workers do not keep up; empty text while all do.
         """
         now = self._clock()
         for endpoint, log in logs.items():
             self._log(endpoint, log, now)
         for endpoint, trouble in exchanges.items():
-            self._exchange(endpoint, trouble, now)
+            self._steady("exchange", endpoint, trouble, now)
+        for endpoint, trouble in behind.items():
+            self._steady("workers", endpoint, trouble, now)
         if self._untold and not self._telling and now >= self._again_at:
             self._telling = True
             self._do(self._tell)
@@ -114,15 +125,17 @@ class Interruptions:
             lost = f"{failed - found.before} were answered and not logged"
             self._alert("log", endpoint, found, f"requests are logged again after {_span(found)}; {lost}", over=True)
 
-    def _exchange(self, endpoint: str, trouble: str, now: float) -> None:
-        found = self._seen("exchange", endpoint, trouble, now)
+    def _steady(self, about: str, endpoint: str, trouble: str, now: float) -> None:
+        """What is no matter unless it lasts for a while."""
+        found = self._seen(about, endpoint, trouble, now)
         if found is None:
             return
+        begun, over = _SAID[about]
         if trouble and not found.told and now - found.since >= self._steady_s:
             found.told = True
-            self._alert("exchange", endpoint, found, f"workers are not asked, the gateway scores itself: {trouble}")
+            self._alert(about, endpoint, found, f"{begun}: {trouble}")
         elif not trouble and found.told:
-            self._alert("exchange", endpoint, found, f"workers are asked again after {_span(found)}", over=True)
+            self._alert(about, endpoint, found, f"{over} after {_span(found)}", over=True)
 
     def _seen(self, about: str, endpoint: str, why: str, now: float) -> _Interruption | None:
         """The interruption that goes on, or that is over by this look; None when there is none, or nothing to say."""

@@ -10,6 +10,7 @@ from headrace.storage.ledger import Fact, Ledger
 _SAID = {
     "log": "requests were answered without being logged until the gateway was killed; nobody knows how many",
     "exchange": "workers were not asked until the gateway was killed",
+    "workers": "workers did not keep up until the gateway was killed",
 }
 
 

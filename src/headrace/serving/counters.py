@@ -88,6 +88,7 @@ class ScorerCounters:
             Of another, the time from arrival to score.
         calls: What its calls cost.
         here: Requests that its workers were to score and the front door did itself.
+        behind_s: How long what its workers scored lately had waited for them.
     """
 
     scored: int = 0
@@ -102,6 +103,7 @@ class ScorerCounters:
     fine: Histogram | None = None
     calls: Calls = field(default_factory=Calls)
     here: int = 0
+    behind_s: float = 0.0
 
     def took(self, outcome: Outcome, elapsed_s: float) -> None:
         """Count the outcome of one request that was there before its reply."""

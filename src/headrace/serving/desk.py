@@ -1,6 +1,8 @@
 """A front door's desk at the exchange: sends each request once, and hands the scores that come to who waits."""
 
 import asyncio
+import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +11,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from headrace.errors import HeadraceError, Unavailable
+from headrace.errors import HeadraceError, NameRefused, Unavailable
+from headrace.refs import id_time_ms
 from headrace.serving.exchange import Asked, Exchange, Present, Scored, answers, pack
 from headrace.serving.frames import packed
 from headrace.serving.lane import Ticket
@@ -22,6 +25,7 @@ _SWEEP_S = 0.25
 _AGAIN_S = 1.0
 _MEET_S = 3.0
 _LOOK_S = 0.02
+_STANDS_S = 1.0
 
 Took = Callable[[Ticket, int, Scored], None]
 """Takes the score of a version, on the event loop: the ticket, its slot, what came."""
@@ -77,6 +81,8 @@ class Desk:
         self._open: dict[str, _Open] = {}
         self._rows: dict[str, int] = {}
         self._workers: dict[str, tuple[float, Mapping[str, str]]] = {}
+        self._waits: dict[str, tuple[float, float]] = {}
+        self._deadline_s = math.inf
         self._swept = time.monotonic()
         self._trouble = ""
         self._closed = False
@@ -99,6 +105,21 @@ class Desk:
         said = (f"{worker}: {v[version]}" for worker, (_, v) in list(self._workers.items()) if v.get(version))
         return "; ".join(said) or "no worker has it"
 
+    def behind_s(self, version: str) -> float:
+        """How long what workers of a version scored lately had waited for them, in seconds; 0 of nothing.
+
+        At the brokers, at the worker and on the way, by the front door's own clock: the id of a request was made by it.
+        """
+        at, waited_s = self._waits.get(version, (-math.inf, 0.0))
+        return waited_s if time.monotonic() - at < _ABSENT_S else 0.0
+
+    @property
+    def behind(self) -> str:
+        """Which versions' workers do not keep up: when a model begins, nobody waits for its score any more."""
+        waits = {version: self.behind_s(version) for version in list(self._waits)}
+        late = {version: waited_s for version, waited_s in waits.items() if waited_s > self._deadline_s}
+        return ", ".join(f"requests for {name} wait {waited_s:.1f} s for workers" for name, waited_s in late.items())
+
     def rows(self, version: str) -> int:
         """How many rows a version was sent that it has not answered."""
         return self._rows.get(version, 0)
@@ -119,6 +140,7 @@ class Desk:
         rows = given.count, packed(given.batch), given.params, errand.signature
         self._exchange.ask(self._endpoint, pack(Asked(*about, *rows)))
         self._open[ticket.id] = _Open(ticket, now + errand.deadline_s + _KEEP_S)
+        self._deadline_s = errand.deadline_s
 
     def await_score(self, ticket: Ticket, version: str, slot: int, took: Took) -> None:
         """Have ``took`` called once, with the score of a version for a request that was sent."""
@@ -179,6 +201,7 @@ class Desk:
             self._closed = True
 
     def _take(self, messages: Sequence[Scored | Present]) -> None:
+        self._see_how_late({message.model: message for message in messages if isinstance(message, Scored)})
         for message in messages:
             if isinstance(message, Present):
                 self._meet(message)
@@ -186,6 +209,16 @@ class Desk:
                 self.repeated += 1
             else:
                 self._settle(message.id, opened, message)
+
+    def _see_how_late(self, scores: Mapping[str, Scored]) -> None:
+        """One score a version says it, whether anybody still waits for it or not; the worst stands for a second."""
+        now, wall_ms = time.monotonic(), time.time() * 1000
+        for version, scored in scores.items():
+            with contextlib.suppress(NameRefused):  # no id of ours
+                waited_s = (wall_ms - id_time_ms(scored.id)) / 1000 - scored.took_s
+                at, before_s = self._waits.get(version, (-math.inf, 0.0))
+                if waited_s >= before_s or now - at > _STANDS_S:
+                    self._waits[version] = now, max(waited_s, 0.0)
 
     def _meet(self, present: Present) -> None:
         if present.leaving:
@@ -233,6 +266,12 @@ class Desks:
         """Endpoint to why its workers cannot be asked; empty text while they can."""
         with self._lock:
             return {name: desk.trouble for name, desk in self._desks.items()}
+
+    @property
+    def behind(self) -> Mapping[str, str]:
+        """Endpoint to which of its workers do not keep up; empty text while all do."""
+        with self._lock:
+            return {name: desk.behind for name, desk in self._desks.items()}
 
     def require(self, endpoint: str, version: str) -> None:
         """Wait a moment for a worker that scores a model version.

@@ -120,13 +120,16 @@ class RemoteScorer(Scorer):
         """As ``Scorer``'s; also forget who is silent."""
         super().check(now)
         self._desk.check(now)
+        self.counters.behind_s = self._desk.behind_s(self.name)
 
     @property
     def state(self) -> str:
-        """``2 workers``, or how it is scored here."""
+        """``2 workers``, ``2 workers, 1.5 s behind``, or how it is scored here."""
         count = len(self._desk.workers(self.name))
         if count and not self._desk.trouble:
-            return f"{count} worker{'s' * (count > 1)}"
+            behind_s = self._desk.behind_s(self.name)
+            behind = f", {behind_s:.1f} s behind" * (behind_s > self._errand.deadline_s)
+            return f"{count} worker{'s' * (count > 1)}{behind}"
         return super().state if self._here else "no worker"
 
     @property

@@ -167,6 +167,24 @@ def test_a_model_s_fault_costs_no_request_its_answer(fleet, unharmed, fault, ins
     assert (len(load.replies), load.broken) == (load.sent, 0)
 
 
+def test_workers_that_do_not_keep_up_are_told_and_cost_no_answer(fleet, unharmed):
+    """What they are asked waits until nobody wants it any more; callers have their answers meanwhile."""
+    fleet.worker()
+    door = fleet.door()
+    fleet.ready(door)
+    load = OpenLoad(door.port, asked())
+    load.wait_for_winner(BEST)
+    load.request = asked(moody.SLOW)
+    until(lambda: ("workers", False) in alerted(fleet))
+    until(lambda: "behind" in runs(door)[0])
+    until(lambda: door.metric("headrace_workers_behind_seconds", endpoint="wine", model=BEST) > DEADLINE_S)
+    load.request = asked()
+    until(lambda: ("workers", True) in alerted(fleet))
+    until(lambda: runs(door)[0] == "1 worker")
+    fleet.judged("workers behind", unharmed, load)
+    assert (len(load.replies), load.broken) == (load.sent, 0)
+
+
 def test_a_request_that_kills_the_model_is_set_aside_and_the_group_goes_on(fleet, unharmed):
     fleet.worker()
     door = fleet.door()

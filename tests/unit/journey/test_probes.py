@@ -4,12 +4,18 @@ import dataclasses
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from memory_exchange import MemoryExchange
+from served import Gated, endpoint, linear, model, until
 
 from headrace import assembly
 from headrace.journey.doctor import diagnose
 from headrace.journey.probes import probe_all
+from headrace.placement.services import ServiceState
+from headrace.serving import desk as desk_module
+from headrace.serving.exchange import Present, pack
 from headrace.settings import Settings
 
 
@@ -42,6 +48,32 @@ def test_a_damaged_request_log_fails_and_hides_no_other_part(tmp_path):
     assert found.score is None
     assert found.to_json()["ml_test_score"] is None
     again.close()
+
+
+def test_a_model_that_no_worker_scores_fails_the_gateway(platform, tmp_path, monkeypatch):
+    monkeypatch.setattr(desk_module, "_ABSENT_S", 60.0)
+    exchange = MemoryExchange()
+    gate = Gated(tmp_path / "gate", exchange=exchange)
+    gate.flip(endpoint(("wine@1", 0.02)), {"wine@1": model("wine@1", linear)})
+    running = ServiceState("gateway", "running", 1, f"http://127.0.0.1:{gate.port}")
+    services = SimpleNamespace(state=lambda _: running)
+    watched = dataclasses.replace(platform, services=lambda: services)
+
+    def probed():
+        (found,) = [component for component in probe_all(watched) if component.name == "gateway"]
+        return found
+
+    desk = gate.desks.of("wine")
+    until(lambda: not desk.trouble)
+    found = probed()
+    assert (found.state, found.fix) == ("FAIL", "headrace serving ls shows how each model runs")
+    assert found.detail == "wine@1 cannot score where it should: no worker has it"
+    exchange.tell("wine", pack(Present("w", {"wine@1": ""})))
+    until(lambda: desk.workers("wine@1"))
+    assert probed().state == "ok"
+    exchange.trouble = "no broker answers"
+    assert probed().detail == "wine@1 cannot score where it should: the exchange is away: no broker answers"
+    gate.close()
 
 
 def test_a_part_that_does_not_answer_has_failed_in_time(platform):

@@ -37,12 +37,12 @@ class Gateway:
 
     def __init__(self, folder, name=""):
         self.ledger, self.now, self.log = FullLedger(folder / "ledger.db"), 100.0, Log()
-        self.exchange = ""
+        self.exchange = self.behind = ""
         self._looks = Interruptions(self.ledger, lambda task: task(), clock=lambda: self.now, gateway=name)
 
     def look(self, after_s=0.2):
         self.now += after_s
-        self._looks.look({"wine": self.log}, {"wine": self.exchange})
+        self._looks.look({"wine": self.log}, {"wine": self.exchange}, {"wine": self.behind})
         return [fact.body["message"] for fact in alerts(self.ledger, "wine")]
 
 
@@ -99,6 +99,21 @@ def test_what_the_ledger_cannot_take_is_told_when_it_can(gateway):
     begins, ends = gateway.look(1.0)
     assert begins.endswith(FULL)
     assert ends.startswith("requests are logged again after 0 s")
+
+
+def test_workers_that_do_not_keep_up_are_told_once_that_lasts(gateway):
+    gateway.behind = "requests for wine@1 wait 0.9 s for workers"  # while they share them out anew
+    assert gateway.look() == []
+    gateway.behind = ""
+    assert gateway.look(5.0) == []
+    gateway.behind = "requests for wine@1 wait 1.2 s for workers"
+    assert gateway.look() == []
+    gateway.behind = "requests for wine@1 wait 2.1 s for workers"
+    told = gateway.look(3.0)
+    assert told == ["workers do not keep up: requests for wine@1 wait 2.1 s for workers"]
+    gateway.behind = ""
+    assert gateway.look(3.0)[-1] == "workers keep up again after 3 s"
+    assert {fact.body["about"] for fact in alerts(gateway.ledger, "wine")} == {"workers"}
 
 
 def test_an_exchange_that_takes_nothing_is_told_once_it_is_no_opening(gateway):

@@ -182,6 +182,30 @@ def test_a_score_that_comes_twice_arrives_once(exchange, desk, scorer, on_loop):
     assert desk.rows("wine@1") == 0
 
 
+def test_how_long_requests_wait_for_workers_is_seen(exchange, desk, scorer, on_loop, monkeypatch):
+    """Whoever still waits for them."""
+    met(exchange, desk, "wine@1")
+    one = scorer()
+    assert on_loop(one.submit, Ticket(), 0) is None  # its deadline is 0.2 s
+
+    def answered(ago_s):
+        identifier = f"{int((time.time() - ago_s) * 1000):012x}7{'0' * 19}"
+        exchange.tell("wine", pack(Scored(identifier, "wine@1", "w", [], "", 0.0, waited_s=1.0, took_s=0.5)), 0)
+
+    answered(ago_s=4.5)
+    until(lambda: desk.behind_s("wine@1"))
+    assert desk.behind_s("wine@1") == pytest.approx(4.0, abs=0.5)
+    assert one.state.startswith("1 worker, ")
+    assert one.state.endswith(" s behind")
+    assert desk.behind.startswith("requests for wine@1 wait ")
+    on_loop(one.check, time.monotonic())
+    assert one.counters.behind_s == desk.behind_s("wine@1")
+    monkeypatch.setattr(desk_module, "_STANDS_S", 0.0)
+    answered(ago_s=0.5)
+    until(lambda: desk.behind_s("wine@1") < 0.2)
+    assert (desk.behind, one.state) == ("", "1 worker")
+
+
 def test_what_cannot_be_read_stops_nothing(exchange, desk, capsys):
     exchange.tell("wine", b"\xc1 not ours", 0)
     met(exchange, desk, "wine@1")

@@ -82,6 +82,8 @@ def _of_models(plane: DataPlane) -> Iterator[Family]:
         ({"endpoint": endpoint, "model": model}, count) for (endpoint, model), count in waiting(plane.lives).items()
     ]
     yield Family("headrace_waiting_requests", "Requests that wait for the model now.", "gauge", queued)
+    text = "How long what workers scored lately had waited for them, at the brokers and there."
+    yield Family("headrace_workers_behind_seconds", text, "gauge", [(labels, one.behind_s) for labels, one in models])
     scored = [(labels, seconds(one.seconds)) for labels, one in models]
     text = "From arrival of a request to a model's score."
     yield Family("headrace_score_duration_seconds", text, "histogram", scored)
