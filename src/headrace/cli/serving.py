@@ -122,7 +122,7 @@ def deploy(out: Output, endpoint: str, *, canary: str | None, on: str | None, **
 )
 @click.option("--metrics-names", help="Whose names metrics have: headrace, tensorflow, triton; commas between.")
 @click.option("--grpc-port", type=int, help="Answer gRPC there as well; 0 for a free port.")
-@click.option("--control-port", type=int, help="Load and unload there, for who has the token; 0 for a free port.")
+@click.option("--control-port", type=int, help="Load and unload there, for who has a token; 0 for a free port.")
 @click.option("--control-grpc-port", type=int, help="The same over gRPC.")
 @click.option("--detach", is_flag=True, help="Return when it is ready; it goes on running.")
 @click.option("--stop", is_flag=True, help="Stop a running gateway.")
@@ -199,7 +199,7 @@ def worker(out: Output, endpoint: str, *, models: tuple[str, ...]) -> None:
 
 
 def _say_addresses(out: Output, state: "ServiceState", home: Path) -> None:
-    from headrace.placement.gateway import addresses
+    from headrace.placement.gateway import addresses, asks_for_tokens
     from headrace.placement.tokens import NAME
 
     more = addresses(state.command)
@@ -208,7 +208,9 @@ def _say_addresses(out: Output, state: "ServiceState", home: Path) -> None:
         said, [f"serving on {state.address}", *(f"{name.replace('_', ' ')} on {at}" for name, at in more.items())]
     )
     if "control" in more or "control_grpc" in more:
-        out.say(f"the control ports ask for the token in {home / NAME}")
+        out.say(f"the control ports ask for a token, such as the one in {home / NAME}")
+    if asks_for_tokens(state.command):
+        out.say("other hosts reach it, with a token: headrace tokens make NAME --scope score")
 
 
 @command.command()

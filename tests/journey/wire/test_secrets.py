@@ -14,6 +14,7 @@ from server_process import serving
 from wine_project import ROW, WineProject
 
 from headrace.gateway.rpc.messages import INFERENCE
+from headrace.placement.access import Scope, Tokens
 from headrace.placement.tokens import NAME
 
 CANARY = "canary-4f1b2c"
@@ -21,6 +22,7 @@ TOLD = {
     "AWS_SECRET_ACCESS_KEY": f"{CANARY}-aws",
     "MLFLOW_TRACKING_PASSWORD": f"{CANARY}-mlflow",
     "HEADRACE_SECRET": f"{CANARY}-own",
+    "HEADRACE_TOKEN": f"{CANARY}-token",
     "DATABASE_URL": f"postgres://user:{CANARY}-database@127.0.0.1/x",
 }
 HEADERS = {
@@ -48,6 +50,7 @@ def said(tmp_path_factory):
     project.deploy(project.register(1.0), deadline_s=2.0)
     project.close()
     (root / "headrace.toml").write_text(f'store = "s3://user:{CANARY}-setting@127.0.0.1/bucket?key={CANARY}-query"\n')
+    made = Tokens(root / ".headrace").make("scraper", [Scope.READ])
     before = ("env", "HEADRACE_STORE=local", *(f"{name}={value}" for name, value in TOLD.items()))
     found = {}
     with serving(root, "--endpoint", "wine", *PORTS, before=before) as server:
@@ -56,8 +59,10 @@ def said(tmp_path_factory):
             for path in PATHS:
                 for body in (GOOD, "{", "", '{"instances": 1}'):
                     found[f"reply of {port} to {body!r} at {path}"] = reply(port, path, body)
+            found |= told_tokens(port, made)
         for address in (server.rpc, server.control_rpc):
             found[f"reply of {address}"] = refused(address)
+            found[f"reply of {address} to a token that may not"] = refused(address, f"Bearer {made}")
         found["metrics"] = reply(server.port, "/metrics", None)
         token = (root / ".headrace" / NAME).read_bytes().strip()
         server.end()
@@ -88,21 +93,33 @@ def said(tmp_path_factory):
     for path in root.rglob("*"):
         if path.is_file() and path.name not in {NAME, "headrace.toml"}:
             found[str(path.relative_to(root))] = unpacked(path.read_bytes())
-    return found, token
+    return found, (token, made.encode())
 
 
-def reply(port, path, body):
+def told_tokens(port, made):
+    """What a port replies to a token that is good for something else, and to one in a URL."""
+    shown = {"authorization": f"Bearer {made}"}
+    found = {f"reply of {port} to a token that may not": reply(port, PATHS[0], GOOD, shown)}
+    for where in (f"?access_token={made}", f"?x={made}", f"/{made}"):
+        found[f"reply of {port} to a token in its URL{where[:3]}"] = reply(port, PATHS[0] + where, GOOD, shown)
+    return found
+
+
+def reply(port, path, body, more=()):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    connection.request("GET" if body is None else "POST", path, body, {**HEADERS, "content-type": "application/json"})
+    connection.request(
+        "GET" if body is None else "POST", path, body, {**HEADERS, **dict(more), "content-type": "application/json"}
+    )
     found = connection.getresponse()
     whole = str(found.getheaders()).encode() + found.read()
     connection.close()
     return whole
 
 
-def refused(address):
+def refused(address, shown=HEADERS["authorization"]):
     request = INFERENCE.ModelInferRequest(model_name="wine").SerializeToString()
-    metadata = [(name, value) for name, value in HEADERS.items() if name != "cookie"]
+    said = {**HEADERS, "authorization": shown}
+    metadata = [(name, value) for name, value in said.items() if name != "cookie"]
     with grpc.insecure_channel(address) as channel, pytest.raises(grpc.RpcError) as error:
         channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")(request, timeout=10, metadata=metadata)
     return f"{error.value.details()} {error.value.trailing_metadata()}".encode()
@@ -117,8 +134,11 @@ def unpacked(data):
 
 
 def test_there_is_something_to_find(said):
-    found, token = said
-    assert len(token) > 30
+    found, tokens = said
+    assert min(map(len, tokens)) > 30
+    assert b'"name": "scraper"' in found[".headrace/tokens.json"]
+    assert b"lacks the scope score" in b"".join(text for place, text in found.items() if "may not" in place)
+    assert all(b"no place in a URL" in text for place, text in found.items() if "in its URL" in place)
     assert b'"predictions":' in next(text for place, text in found.items() if "predict" in place)
     assert {place for place, text in found.items() if b"kept" in text or "kept" in place}
     assert any("requests.wine" in place for place in found)
@@ -126,6 +146,6 @@ def test_there_is_something_to_find(said):
 
 
 def test_no_secret_comes_out(said):
-    found, token = said
+    found, tokens = said
     assert [place for place, text in found.items() if CANARY.encode() in text] == []
-    assert [place for place, text in found.items() if token in text] == []
+    assert [place for place, text in found.items() if any(token in text for token in tokens)] == []
