@@ -115,4 +115,5 @@ def shifts(folder, inputs, **more):
         signature = infer_signature(inputs, more.pop("outputs"), params=SAID)
         specs = [ParamSpec("day", "datetime", "2026-05-01") if s.name == "day" else s for s in signature.params.params]
         signature.params = ParamSchema(specs)
-    return save(folder, SHIFTS, "{}", signature=signature, input_example=inputs, **more)
+    said = more.pop("params", None)  # what the example says besides its rows
+    return save(folder, SHIFTS, "{}", signature=signature, input_example=(inputs, said) if said else inputs, **more)

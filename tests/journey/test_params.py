@@ -84,3 +84,8 @@ def test_the_signature_that_is_served_has_a_name(headrace):
     assert headrace("serving", "predict", "power", *ROW, "--signature", "serving_default").splitlines()[0] == "9.75"
     refused = headrace("serving", "predict", "power", *ROW, "--signature", "other", code=2)
     assert 'Serving signature key "other" not found.' in refused
+
+
+def test_models_show_and_compare_tell_them(headrace):
+    assert "param power: int64 = 2" in headrace("models", "show", "power@2")
+    assert "param power" in headrace("models", "compare", "power@1", "power@2")

@@ -210,6 +210,8 @@ def _page(version: "ModelVersion", value: Mapping[str, Any]) -> list[str]:
     ]
     lines = [f"{name:<11} {text}" for name, text in plain.items() if text]
     lines += ["", *aligned(columns, ["input", "dtype", "null"])]
+    if version.signature.params:
+        lines += ["", *(f"param {param}" for param in version.signature.params)]
     return [*lines, "", *aligned(made, ["made from", "digest"])] if made else lines
 
 
@@ -223,6 +225,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> str:
 
 def _made_of(version: "ModelVersion") -> dict[str, Any]:
     inputs = {f"input {c.name}": c.dtype + (" or null" if c.nullable else "") for c in version.signature.columns}
+    inputs |= {f"param {param.name}": str(param).partition(": ")[2] for param in version.signature.params}
     datasets = {f"dataset {name}": digest[:SHOWN] for name, digest in version.datasets.items()}
     steps = {f"step {name}": key[:SHOWN] for name, key in version.steps.items()}
     return {"commit": version.commit[:SHOWN], "licence": version.licence, **datasets, **steps, **inputs}

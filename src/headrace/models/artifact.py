@@ -18,7 +18,8 @@ class Artifact:
         format: ``onnx``, ``skops``, ``tensorflow``, …; names the Runtime engine.
         files: Relative path to content. The model is the file ``model.<format>``, or the files of a folder of that name
             (``model.tensorflow/saved_model.pb``). ``examples.json`` holds recorded rows and what the trained model
-            answers: ``{"columns": {name: [cell]}, "outputs": {name: [value]}, "tolerance": t}``.
+            answers: ``{"columns": {name: [cell]}, "outputs": {name: [value]}, "tolerance": t}``, with ``params`` where
+            it was told some.
         inputs: Names of the input columns, in the order the graph takes them: numeric ones, then strings.
         outputs: Names of the outputs, per row (``late``).
         report: How the export was checked: rows, largest difference, label agreement, tolerance.

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.errors import ParityFailed, RunFailed, SignatureError
+from headrace.models.params import checked_params
 from headrace.models.registry import EXAMPLES, fetch, find
 from headrace.models.runtime import Batch, Loaded, Runtime, Several, Tunable, cautious
 from headrace.models.signature import Signature
@@ -22,6 +23,7 @@ from headrace.serving.model_folder import blank_examples
 from headrace.serving.outputs import Shapes, checker
 from headrace.serving.scorer import INLINE_P99_S
 from headrace.serving.tensors import decoder_of
+from headrace.serving.tuned import told
 from headrace.storage.files import Files
 from headrace.storage.ledger import Ledger
 
@@ -205,12 +207,13 @@ def compare(name: str, loaded: Loaded, version: ModelVersion, examples: Mapping[
         if signature is None or not isinstance(loaded, Several):
             raise SignatureError(f"{name} has no signature {other!r}", where=EXAMPLES, why="rows are recorded for it")
         one = loaded.signed(other)
-        count += _compared(f"{name} by {other}", one, signature, {**examples, **recorded})
+        count += _compared(f"{name} by {other}", one, signature, {**examples, "params": {}, **recorded})
     return count
 
 
 def _compared(name: str, loaded: Loaded, own: Signature, examples: Mapping[str, Any]) -> int:
     batch = _rows(own, examples, slice(None))
+    loaded = told(loaded, own, checked_params(own.params, examples.get("params", {})))
     count = len(next(iter(batch.values())))
     try:
         answers = checker(own)(loaded.score(batch), count)

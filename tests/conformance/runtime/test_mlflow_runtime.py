@@ -13,10 +13,12 @@ from mlflow_saved import SUMS, bare, save, schemas, shifts, wrapped
 from headrace.conformance.runtime import RuntimeSuite
 from headrace.engines.mlflow.quiet import quiet
 from headrace.engines.mlflow.runtime import open_runtime
-from headrace.errors import IntegrityError, Refused, SignatureError
+from headrace.errors import IntegrityError, ParityFailed, Refused, SignatureError
 from headrace.models.params import Param, checked_params
 from headrace.models.runtime import to_batch
 from headrace.models.signature import Column, Signature, Tensor
+from headrace.models.version import ModelVersion
+from headrace.serving.versions import compare
 from headrace.settings import Settings
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -284,3 +286,21 @@ def test_a_signature_with_other_params_than_the_model_is_refused(runtime, shifti
     other = (Param("power", "float64", 1.0),)
     with pytest.raises(SignatureError, match=r"MLmodel declares factor: float64 = 2\.0"):
         runtime.load(folder, replace(signature, params=other))
+
+
+def test_the_params_of_an_example_are_told_and_recorded_with_it(runtime, tmp_path):
+    said = {"factor": 3.0, "by": [1.0]}
+    saved = shifts(tmp_path / "saved", COLUMN, outputs=pd.DataFrame({"total": [1.0]}), params=said)
+    folder, due = wrapped(saved, tmp_path / "model"), pyfunc(saved, COLUMN, said)["total"]
+    signature = runtime.declared(folder)
+    shown = runtime.examples(folder, signature)
+    assert shown["params"] == said
+    np.testing.assert_allclose(shown["outputs"]["total"], due)
+    version = ModelVersion("shifts", 1, "00", signature, "mlflow")
+    model = runtime.load(folder, signature)
+    assert compare("shifts@1", model, version, shown) == 2
+    with pytest.raises(ParityFailed):
+        compare("shifts@1", model, version, {**shown, "params": {"factor": 4.0}})
+    with pytest.raises(SignatureError, match="'fator' is not one of this model"):
+        compare("shifts@1", model, version, {**shown, "params": {"fator": 4.0}})
+    model.close()

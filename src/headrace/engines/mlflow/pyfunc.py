@@ -49,6 +49,8 @@ def declared(folder: Path, name: str) -> Signature:
 def examples(folder: Path, signature: Signature) -> Mapping[str, Any]:
     """The input example of the model, with what MLflow's own ``predict`` makes of it; nothing when it has none.
 
+    An example may have params, which are told and shown as well.
+
     Raises:
         IntegrityError: The model cannot be loaded, or does not take its example.
         SignatureError: The example or the answers are not the signature's.
@@ -57,8 +59,10 @@ def examples(folder: Path, signature: Signature) -> Mapping[str, Any]:
     given = model.input_example
     if given is None:
         return {}
+    said = model.metadata.load_input_example_params(str(folder / FOLDER)) or {}
+    params = {param.name: said[param.name] for param in signature.params if param.name in said}
     try:
-        answers = model.predict(given)
+        answers = model.predict(given, params=params)
     except Exception as error:
         raise IntegrityError("the model does not take its own example", why=_short(error)) from error
     try:
@@ -71,7 +75,7 @@ def examples(folder: Path, signature: Signature) -> Mapping[str, Any]:
         part: {name: _cells(values) for name, values in inputs.items()},
         "outputs": {name: to_cells(values) for name, values in outputs.items()},
         "tolerance": tolerance_of(outputs),
-    }
+    } | ({"params": params} if params else {})
 
 
 def load(folder: Path, signature: Signature) -> Score:
