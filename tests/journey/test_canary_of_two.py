@@ -9,6 +9,7 @@ from wine_project import ROW, WineProject, asking
 from headrace.delivery.canary import GATEWAY, Plan, begin
 from headrace.delivery.traffic import NOBODY
 from headrace.models.aliases import Move, aliases, move
+from headrace.monitoring.alerts import alerts
 from headrace.serving.deployment import current, history
 
 NEVER = 3600.0
@@ -91,6 +92,7 @@ def test_one_that_sees_a_rule_hold_ends_it_for_the_other_that_has_seen_nothing(p
     until(lambda: winner(idle) == "wine@1")
     assert {winner(idle) for _ in range(30)} == {"wine@1"}
     assert steps(project)[1:] == [(False, 1.0), (True, None)]
+    assert [alert.body["message"] for alert in alerts(ledger, "wine")] == [standing.why]
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from itertools import pairwise
 
 from headrace.delivery.requirements import NONE, Requirements
@@ -11,6 +12,7 @@ from headrace.delivery.traffic import Said, afresh, alias_of, amended, in_front,
 from headrace.errors import Conflict, UsageError
 from headrace.models.aliases import Move, moves
 from headrace.models.registry import find
+from headrace.monitoring.alerts import KIND as ALERT
 from headrace.refs import Ref
 from headrace.serving.canary import MEASURED, Canary
 from headrace.serving.deployment import Deployment, history
@@ -118,7 +120,7 @@ def abort(ledger: Ledger, deployment: Deployment, reason: str) -> Deployment:
     canary = deployment.canary
     assert canary is not None
     why = f"canary of {deployment.models[canary.candidate]} ended at {canary.share * 100:g} %: {reason}"
-    return restore(ledger, deployment, canary.before, Said(GATEWAY, why))
+    return restore(ledger, deployment, canary.before, Said(GATEWAY, why), _alert(deployment, why))
 
 
 def wait(ledger: Ledger, deployment: Deployment, reason: str) -> None:
@@ -182,7 +184,14 @@ def refuse(ledger: Ledger, deployment: Deployment, reason: str) -> Deployment:
         return abort(ledger, deployment, reason)
     preferred = deployment.models[deployment.endpoint.schedule[0].model]
     why = f"{preferred} did not take over: {reason}"
-    return restore(ledger, deployment, deployment.instead, Said(GATEWAY, why))
+    return restore(ledger, deployment, deployment.instead, Said(GATEWAY, why), _alert(deployment, why))
+
+
+def _alert(deployment: Deployment, message: str) -> Fact:
+    began = datetime.fromtimestamp(deployment.at, UTC).isoformat(timespec="seconds")
+    name = deployment.endpoint.name
+    body = {"about": "canary", "window": began, "message": message}
+    return Fact(ALERT, name, body, unique=f"canary {name} {deployment.seq}")
 
 
 def _finish(ledger: Ledger, deployment: Deployment, version: str) -> Deployment:

@@ -40,7 +40,7 @@ def rollback(ledger: Ledger, name: str, to: int = 0, said: Said = NOBODY) -> Dep
     return amended(ledger, name, said, change, partial(_moves_back, ledger, said))
 
 
-def restore(ledger: Ledger, deployment: Deployment, seq: int, said: Said) -> Deployment:
+def restore(ledger: Ledger, deployment: Deployment, seq: int, said: Said, alert: Fact) -> Deployment:
     """Serve again what an earlier deployment served, if ``deployment`` still stands; its alias moves back.
 
     Args:
@@ -48,6 +48,7 @@ def restore(ledger: Ledger, deployment: Deployment, seq: int, said: Said) -> Dep
         deployment: What is to end.
         seq: Of the one that comes back.
         said: Who and why.
+        alert: Written with it: nobody asked for this.
 
     Returns:
         What stands now.
@@ -56,7 +57,11 @@ def restore(ledger: Ledger, deployment: Deployment, seq: int, said: Said) -> Dep
     if before is None:
         return standing_of(ledger, deployment.endpoint.name)
     asked = Deployment(before.endpoint, before.models, said.who, said.why, restores=before.restores or before.seq)
-    return instead_of(ledger, deployment, asked, partial(_moves_back, ledger, said))
+
+    def beside(standing: Deployment | None, made: Deployment) -> list[Fact]:
+        return [*_moves_back(ledger, said, standing, made), alert]
+
+    return instead_of(ledger, deployment, asked, beside)
 
 
 def _earlier(ledger: Ledger, name: str, standing: Deployment, to: int) -> Deployment:

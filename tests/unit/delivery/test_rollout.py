@@ -14,6 +14,7 @@ from headrace.delivery.traffic import NOBODY, prefer, split
 from headrace.engines.sqlite.ledger import SqliteLedger
 from headrace.errors import SettingsError
 from headrace.models.version import ModelVersion
+from headrace.monitoring.alerts import alerts
 from headrace.serving.deployment import amend, current
 from headrace.serving.ledger_source import LedgerSource
 from headrace.serving.split import WHOLE
@@ -106,6 +107,8 @@ def test_a_candidate_that_fails_answers_nobody_any_more_before_the_ledger_says_s
     standing = current(stage.ledger, "wine")
     assert standing.endpoint == endpoint(("wine@1", 0.02))
     assert standing.why == "canary of wine@2 ended at 50 %: error_rate > 1%: 100%, of 30 requests"
+    (alert,) = alerts(stage.ledger, "wine")
+    assert (alert.body["about"], alert.body["message"]) == ("canary", standing.why)
     assert set(stage.ask(20)) == {"wine@1"}
 
 
@@ -321,3 +324,4 @@ def test_a_version_that_took_over_and_is_refused_is_taken_back_by_who_served_bef
         return
     assert (now.endpoint, now.models, now.restores) == (standing.endpoint, standing.models, standing.seq)
     assert (now.who, now.why) == ("gateway", "wine@2 did not take over: it cannot be served: a bad file")
+    assert [alert.body["message"] for alert in alerts(stage.ledger, "wine")] == [now.why]
