@@ -7,6 +7,7 @@ unit has, by Ville's inequality, ever 1 / alpha of them with probability alpha a
 """
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,40 +16,64 @@ _FARTHER = 0.0625 * 2.0 ** np.arange(9)
 """Log-odds by which it may be likelier than the limit: from hardly to always."""
 
 
-class Evidence:
-    """What one has of one unit, for each of several things that are watched side by side.
-
-    A part of the unit is bet at each look, so that what begins late is found as well: the first look has a half, the
-    one numbered n a part 1 / (n (n + 1)).
+def over(events: int, trials: int, limit: float, alpha: float) -> bool:
+    """Whether something surely happens more often than allowed, of all that was counted; its order does not matter.
 
     Args:
-        size: How many things.
+        events: How often it happened.
+        trials: How often it might have.
+        limit: The probability that is allowed.
+        alpha: With what probability at most this is ever said, at whatever number of trials, while the limit is kept.
+    """
+    if limit >= 1 or not events:
+        return False
+    return limit <= 0 or _together(_won(events, trials, limit) - math.log(len(_FARTHER)), alpha)
+
+
+class Evidence:
+    """What one has of one unit who bets a part of it at each look, so that what begins late is found as well.
+
+    The first look has a half, the one numbered n a part 1 / (n (n + 1)).
     """
 
-    def __init__(self, size: int = 1) -> None:
-        self._won = np.full((len(_FARTHER), size), -np.inf)
+    def __init__(self) -> None:
+        self._has = np.full(len(_FARTHER), -np.inf)
         self._looks = 0
 
-    def add(self, events: NDArray[np.int64], trials: NDArray[np.int64] | int, limit: float) -> None:
+    def add(self, events: int, trials: int, limit: float) -> None:
         """Weigh what happened since the last look.
 
         Args:
-            events: How often each happened: [things].
+            events: How often it happened.
             trials: How often it might have.
             limit: The probability that is allowed.
         """
         self._looks += 1
         if limit >= 1:
             return
-        bet = -math.log(self._looks * (self._looks + 1) * len(_FARTHER))
         if limit <= 0:
-            self._won[:, np.asarray(events) > 0] = np.inf
+            self._has[:] = np.inf if events else self._has
             return
-        odds = math.log(limit / (1 - limit)) + _FARTHER
-        hit = -np.logaddexp(0, -odds) - math.log(limit)
-        miss = -np.logaddexp(0, odds) - math.log1p(-limit)
-        self._won = np.logaddexp(self._won, bet) + np.outer(hit, events) + np.outer(miss, trials - events)
+        bet = -math.log(self._looks * (self._looks + 1) * len(_FARTHER))
+        self._has = np.logaddexp(self._has, bet) + _won(events, trials, limit)
 
-    def sure(self, alpha: float) -> NDArray[np.bool_]:
-        """Which of the things are over the limit; ever wrong with probability ``alpha`` at most: [things]."""
-        return np.asarray(np.logaddexp.reduce(self._won, axis=0) >= -math.log(alpha))
+    def sure(self, alpha: float) -> bool:
+        """Whether it surely happens more often than allowed; ever wrong with probability ``alpha`` at most."""
+        return _together(self._has, alpha)
+
+
+def _won(events: int, trials: int, limit: float) -> NDArray[np.float64]:
+    """Logarithms of the likelihood ratios: [log-odds]."""
+    hit, miss = _ratios(limit)
+    return hit * events + miss * (trials - events)
+
+
+@lru_cache
+def _ratios(limit: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of one event, and of one that did not happen."""
+    odds = math.log(limit / (1 - limit)) + _FARTHER
+    return -np.logaddexp(0, -odds) - math.log(limit), -np.logaddexp(0, odds) - math.log1p(-limit)
+
+
+def _together(logarithms: NDArray[np.float64], alpha: float) -> bool:
+    return bool(np.logaddexp.reduce(logarithms) >= -math.log(alpha))

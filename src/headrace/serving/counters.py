@@ -85,7 +85,8 @@ class ScorerCounters:
         seconds: From arrival to score.
         fine: What it is compared with another model by, in finer buckets; None while nobody does. Of a score on the
             event loop, the time of its call alone: models that are called one after the other would pay for each other.
-            Of another, the time from arrival to score.
+            So for one that left the loop, and none until it was measured anew. Of another, the time from arrival to
+            score.
         calls: What its calls cost.
         here: Requests that its workers were to score and the front door did itself.
         behind_s: How long what its workers scored lately had waited for them.

@@ -236,9 +236,11 @@ class Rendezvous:
         """Take a score from a thread: before the reply it may decide, afterwards it is logged as late."""
         live = self._live
         returned = live.clock()
-        fine = live.scorers[slot].counters.fine
-        if fine is not None and not outcome.error:
-            fine.add(outcome.at - self.started)
+        scorer = live.scorers[slot]
+        fine = scorer.counters.fine
+        if fine is not None and not outcome.error and not scorer.between:
+            alone = scorer.model.fast and not outcome.worker
+            fine.add(outcome.at - (outcome.begun if alone else self.started))
         if self._answer is None:
             if self._outcomes[slot] is None or not outcome.error:
                 self._outcomes[slot] = outcome
@@ -247,7 +249,6 @@ class Rendezvous:
                 self._returned[slot] = returned
             self._decide()
             return
-        scorer = live.scorers[slot]
         scorer.counters.took_late(outcome, outcome.at - self.started)
         if scorer.counters.late % _COMPARED_EVERY == 1:
             self._compare(scorer, outcome)

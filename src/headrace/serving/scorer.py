@@ -31,6 +31,7 @@ _DRIFT_S = 0.003
 _DRIFT_WEIGHT = 0.05
 _RETRY_S = 0.2
 _RETRY_MAX_S = 64.0
+_FEW = 16
 _STUCK_S = 5.0
 _COOLDOWN_S = 2.0
 _MAX_ABANDONED = 3
@@ -205,6 +206,12 @@ class Scorer:
         if time.monotonic() < self._open_until:
             return "breaker open"
         return "inline" if self.inline else "thread"
+
+    @property
+    def between(self) -> bool:
+        """Whether it has overrun and nobody has measured it since: that may be the machine's doing, a few times."""
+        few = self._retry_s <= _FEW * _RETRY_S
+        return few and self.model.fast and not self.inline and self._retry_at < math.inf
 
     @property
     def trouble(self) -> str:

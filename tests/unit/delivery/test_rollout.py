@@ -113,7 +113,7 @@ def test_a_candidate_that_fails_answers_nobody_any_more_before_the_ledger_says_s
 
 
 def test_a_slow_candidate_is_compared_with_the_champion(staged):
-    stage = staged(slow, rules=("p50_ms > 1.5x champion",))
+    stage = staged(slow, fast=False, rules=("p50_ms > 1.5x champion",))
     stage.ask(40)
     stage.look()
     stage.write()
@@ -135,6 +135,22 @@ def test_a_quick_candidate_does_not_pay_for_the_champion_that_is_called_before_i
     stage.look()
     assert stage.written == []
     assert stage.gate.plane.counters["wine"].scorers["wine@1"].fine.quantile(0.5) >= 0.001
+
+
+def test_a_candidate_that_the_machine_held_up_once_is_not_slower_ever_after(staged):
+    """It leaves the event loop then, and waits for a thread until it was measured anew."""
+    calls = []
+
+    def held_up(batch):
+        calls.append(1)
+        return slow(batch, lasts_s=0.015 if len(calls) == 50 else 0.0)
+
+    stage = staged(held_up, rules=("p50_ms > 3x champion",))
+    for _ in range(20):
+        stage.ask(20)
+        stage.look()
+        assert stage.written == []
+    assert stage.gate.plane.live("wine").scorers[1].state == "thread"
 
 
 def test_while_two_are_compared_each_is_called_first_as_often_as_the_other(staged):

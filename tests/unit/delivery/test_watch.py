@@ -14,7 +14,7 @@ from headrace.delivery.watch import Watch
 from headrace.serving.canary import Canary
 from headrace.serving.counters import FINE_S, EndpointCounters, ScorerCounters
 
-LIVES = 1000 if os.environ.get("HEADRACE_SOAK") else 40
+LIVES = 400 if os.environ.get("HEADRACE_SOAK") else 40
 STEPS = (0.05, 0.25, 1.0)
 LOOKS = 60
 """A step; twelve seconds."""
@@ -84,6 +84,7 @@ LIMITS = ("error_rate > 1%", "error_rate > 1x champion", "p50_ms > 1x champion",
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_an_equal_candidate_is_hardly_ever_ended_in_its_whole_life(figure):
     """180 looks, four rules, all at their limits; ``rendezvous.canary_false_aborts``."""
     rng = np.random.default_rng(5)
@@ -120,6 +121,7 @@ CUT = [
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize(("rule", "name", "candidate", "most"), CUT, ids=[name for _, name, _, _ in CUT])
 def test_a_worse_candidate_is_cut_soon(rule, name, candidate, most, figure):
     rng = np.random.default_rng(7)
@@ -134,6 +136,27 @@ def test_one_that_goes_bad_late_is_cut_soon_too(figure):
     until = requests_until_cut(rng, ("error_rate > 1%",), partial(drawn, rate=0.1), good_before=3000)
     figure("rendezvous.canary_cut_late_10x", until)
     assert until <= 600
+
+
+@pytest.mark.parametrize("rule", ["p50_ms > 1.2x champion", "p99_ms > 1.2x champion"])
+def test_what_makes_both_slow_is_not_the_candidates(rule):
+    """A machine that is busy now and then: what is compared must be of the same time."""
+    rng = np.random.default_rng(13)
+    life = Life((rule,))
+    for _ in range(20):
+        times = 4 if rng.random() < 0.3 else 1
+        for _ in range(int(rng.integers(5, 60))):
+            life.meet(drawn(rng, times=times), drawn(rng, times=times))
+            assert life.watch.broken() == ""
+
+
+@pytest.mark.parametrize(
+    ("rule", "times", "most"), [("p50_ms > 1.2x champion", 2, 6000), ("p99_ms > 1.2x champion", 10, 6000)]
+)
+def test_one_that_becomes_slow_late_is_cut_too(rule, times, most):
+    rng = np.random.default_rng(9)
+    until = requests_until_cut(rng, (rule,), partial(drawn, times=times), good_before=1000)
+    assert until <= most
 
 
 def test_one_error_of_few_requests_is_no_reason():

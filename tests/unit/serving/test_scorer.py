@@ -103,13 +103,26 @@ def test_an_overrun_leaves_the_event_loop_until_measured_fast_again(make, monkey
     slow = [0.002]
     scorer = make(lambda batch: time.sleep(slow[0]) or linear(batch), inline=True, still_fast=lambda: not slow[0])
     assert scorer.submit(Ticket(), 0).error == ""
-    assert scorer.state == "thread"
+    assert (scorer.state, scorer.between) == ("thread", True)
     assert scorer.submit(Ticket(), 0) is None
     slow[0] = 0
     until = time.monotonic() + 5
     while scorer.state != "inline" and time.monotonic() < until:
         scorer.check(time.monotonic() + 1)
-    assert scorer.state == "inline"
+    assert (scorer.state, scorer.between) == ("inline", False)
+
+
+def test_one_that_overruns_again_and_again_has_itself_to_blame(make, monkeypatch):
+    monkeypatch.setattr(scorer_module, "_OVERRUN_S", 0.0005)
+    scorer = make(lambda batch: time.sleep(0.002) or linear(batch), inline=True, still_fast=lambda: True)
+    seen = []
+    for _ in range(5):
+        assert scorer.submit(Ticket(), 0).error == ""
+        seen.append(scorer.between)
+        until = time.monotonic() + 5
+        while scorer.state != "inline" and time.monotonic() < until:
+            scorer.check(time.monotonic() + 100)
+    assert seen == [True, True, True, True, False]
 
 
 def test_many_rows_never_block_the_event_loop(make):
