@@ -14,6 +14,10 @@ from wine_project import ROW, WineProject
 
 from headrace.client import Client
 from headrace.delivery.replay import KIND
+from headrace.errors import NotFound
+from headrace.journey.explain import explain
+from headrace.journey.replay import Replay, replayed
+from headrace.journey.traffic import Traffic, put_traffic
 from headrace.monitoring.labels import Label, add
 from headrace.placement.gateway import GATEWAY, gateway_spec
 from headrace.refs import new_id
@@ -145,3 +149,13 @@ def test_each_number_of_a_replay_is_there_with_labels_too(project):
     assert found["champion"]["rmse"] == pytest.approx(0.4, abs=1e-3)
     assert len(found["worst"]) == 5
     assert project.platform.ledger().query("endpoint.*") == before  # production is as it was
+
+
+def test_an_endpoint_that_keeps_no_log_says_so_wherever_it_is_read(project):
+    project.deploy("wine@1", endpoint="quiet", log="off")
+    with pytest.raises(NotFound, match="quiet logs no requests"):
+        replayed(project.platform, Replay("quiet", "wine@2"))
+    with pytest.raises(NotFound, match="quiet logs no requests"):
+        put_traffic(project.platform, Traffic("quiet"), "quiet-requests")
+    with pytest.raises(NotFound, match="quiet logs nothing"):
+        explain(project.platform, new_id())

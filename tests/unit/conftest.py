@@ -36,16 +36,15 @@ class Endpoints:
     def __init__(self, platform):
         self.stores, self.stream, self.ledger = platform.stores(), platform.stream(), platform.ledger()
 
-    def deploy(self, name="wear", *, profiled=True, reference=""):
+    def deploy(self, name="wear", *, profiled=True, **more):
         rng = np.random.default_rng(0)
         rows = nw.from_native(pa.table(sensors(rng, TRAINING_ROWS)))
         artifact = Artifact("onnx", {"model.onnx": name.encode()}, ("heat", "load", "site"), ("wear",))
         seen = profile(rows).to_json() if profiled else None
         asked = Registration(name, example=rows.head(5), licence="CC0-1.0", profile=seen)
         version = register(self.stores, artifact, asked)
-        endpoint = Endpoint(
-            name, (Preference(name, 0.02),), 0.05, default={"wear": 0.5}, event_time="seen", reference=reference
-        )
+        reference = more.get("reference", "")
+        endpoint = Endpoint(name, (Preference(name, 0.02),), 0.05, {"wear": 0.5}, event_time="seen", **more)
         models = {name: str(version)} | ({reference: f"{reference}@1"} if reference else {})
         deployed = Deployment(endpoint, models, who="test", why="test")
         self.ledger.append([Fact(KIND, name, deployed.to_json())])

@@ -10,6 +10,7 @@ from headrace.models.registry import find
 from headrace.models.version import ModelVersion
 from headrace.refs import id_time_ms
 from headrace.serving.arrival import Raw
+from headrace.serving.deployment import current
 from headrace.serving.log import RequestLog
 from headrace.serving.provenance import answered, registered, watched
 from headrace.serving.records import NO_MODEL, Prediction, Score
@@ -89,9 +90,11 @@ def _find(platform: Platform, ledger: Ledger, prediction_id: str) -> Prediction:
         found = RequestLog(stream, endpoint).find(prediction_id)
         if found is not None:
             return found
+    silent = [name for name in endpoints if (d := current(ledger, name)) is not None and d.endpoint.log == "off"]
+    none = f"; {', '.join(silent)} logs nothing" if silent else ""
     raise NotFound(
         f"no prediction {prediction_id!r}",
-        why=f"it is in the log of no endpoint ({', '.join(endpoints) or 'none was ever deployed'})",
+        why=f"it is in the log of no endpoint ({', '.join(endpoints) or 'none was ever deployed'}){none}",
         fix="take the id from the header x-headrace-id of a reply",
     )
 

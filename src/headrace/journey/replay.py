@@ -10,7 +10,7 @@ from headrace.errors import HeadraceError, NotFound
 from headrace.journey.platform import Platform
 from headrace.models.registry import find
 from headrace.monitoring.labels import reader
-from headrace.serving.deployment import current
+from headrace.serving.deployment import check_logged, current
 from headrace.serving.log import RequestLog
 from headrace.serving.provenance import watched
 from headrace.serving.versions import Model, load_model
@@ -63,9 +63,12 @@ def replayed(platform: Platform, asked: Replay) -> Replayed:
         if champion is not None:
             opened.callback(champion.loaded.close)
         pages = RequestLog(stream, asked.endpoint).between(int(asked.since_s * 1000))
-        found = replay(
-            asked.endpoint, pages, candidate, replace(how, champion=champion, own_too=beside == str(version))
-        )
+        how = replace(how, champion=champion, own_too=beside == str(version))
+        try:
+            found = replay(asked.endpoint, pages, candidate, how)
+        except NotFound:
+            check_logged(deployed)
+            raise
     about = {
         "since": asked.since_s,
         "at": time.time(),

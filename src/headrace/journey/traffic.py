@@ -17,7 +17,7 @@ from headrace.errors import NotFound, UsageError
 from headrace.journey.platform import Platform
 from headrace.monitoring.labels import reader
 from headrace.refs import checked_name
-from headrace.serving.deployment import current
+from headrace.serving.deployment import check_logged, current
 from headrace.serving.log import RequestLog
 from headrace.serving.moments import ago
 from headrace.serving.records import GONE, Prediction
@@ -87,6 +87,7 @@ def put_traffic(
     with stores.folder("traffic-") as folder:
         path = folder / f"{traffic.endpoint}-requests.jsonl"
         if not _write(path, _rows(platform, traffic)):
+            check_logged(current(platform.ledger(), traffic.endpoint))
             raise NotFound(
                 f"no request of {traffic.endpoint} is logged in that time", fix=f"{SCHEME}{traffic.endpoint} takes all"
             )

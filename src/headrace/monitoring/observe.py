@@ -21,7 +21,7 @@ from headrace.monitoring.labels import reader
 from headrace.monitoring.observation import Observation, record
 from headrace.monitoring.reference import ReferenceScores
 from headrace.monitoring.windows import MIN_ROWS, Every, window
-from headrace.serving.deployment import current
+from headrace.serving.deployment import check_logged, current
 from headrace.serving.log import RequestLog
 from headrace.serving.moments import instant
 from headrace.serving.provenance import newest, registered
@@ -70,7 +70,7 @@ def observe(
         min_rows: A window of fewer rows raises no alarm.
 
     Raises:
-        NotFound: Nothing is served under this name.
+        NotFound: Nothing is served under this name, or it logs nothing.
         UsageError: The model was registered without a training profile, or lies in a folder and was not registered.
     """
     model, training = _training(stores, endpoint)
@@ -83,6 +83,8 @@ def observe(
         if labels is not None:
             for prediction in page:
                 _count_answers(windows, prediction, labels(prediction.id), every)
+    if not windows:
+        check_logged(current(stores.ledger, endpoint))
     named = sorted(windows)
     drift = {w: _distances(windows[w], training, min_rows) for w in named}
     calibration = {w: windows[w].calibration for w in named} if labels is not None else {}

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from headrace.errors import Conflict, SignatureError
+from headrace.errors import Conflict, NotFound, SignatureError
 from headrace.models.signature import Column, Signature, Tensor
 from headrace.serving.canary import Canary
 from headrace.serving.endpoint import Endpoint
@@ -99,6 +99,17 @@ def current(ledger: Ledger, name: str) -> Deployment | None:
     """What is to be served under ``name``, or None when nothing was ever deployed there."""
     found = history(ledger, name, newest=1)
     return found[-1] if found else None
+
+
+def check_logged(deployed: Deployment | None) -> None:
+    """Raise ``NotFound`` where an endpoint keeps no log: for who has found nothing in it."""
+    if deployed is not None and deployed.endpoint.log == "off":
+        name = deployed.endpoint.name
+        raise NotFound(
+            f"endpoint {name} logs no requests",
+            why='its log is "off"',
+            fix=f'log = "durable" in [endpoint.{name}], and headrace serving deploy {name}',
+        )
 
 
 Beside = Callable[[Deployment | None, Deployment], Sequence[Fact]]

@@ -117,6 +117,16 @@ def test_answers_that_are_no_number_are_not_averaged(endpoints, sensors_of, answ
     assert (seen.calibration["2024-03"].rows, seen.calibration["2024-03"].predicted) == (1, 0.5)
 
 
+def test_an_endpoint_that_keeps_no_log_is_told_from_one_that_nobody_asked(endpoints, sensors_of):
+    endpoints.deploy()
+    assert watch(endpoints).rows == {}
+    endpoints.deploy(log="off")
+    with pytest.raises(NotFound, match=r'wear logs no requests - its log is "off" - fix: log = "durable"'):
+        watch(endpoints)
+    endpoints.ask(sensors_of(5), when=[MARCH] * 5, answers=[0.25] * 5)  # before its log was off
+    assert watch(endpoints).rows == {"2024-03": 5}
+
+
 def test_defaults_say_nothing_about_a_model(endpoints, sensors_of):
     endpoints.deploy()
     ids = endpoints.ask(sensors_of(10), when=[MARCH] * 10, answers=[0.9] * 10, winner="default")
