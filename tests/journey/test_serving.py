@@ -153,6 +153,8 @@ def test_another_gateway_of_the_project_has_a_name(project):
         told = json.loads(said.stdout)
         assert told["address"] != state.address
         assert "headrace serving run --name second --stop ends it" in said.stderr
+        refused = headrace(project, "serving", "run", "wine", "--name", "second", "--detach", code=2).stderr
+        assert "headrace serving run --name second --stop first" in refused
         answer = headrace(project, "serving", "predict", "wine", "--row", json.dumps(ROW), gateway="second")
         assert "answered by wine@1" in answer.stderr
         listed = headrace(project, "serving", "ls", "wine", gateway="second").stdout

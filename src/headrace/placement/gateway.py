@@ -157,9 +157,10 @@ def check_same(
     fits = all(pair in options for pair in asked.items())
     if served == set(endpoints) and fits and beside.offered_by(running.command):
         return
+    named = f" --name {running.name}" * (running.name != GATEWAY)
     raise UsageError(
         f"already serving {', '.join(sorted(served)) or 'all endpoints'} on {running.address}",
-        fix="headrace serving run --stop first, or --name ANOTHER --port 0 to serve beside it",
+        fix=f"headrace serving run{named} --stop first, or --name ANOTHER --port 0 to serve beside it",
     )
 
 

@@ -1,5 +1,6 @@
 """The broker that keeps the log is killed, frozen or not there yet, while an endpoint is asked: it answers on."""
 
+import contextlib
 import os
 import time
 from collections import Counter
@@ -13,6 +14,7 @@ from server_process import serving, until
 from wine_project import ROW
 
 from headrace.engines.kafka.stream import open_stream
+from headrace.errors import Unavailable
 from headrace.serving.log import RequestLog
 from headrace.settings import Settings
 from headrace.storage.stream import Record
@@ -127,6 +129,24 @@ def test_the_newest_is_found_from_anywhere_after_a_restart_of_the_broker(tmp_pat
             again.close()
             broker.kill()
             broker.start()
+
+
+def test_a_broker_that_forgot_who_wrote_is_written_by_another_producer(tmp_path, hosts):
+    """What the library calls a fatal error ends its producer, and nothing else."""
+    with kafka_brokers.running(kafka_brokers.tansu(tmp_path)) as broker:  # all in its memory
+        stream = hosts(open_stream, broker.uri())
+
+        def written():
+            with contextlib.suppress(Unavailable):
+                return stream.append("orders", [Record("a", b"x", 1)]) >= 0
+
+        for _ in range(3):
+            for _ in range(20):
+                assert written()
+            broker.kill()
+            assert not written()
+            broker.start()
+            until(written)
 
 
 def test_a_broker_that_is_frozen_keeps_nobody_waiting(tmp_path, project_on, unharmed):

@@ -1,5 +1,6 @@
 """A producer that is made when first used, and a thread that serves it and looks for brokers that were away."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -72,10 +73,10 @@ class Outlet:
             self._away_since = time.monotonic()
 
     def drop(self, producer: Producer) -> None:
-        """This one can never write again; another one can."""
+        """This one can never write again; another one can, and finds out whether brokers are away."""
         with self._lock:
             if self._producer is producer:
-                self._producer = None
+                self._producer, self._away_since = None, None
 
     def close(self, within_s: float) -> None:
         """Send what is queued and end the thread."""
@@ -86,7 +87,11 @@ class Outlet:
 
     def _serve(self, producer: Producer) -> None:
         while self._producer is producer:
-            producer.poll(_POLL_S)
+            try:
+                producer.poll(_POLL_S)
+            except KafkaException:  # the library raises here what is fatal to a producer
+                self.drop(producer)
+                break
             if self._away_since is None:
                 self._look(producer)
                 continue
@@ -96,4 +101,5 @@ class Outlet:
                 continue
             self._back()
             self._away_since = None
-        producer.flush(WITHIN_S)  # whoever still waits for this producer is told
+        with contextlib.suppress(KafkaException):
+            producer.flush(WITHIN_S)  # whoever still waits for this producer is told
