@@ -18,6 +18,25 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
+class Lookup:
+    """Features of an entity.
+
+    Attributes:
+        data: Dataset that has them.
+        by: Its column that names an entity.
+        entity: One of them.
+        event_time: Its column that says when they were so.
+        columns: Those that are inputs of the model.
+    """
+
+    data: str
+    by: str
+    entity: object
+    event_time: str
+    columns: list[str]
+
+
+@dataclass(frozen=True)
 class Job:
     """A project, its data, and what is true of it.
 
@@ -30,6 +49,7 @@ class Job:
         dirt: Column to how many nulls ``headrace data check`` has to report.
         row: A request.
         text: A text column of the request; empty when there is none.
+        lookup: Where some columns of the request can be looked up.
     """
 
     folder: Path
@@ -40,6 +60,7 @@ class Job:
     dirt: dict[str, int]
     row: dict[str, object]
     text: str
+    lookup: Lookup
 
 
 def flights(folder: Path) -> Job:
@@ -72,7 +93,8 @@ def flights(folder: Path) -> Job:
         "visib": 10.0,
     }
     texts = {"carrier": "UA", "origin": "EWR", "dest": "IAH"}
-    return Job(folder, files, "flights", "late", "late", dirt, {**numbers, **weather, **texts}, "carrier")
+    lookup = Lookup("weather", "origin", "EWR", "time_hour", list(weather))
+    return Job(folder, files, "flights", "late", "late", dirt, {**numbers, **weather, **texts}, "carrier", lookup)
 
 
 WINE_PIPELINE = """
@@ -160,8 +182,15 @@ def wine(folder: Path) -> Job:
     )
     (folder / "headrace.toml").write_text(f"[contract.{dataset}]\nrequired = [{json.dumps(grade)}]\n")
     request = {column: float(cell) for column, cell in zip(inputs, rows[1], strict=False)}
+    shelves = folder.parent / "shelves.csv"
+    with shelves.open("w", newline="") as written:
+        table = csv.writer(written)
+        table.writerow(["shelf", "moved", *inputs[:2]])
+        table.writerows([[4, 2, *rows[2][:2]], [7, 3, *rows[3][:2]], [4, 9, *rows[4][:2]], [4, 5, *rows[5][:2]]])
+    lookup = Lookup("shelves", "shelf", 4, "moved", inputs[:2])
     nulls = len(range(0, len(rows) - 1, 100))
-    return Job(folder, {dataset: path}, dataset, name, output, {inputs[3]: nulls}, request, "")
+    files = {dataset: path, "shelves": shelves}
+    return Job(folder, files, dataset, name, output, {inputs[3]: nulls}, request, "", lookup)
 
 
 def _wine_rows(draw: random.Random) -> list[list[str]]:

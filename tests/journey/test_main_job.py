@@ -1,9 +1,11 @@
 """The main job, command by command, on two datasets that have nothing in common."""
 
+import csv
 import json
 import random
 import subprocess
 import sys
+import time
 
 import projects
 import pytest
@@ -15,9 +17,12 @@ class Project:
     def __init__(self, job):
         self.job = job
 
-    def __call__(self, *arguments, code=0):
+    def try_(self, *arguments):
         command = [sys.executable, "-m", "headrace", *arguments]
-        done = subprocess.run(command, cwd=self.job.folder, capture_output=True, text=True, check=False, timeout=110)
+        return subprocess.run(command, cwd=self.job.folder, capture_output=True, text=True, check=False, timeout=110)
+
+    def __call__(self, *arguments, code=0):
+        done = self.try_(*arguments)
         assert done.returncode == code, f"{arguments}\n{done.stdout}\n{done.stderr}"
         return done.stdout if code == 0 else done.stderr
 
@@ -95,6 +100,54 @@ def test_a_wrong_column_is_named(project, fault):
     row |= {"extra": {"unheard_of": 1}, "text": {first: "many"}}.get(fault, {})
     said = project("serving", "predict", project.job.pipeline, "--row", json.dumps(row), code=2)
     assert ("unheard_of" if fault == "extra" else first) in said
+
+
+def newest(job):
+    """The features of the job's entity: of its newest row, read from the file itself."""
+    look = job.lookup
+    with job.files[look.data].open() as file:
+        rows = [row for row in csv.DictReader(file) if row[look.by] == str(look.entity)]
+    row = max(rows, key=lambda row: row[look.event_time])
+    return {name: None if row[name] == "NA" else float(row[name]) for name in look.columns}
+
+
+def test_features_are_looked_up_at_the_front_door(project):
+    """The same answer as of who sends them: the model, its inputs and the data are those of the pipeline."""
+    job, look = project.job, project.job.lookup
+    chosen = [part for name in look.columns for part in ("--columns", name)]
+    by = ["--by", look.by, "--event-time", look.event_time]
+    (made,) = project.json("features", "materialize", "lately", "--from", look.data, *by, *chosen)
+    assert (made["online"], made["dataset"], made["features"]) == ("yes", f"{look.data}@1", len(look.columns))
+    with (job.folder / "headrace.toml").open("a") as settings:
+        settings.write(
+            f'\n[endpoint.joined]\nschedule = [{{ model = "{job.pipeline}@champion", wait_ms = 3000 }}]\n'
+            f'deadline_ms = 4000\ndefault = {{ {job.output} = 0.5 }}\njoin = [{{ view = "lately" }}]\n'
+        )
+    project("serving", "deploy", "joined")
+    sent = {name: cell for name, cell in job.row.items() if name not in look.columns} | {look.by: look.entity}
+    answer = asked_when_served(project, sent)
+    due = predicted(project, {**job.row, look.by: look.entity} if look.by in job.row else job.row, **newest(job))
+    assert answer["winner"] == due["winner"]
+    assert answer["predictions"] == due["predictions"]
+    told = project.json("serving", "explain", answer["id"])
+    assert told["input"] == {name: [cell] for name, cell in {**sent, **newest(job)}.items()}
+    (joined,) = told["joined"]
+    digest = project.json("data", "show", look.data)["digest"]
+    assert (joined["view"], joined["dataset_digest"]) == ("lately", digest)
+    said = project("serving", "predict", "joined", "--row", json.dumps({**sent, **newest(job)}), code=2)
+    assert "is joined here" in said
+
+
+def asked_when_served(project, row):
+    """Ask the endpoint that was just deployed; the gateway follows within a moment."""
+    until = time.monotonic() + 20
+    while True:
+        command = ["serving", "predict", "joined", "--row", json.dumps(row), "--json"]
+        done = project.try_(*command)
+        if done.returncode == 0:
+            return json.loads(done.stdout)
+        assert time.monotonic() < until, done.stderr
+        time.sleep(0.1)
 
 
 def test_models_and_runs_are_listed(project):
