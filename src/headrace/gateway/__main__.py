@@ -96,7 +96,7 @@ async def serve(
     keeper.start()
     crew.start()
     loop.call_soon(_now_and_then, partial(crew.put, left.look))
-    await _looking(stopped, rollouts.look, lambda: interruptions.look(plane.logs, *_elsewhere(desks)))
+    await _looking(stopped, rollouts.look, lambda: interruptions.look(plane.logs, *_elsewhere(desks), plane.counters))
     interruptions.end()
     crew.stop()
     keeper.stop()

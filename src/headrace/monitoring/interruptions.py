@@ -16,11 +16,13 @@ from headrace.errors import HeadraceError
 from headrace.monitoring.alerts import KIND, OVER, called, raise_once
 from headrace.placement.processes import own_life
 from headrace.refs import new_id
+from headrace.serving.counters import EndpointCounters
 from headrace.serving.log_writer import LogWriter
 from headrace.storage.ledger import Fact, Ledger
 
 _AGAIN_S = 1.0
 _NOBODY: Mapping[str, str] = {}
+_UNCOUNTED: Mapping[str, EndpointCounters] = {}
 _SAID = {
     "exchange": ("workers are not asked, the gateway scores itself", "workers are asked again"),
     "workers": ("workers do not keep up", "workers keep up again"),
@@ -38,7 +40,7 @@ class _Interruption:
     Attributes:
         since: When it began, in monotonic seconds.
         last: When it was last so.
-        before: How many records of a log were lost before it.
+        before: How many records of a log were lost before it, or requests went without features.
         told: Whether there is an alert of its begin.
         mark: Unlike that of any other.
         began: Its begin by the wall clock.
@@ -77,11 +79,16 @@ class Interruptions:
         self._by = {**own_life(), "name": gateway}
         self._open: dict[tuple[str, str], _Interruption] = {}
         self._lost: dict[str, int] = {}
+        self._unjoined: dict[str, int] = {}
         self._untold: list[Fact] = []
         self._telling, self._again_at = False, 0.0
 
     def look(
-        self, logs: Mapping[str, LogWriter], exchanges: Mapping[str, str], behind: Mapping[str, str] = _NOBODY
+        self,
+        logs: Mapping[str, LogWriter],
+        exchanges: Mapping[str, str],
+        behind: Mapping[str, str] = _NOBODY,
+        counters: Mapping[str, EndpointCounters] = _UNCOUNTED,
     ) -> None:
         """See how all is, and have alerts kept.
 
@@ -89,6 +96,7 @@ class Interruptions:
             logs: Endpoint to what writes its log.
             exchanges: Endpoint to why its workers cannot be asked; empty text while they can.
             behind: Endpoint to which of its workers do not keep up; empty text while all do.
+            counters: Endpoint to how many of its requests went without features, and why.
         """
         now = self._clock()
         for endpoint, log in logs.items():
@@ -97,6 +105,8 @@ class Interruptions:
             self._steady("exchange", endpoint, trouble, now)
         for endpoint, trouble in behind.items():
             self._steady("workers", endpoint, trouble, now)
+        for endpoint, counted in counters.items():
+            self._features(endpoint, counted, now)
         if self._untold and not self._telling and now >= self._again_at:
             self._telling = True
             self._do(self._tell)
@@ -124,6 +134,22 @@ class Interruptions:
         elif not why:
             lost = f"{failed - found.before} were answered and not logged"
             self._alert("log", endpoint, found, f"requests are logged again after {_span(found)}; {lost}", over=True)
+
+    def _features(self, endpoint: str, counted: EndpointCounters, now: float) -> None:
+        unjoined, before = counted.unjoined, self._unjoined.get(endpoint, 0)
+        self._unjoined[endpoint] = unjoined
+        why = counted.unjoined_why if unjoined > before else ""
+        found = self._seen("features", endpoint, why, now)
+        if found is None:
+            return
+        if why and not found.told:
+            found.before, found.told = before, True
+            self._alert("features", endpoint, found, f"requests are answered by the default: {why}")
+        elif not why:
+            count = f"{unjoined - found.before} requests were answered by the default"
+            self._alert(
+                "features", endpoint, found, f"features are joined again after {_span(found)}; {count}", over=True
+            )
 
     def _steady(self, about: str, endpoint: str, trouble: str, now: float) -> None:
         """What is no matter unless it lasts for a while."""

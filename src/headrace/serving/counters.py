@@ -141,6 +141,7 @@ class EndpointCounters:
         refused: Requests that did not fit the signature.
         overloaded: Requests refused because too many rows waited.
         unjoined: Requests whose features could not be joined in time.
+        unjoined_why: Why the last of them had to do without.
         cancelled: Requests whose caller went before there was an answer.
         past_deadline: Answered more than 10 ms after the deadline.
         missed: Answered so late, or by the default: what counts against the service level.
@@ -157,6 +158,7 @@ class EndpointCounters:
     refused: int = 0
     overloaded: int = 0
     unjoined: int = 0
+    unjoined_why: str = ""
     cancelled: int = 0
     past_deadline: int = 0
     missed: int = 0

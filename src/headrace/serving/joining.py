@@ -112,8 +112,10 @@ class Joining:
 
     def _give_up(self, why: str) -> None:
         self._end()
-        self._live.counters.unjoined += 1
-        self._forgone(f"features of {', '.join(self.views)} could not be joined: {why}").forgo(UNJOINED)
+        counters, why = self._live.counters, f"features of {', '.join(self.views)} could not be joined: {why}"
+        counters.unjoined += 1
+        counters.unjoined_why = why
+        self._forgone(why).forgo(UNJOINED)
 
     def _forgone(self, why: str) -> Rendezvous:
         self.entered = _Forgone(self._live, self.id, self._given, self._reply, self._arrival)

@@ -8,6 +8,7 @@ from headrace.engines.sqlite.ledger import SqliteLedger
 from headrace.errors import Unavailable
 from headrace.monitoring.alerts import alerts
 from headrace.monitoring.interruptions import Interruptions
+from headrace.serving.counters import EndpointCounters
 
 FULL = "the disk is full"
 
@@ -38,11 +39,12 @@ class Gateway:
     def __init__(self, folder, name=""):
         self.ledger, self.now, self.log = FullLedger(folder / "ledger.db"), 100.0, Log()
         self.exchange = self.behind = ""
+        self.counters = EndpointCounters()
         self._looks = Interruptions(self.ledger, lambda task: task(), clock=lambda: self.now, gateway=name)
 
     def look(self, after_s=0.2):
         self.now += after_s
-        self._looks.look({"wine": self.log}, {"wine": self.exchange}, {"wine": self.behind})
+        self._looks.look({"wine": self.log}, {"wine": self.exchange}, {"wine": self.behind}, {"wine": self.counters})
         return [fact.body["message"] for fact in alerts(self.ledger, "wine")]
 
 
@@ -153,3 +155,17 @@ def test_only_of_what_was_told(gateway):
     gateway.look()
     gateway._looks.end()
     assert alerts(gateway.ledger, "wine") == []
+
+
+def test_features_that_cannot_be_joined_are_told_once_until_they_can(gateway):
+    assert gateway.look() == []
+    gateway.counters.unjoined, gateway.counters.unjoined_why = 3, "features of cellars could not be joined: away"
+    due = "requests are answered by the default: features of cellars could not be joined: away"
+    assert gateway.look() == [due]
+    gateway.counters.unjoined = 9
+    assert gateway.look(1.0) == [due]
+    assert gateway.look(1.0) == [due]
+    assert gateway.look(2.0) == [due, "features are joined again after 1 s; 9 requests were answered by the default"]
+    facts = alerts(gateway.ledger, "wine")
+    assert [(fact.body["about"], fact.body["over"]) for fact in facts] == [("features", False), ("features", True)]
+    assert len(gateway.look(60.0)) == 2
