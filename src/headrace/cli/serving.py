@@ -10,6 +10,7 @@ import click
 
 from headrace.cli.experiment import ab
 from headrace.cli.output import Output, options
+from headrace.cli.params import read_params
 from headrace.cli.project import platform as open_project
 from headrace.cli.traffic import begin_canary, check_given, promote, rollback, split
 from headrace.errors import NotFound, Unavailable, UsageError
@@ -234,7 +235,7 @@ def predict(out: Output, endpoint: str, *, image: Path | None, white: str, **giv
     platform = open_project()
     client = gateway_client(platform)
     compared, version = given.pop("all_versions"), given.pop("version")
-    how = {"signature": given.pop("signature"), "params": dict(map(_param, given.pop("params")))}
+    how = {"signature": given.pop("signature"), "params": read_params(given.pop("params"))}
     if image is not None and how["signature"]:
         raise UsageError("--image goes to the signature that is served", fix="leave --signature out, or send --file")
     asked = how | _input(
@@ -395,17 +396,6 @@ def _image(platform: "Platform", client: "Client", endpoint: str, path: Path, wh
         raise UsageError(f"endpoint {endpoint!r} takes no image", why=f"it takes {names}", fix="--row or --file")
     images = factory("images.pillow")(platform.settings, "pillow")
     return row_of(images, path, inputs[0]["shape"], most=white)
-
-
-def _param(text: str) -> tuple[str, Any]:
-    """``NAME=VALUE``; a value that is no JSON is text."""
-    name, given, value = text.partition("=")
-    if not given:
-        raise UsageError(f"--param {text} has no value", fix=f"--param {text}=VALUE")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
 
 
 def _input(rows: tuple[str, ...], *, columns: str | None, path: Path | None, row: Any = None) -> dict[str, Any]:

@@ -1,15 +1,17 @@
 """Score a dataset version with a model version into another dataset, whatever its size."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from headrace.datasets import catalogue, contents
 from headrace.datasets.keep import USUAL, Terms, keep, unnumbered
 from headrace.datasets.version import TABLE, DatasetVersion
 from headrace.errors import SignatureError, UsageError
 from headrace.models import registry
+from headrace.models.params import NO_PARAMS, Params, checked_params
 from headrace.models.runtime import Runtime
 from headrace.models.version import ModelVersion
 from headrace.refs import checked_name
@@ -20,6 +22,7 @@ from headrace.storage.stores import Stores
 from headrace.storage.tables import TableFacts
 
 KIND = "dataset.predicted"
+_UNSAID = {"params": NO_PARAMS}
 Told = Callable[[int, int], None]
 """Hears how many rows are done, and of how many."""
 
@@ -34,6 +37,7 @@ class Predictions:
         to: The dataset that the scores become a version of.
         keep: Columns of ``data`` that stay beside the outputs; None for all.
         terms: What the result is held against.
+        params: What the model is told besides the rows.
     """
 
     model: str
@@ -41,6 +45,7 @@ class Predictions:
     to: str
     keep: Sequence[str] | None = None
     terms: Terms = USUAL
+    params: Params = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ def predicted(
 
     Raises:
         NotFound: No such model or dataset.
-        SignatureError: The rows do not fit the model; names the column and row. Nothing is stored.
+        SignatureError: The rows do not fit the model, or a parameter; names it. Nothing is stored.
         RunFailed: The model did not score; names the rows.
         ParityFailed: The model no longer answers its recorded rows as it did.
         DataRefused: The result breaks the contract of its dataset.
@@ -82,19 +87,22 @@ def predicted(
     checked_name(asked.to, of="dataset name")
     if asked.to == data.name:
         raise UsageError(f"dataset {data.name} cannot be scored into itself", fix=f"name another: {data.name}-scored")
-    origin = {
+    params = checked_params(model.signature.params, asked.params)
+    origin: dict[str, Any] = {
         "model": str(model),
         "model_digest": model.digest,
         "dataset": str(data),
         "dataset_digest": data.digest,
         "keep": None if asked.keep is None else list(asked.keep),
+        **({"params": params} if params else {}),
     }
     for fact in reversed(stores.ledger.query(KIND, asked.to)):
-        if all(fact.body[key] == value for key, value in origin.items()):
+        known_by = {**_UNSAID, **fact.body}
+        if all(known_by[key] == value for key, value in {**_UNSAID, **origin}.items()):
             known = catalogue.find(stores.ledger, f"{asked.to}@{fact.body['version']}")
             return Predicted(known, model, data, new=False)
     load = partial(load_model, stores.ledger, stores.files, runtime, str(model))
-    scoring = Scoring(model, load, lambda done: told(done, data.rows), keep=asked.keep)
+    scoring = Scoring(model, load, lambda done: told(done, data.rows), keep=asked.keep, params=params)
     with stores.folder("predict-") as folder:
         facts = _written(stores, data, folder, scoring)
         made = unnumbered(asked.to, facts, licence=_licence(data, model), source=f"{model} on {data}")

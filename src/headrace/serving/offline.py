@@ -8,10 +8,12 @@ import pyarrow as pa
 
 from headrace.errors import HeadraceError, RunFailed, SignatureError
 from headrace.models.lists import column_of, type_of
+from headrace.models.params import NO_PARAMS, Params
 from headrace.models.rows import batch_of_rows, check_columns
 from headrace.models.runtime import Loaded
 from headrace.models.signature import Column, Dtype, Signature, Tensor
 from headrace.models.version import ModelVersion
+from headrace.serving import tuned
 from headrace.serving.outputs import checker
 from headrace.serving.versions import Model
 
@@ -29,6 +31,7 @@ class Scoring:
         load: Brings it into memory, once for each pass, where the rows are.
         told: Hears how many rows are done.
         keep: Columns of the table that stay beside the outputs; None for all.
+        params: What the model is told besides the rows, checked.
     """
 
     def __init__(
@@ -38,8 +41,10 @@ class Scoring:
         told: Callable[[int], None],
         *,
         keep: Sequence[str] | None = None,
+        params: Params = NO_PARAMS,
     ) -> None:
         self._version, self._load, self._told, self._keep = version, load, told, keep
+        self._params = params
         self._outputs = version.signature.outputs
         self._check = checker(version.signature)
 
@@ -65,7 +70,8 @@ class Scoring:
             SignatureError: A cell that the model does not take; names its column and row.
             RunFailed: The model gave no answer, or one that is not finite; names the rows.
         """
-        model = self._load().loaded
+        loaded = self._load().loaded
+        model = tuned.told(loaded, self._version.signature, self._params)
         try:
             done, size = 0, _FIRST_ROWS
             for rows in given:
@@ -78,7 +84,7 @@ class Scoring:
                     size = _paced(size, time.monotonic() - begun)
                     self._told(done)
         finally:
-            model.close()
+            loaded.close()
 
     def _kept(self, given: pa.Schema) -> list[str]:
         kept = list(given.names if self._keep is None else self._keep)

@@ -216,3 +216,21 @@ def test_a_model_of_tensors_takes_lists(project):
     due = r"column 'x' is missing - bottles@1 - the model takes x: float32 \[-1, 2, 3\]"
     with pytest.raises(SignatureError, match=due):
         predict(project, model="double", to="other")
+
+
+def test_params_are_told_to_the_model_and_tell_results_apart(project):
+    put_bottles(project, pa.table({"a": [1.0, 3.0]}))
+    artifact = serve_function(served_functions.powered, outputs=("y",))
+    register(project.platform.stores(), artifact, Registration("power", pl.DataFrame({"a": [2.0]}), "CC0-1.0"))
+    asked = {"model": "power", "to": "powers"}
+    plain, _ = predict(project, **asked)
+    told, _ = predict(project, **asked, params={"power": 3, "by": [1]})
+    assert rows_of(project, plain.version, by="a")["y"].to_pylist() == [1.75, 9.75]
+    assert rows_of(project, told.version, by="a")["y"].to_pylist() == [2.0, 28.0]
+    (fact,) = origins(project.platform.ledger(), told.version)
+    assert fact.body["params"] == {"power": 3, "by": [1.0]}
+    for params, version in (({}, plain), ({"by": [1.0], "power": 3}, told)):
+        again, _ = predict(project, **asked, params=params)
+        assert (again.version, again.new) == (version.version, False)
+    with pytest.raises(SignatureError, match="'pover' is not one of this model"):
+        predict(project, **asked, params={"pover": 3})
