@@ -20,6 +20,7 @@ NO_PARAMS: Params = {}
 """What a request says that says none."""
 
 _SHOWN = 50
+_DEEPEST = 32
 _SAID: Mapping[Kind, str] = {
     "bool": "true or false",
     "int32": "a whole number of 32 bits",
@@ -28,7 +29,7 @@ _SAID: Mapping[Kind, str] = {
     "float64": "a number",
     "string": "text",
     "datetime": "ISO 8601 text",
-    "object": "an object",
+    "object": f"an object of at most {_DEEPEST} levels",
 }
 
 
@@ -148,6 +149,17 @@ def _time(value: Any) -> str:
     return str(value)
 
 
+def _object(value: Any) -> Any:
+    """One that is not nested deeper than all who write it down can follow."""
+    level = [_exactly(dict, value)]
+    for _ in range(_DEEPEST):
+        inner = [part for one in level for part in (one.values() if isinstance(one, dict) else one)]
+        level = [part for part in inner if isinstance(part, dict | list)]
+        if not level:
+            return value
+    raise ValueError
+
+
 _READ: Mapping[Kind, Callable[[Any], Any]] = {
     "bool": partial(_exactly, bool),
     "int32": partial(_whole, 32),
@@ -156,5 +168,5 @@ _READ: Mapping[Kind, Callable[[Any], Any]] = {
     "float64": _number,
     "string": partial(_exactly, str),
     "datetime": _time,
-    "object": partial(_exactly, dict),
+    "object": _object,
 }

@@ -36,6 +36,17 @@ def test_values_of_a_type_and_others(kind, default, right, wrong):
             param.checked(value)
 
 
+def test_an_object_is_not_nested_without_end():
+    nested = value = {}
+    for _ in range(30):
+        value["a"] = value = {}
+    param = Param("p", "object", {"a": [[{"b": 1}]]})
+    assert param.checked(nested) is nested
+    value["a"] = [[1]]
+    with pytest.raises(SignatureError, match="an object of at most 32 levels is due"):
+        param.checked(nested)
+
+
 def test_whole_numbers_become_floats_where_these_are_due():
     assert type(FACTOR.checked(2)) is float
     assert type(FACTOR.default) is float
