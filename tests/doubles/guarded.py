@@ -2,9 +2,11 @@
 
 import asyncio
 from contextlib import contextmanager
+from functools import partial
 
 from headrace.client import Client
 from headrace.gateway.access import Access, Guard
+from headrace.gateway.doorway import Doorway
 from headrace.gateway.http import Server
 from headrace.placement.access import Tokens
 
@@ -13,7 +15,8 @@ from headrace.placement.access import Tokens
 def guarded(gate, home, inner=None):
     """A client of such a port of ``gate``, and the tokens in ``home`` that it goes by."""
     tokens = Tokens(home)
-    server = Server(Guard(inner or gate.server.handler, Access(tokens)), gate.loop)
+    guard = Guard(inner or gate.server.handler, Access(tokens))
+    server = Server(guard, gate.loop, partial(Doorway, guard))
     client = Client(f"http://127.0.0.1:{gate.call(server.listen('127.0.0.1', 0))}")
 
     async def close():

@@ -1,6 +1,7 @@
 """Whether who asks may: a bearer token against the scope that a route needs."""
 
 import hmac
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final, NamedTuple, Protocol
 
@@ -25,6 +26,11 @@ class Denial(NamedTuple):
 
     error: Unauthorized
     challenge: str
+
+    @property
+    def header(self) -> bytes:
+        """The challenge as a line of HTTP."""
+        return f"www-authenticate: {self.challenge}\r\n".encode()
 
 
 class Access:
@@ -122,6 +128,15 @@ class Guard:
             return
         self._asked(request, admitted)
 
+    def denial(self, method: bytes, target: bytes, headers: Mapping[bytes, bytes]) -> Denial | None:
+        """Why a request will be refused, as far as its token tells; what it asks is not looked at yet.
+
+        Raises:
+            Unavailable: The tokens cannot be read now.
+        """
+        needed = self._inner.needs(target.partition(b"?")[0]).get(method)
+        return self._access.denial(headers.get(b"authorization", b""), needed)
+
     def _asked(self, request: Request, send: Send) -> None:
         needs = self._inner.needs(request.target)
         try:
@@ -138,8 +153,7 @@ class Guard:
 
 
 def _denied(denial: Denial) -> Response:
-    header = f"www-authenticate: {denial.challenge}\r\n".encode()
-    return Response(status_of(denial.error), encode({"error": said(denial.error)}), JSON, header)
+    return Response(status_of(denial.error), encode({"error": said(denial.error)}), JSON, denial.header)
 
 
 def _unknown(what: str, why: str, challenge: str) -> Denial:

@@ -100,9 +100,16 @@ class Server:
     Args:
         handler: Answers requests.
         loop: The event loop.
+        connection: Makes what reads from a client; ``Connection``, unless the port asks for tokens.
     """
 
-    def __init__(self, handler: Handler, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        loop: asyncio.AbstractEventLoop,
+        connection: "Callable[[Server], Connection] | None" = None,
+    ) -> None:
+        self._connection = connection or Connection
         self.handler, self.loop = handler, loop
         self.connections: set[Connection] = set()
         self.busy_poll = BusyPoll(loop)
@@ -115,7 +122,7 @@ class Server:
         """Bind and accept, wrapped into ``tls``; return the port (chosen by the system when ``port`` is 0)."""
         shaken = None if tls is None else READ_TIMEOUT_S
         self._listener = await self.loop.create_server(
-            lambda: Connection(self), host, port, backlog=1024, ssl=tls, ssl_handshake_timeout=shaken
+            lambda: self._connection(self), host, port, backlog=1024, ssl=tls, ssl_handshake_timeout=shaken
         )
         self._sweep()
         bound: int = self._listener.sockets[0].getsockname()[1]
@@ -160,10 +167,18 @@ class Server:
         self._sweeper = self.loop.call_later(_SWEEP_S, self._sweep)
 
 
-class _Fault(Exception):
-    def __init__(self, status: int, text: str) -> None:
+class Fault(Exception):
+    """A request that is not read on: it is answered so, and the connection ends.
+
+    Args:
+        status: Of the reply.
+        text: What is wrong.
+        headers: Of the reply, as ``Response`` has them.
+    """
+
+    def __init__(self, status: int, text: str, headers: bytes = b"") -> None:
         super().__init__(text)
-        self.status = status
+        self.status, self.headers = status, headers
 
 
 class Connection(asyncio.Protocol):
@@ -220,9 +235,9 @@ class Connection(asyncio.Protocol):
             return
         except httptools.HttpParserCallbackError as error:
             fault = error.__context__
-            if not isinstance(fault, _Fault):
+            if not isinstance(fault, Fault):
                 raise
-            self._refuse(fault.status, str(fault))
+            self._refuse(fault.status, str(fault), fault.headers)
         except httptools.HttpParserError as error:
             self._refuse(400, f"malformed HTTP: {error}")
         # The parser holds an unfinished line of headers or trailers back, so what it was fed is counted too.
@@ -262,23 +277,23 @@ class Connection(asyncio.Protocol):
         if self._in_headers:
             name, headers = name.lower(), self._headers
             if name in headers and name in _ONCE:
-                raise _Fault(400, f"the header {name.decode()} comes twice")
+                raise Fault(400, f"the header {name.decode()} comes twice")
             headers[name] = value
         elif self._header_bytes > HEADER_LIMIT:
-            raise _Fault(431, f"the headers exceed {HEADER_LIMIT} bytes")
+            raise Fault(431, f"the headers exceed {HEADER_LIMIT} bytes")
 
     def on_headers_complete(self) -> None:
         """Refuse a declared body that is too large; tell a client that waits to go on."""
         self._in_headers, headers = False, self._headers
         if self._header_bytes + len(self._target) > HEADER_LIMIT:
-            raise _Fault(431, f"the headers exceed {HEADER_LIMIT} bytes")
+            raise Fault(431, f"the headers exceed {HEADER_LIMIT} bytes")
         if b"host" not in headers and self._parser.get_http_version() != "1.0":
-            raise _Fault(400, "the header host is missing")
+            raise Fault(400, "the header host is missing")
         declared = headers.get(b"content-length")
         if declared is not None and (len(declared) > 18 or int(declared) > BODY_LIMIT):  # noqa: PLR2004 - digits of 2**60
-            raise _Fault(413, f"the body exceeds {BODY_LIMIT} bytes")
+            raise Fault(413, f"the body exceeds {BODY_LIMIT} bytes")
         if b"transfer-encoding" in headers and headers[b"transfer-encoding"].lower() != b"chunked":
-            raise _Fault(400, "a transfer-encoding other than chunked is refused")
+            raise Fault(400, "a transfer-encoding other than chunked is refused")
         # While another request is answered, this would come before its reply; a client need not wait for it.
         waits = b"expect" in headers and self._parser.get_http_version() != "1.0"  # which knows no such reply
         if waits and self._current is None and self._transport is not None:
@@ -288,7 +303,7 @@ class Connection(asyncio.Protocol):
         """A part of the body."""
         self._progress, self._fed = True, 0
         if len(self._body) + len(body) > BODY_LIMIT:
-            raise _Fault(413, f"the body exceeds {BODY_LIMIT} bytes")
+            raise Fault(413, f"the body exceeds {BODY_LIMIT} bytes")
         if not self._body:
             self._body = body
             return
@@ -302,7 +317,7 @@ class Connection(asyncio.Protocol):
         parser, body = self._parser, self._body
         if parser.should_upgrade():  # the parser stops, with the body unread
             if parser.get_method() == b"CONNECT":
-                raise _Fault(400, "this server speaks HTTP/1.1 only")
+                raise Fault(400, "this server speaks HTTP/1.1 only")
             return
         self._receiving, self._progress = False, True
         if isinstance(body, bytearray):
@@ -399,15 +414,15 @@ class Connection(asyncio.Protocol):
             b"" if bodiless else body,
         )
 
-    def _refuse(self, status: int, text: str) -> None:
+    def _refuse(self, status: int, text: str, headers: bytes = b"") -> None:
         """Answer a request that cannot be read once those before it are answered, then end."""
         self._refusing = True
         self._receiving = self._in_headers = False
         body = b'{"error":"%b"}' % text.replace("\\", "").replace('"', "'").encode()
         if self._current is None and not self._waiting:
-            self._end(Response(status, body))
+            self._end(Response(status, body, headers=headers))
         else:
-            self._refusal = Response(status, body)
+            self._refusal = Response(status, body, headers=headers)
             self._expect_reply()
 
     def _expect_reply(self) -> None:

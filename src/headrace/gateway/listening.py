@@ -4,12 +4,14 @@ import asyncio
 import sys
 from collections.abc import Awaitable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from headrace.errors import MissingExtra, Unavailable
 from headrace.gateway.access import Access, Guard
 from headrace.gateway.app import Gateway
 from headrace.gateway.control import Control, ControlPort
+from headrace.gateway.doorway import Doorway
 from headrace.gateway.http import Handler, Server
 from headrace.gateway.tls import Tls
 from headrace.gateway.token_desk import TokenDesk
@@ -74,7 +76,7 @@ class _Opening:
         self.rpcs: list[RpcServer] = []
 
     async def http(self, handler: Handler, port: int, option: str) -> str:
-        server = Server(handler, self._loop)
+        server = Server(handler, self._loop, partial(Doorway, handler) if isinstance(handler, Guard) else None)
         self.servers.append(server)
         tls = self._offer.tls
         at = await self._bound(server.listen(self._host, port, None if tls is None else tls.context), port, option)

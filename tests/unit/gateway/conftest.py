@@ -36,6 +36,12 @@ def get(gate):
     return read
 
 
+@pytest.fixture
+def sent():
+    """Send bytes to a port as they are; return status, head and body."""
+    return exchange
+
+
 def exchange(port, message):
     """Send bytes on a fresh connection and read one reply by its content length, or until the end."""
     with socket.create_connection(("127.0.0.1", port), 10) as connection:
