@@ -215,8 +215,9 @@ class Rendezvous:
             else:
                 outcomes[slot] = scorer.submit(self, slot)
         if len(inline) > 1 and inline[0][1].counters.fine is not None:
-            # Who is called first finds cold caches: while two are compared, each is first as often as the other.
-            first = live.counters.requests % len(inline)
+            # Who is called first finds cold caches: while two are compared, each is first as often as the other, by
+            # chance, as requests that come in pairs would give one of them the worse turn each time.
+            first = hash(self.id) % len(inline)
             inline = inline[first:] + inline[:first]
         for slot, scorer in inline:
             outcomes[slot] = scorer.submit(self, slot)

@@ -3,6 +3,7 @@
 import time
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 
 import pytest
 from served import ROW, WINE, constant, endpoint, gated, model
@@ -161,8 +162,12 @@ def test_while_two_are_compared_each_is_called_first_as_often_as_the_other(stage
         return constant(1.0)(batch)
 
     stage = staged(partial(noted, "candidate"), champion=partial(noted, "champion"))
-    stage.ask(40)
-    assert [called[0::2].count(name) for name in ("candidate", "champion")] == [20, 20]
+    stage.ask(400)
+    firsts = called[0::2]
+    assert 140 < firsts.count("candidate") < 260
+    assert (
+        100 < sum(one != other for one, other in pairwise(firsts)) < 300
+    )  # and not in turn: requests may come in pairs
     split(stage.ledger, "wine", WHOLE)
     stage.serve()
     stage.look()
