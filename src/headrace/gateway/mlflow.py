@@ -19,6 +19,7 @@ from headrace.errors import HeadraceError, SignatureError, Unavailable, UsageErr
 from headrace.gateway.answers import Replies, by_rows, encode, parse, respond, single, unused, wrong_method
 from headrace.gateway.faults import retry_after, said, status_of
 from headrace.gateway.http import TEXT, Request, Response, Send
+from headrace.gateway.numbers import of_columns, of_rows
 from headrace.gateway.parquet import PARQUET, of_parquet
 from headrace.gateway.routes import HEALTH, READ, SCORE, route
 from headrace.gateway.row_limit import SUSPECT_BYTES, check_rows
@@ -40,6 +41,9 @@ _CODES = {
 }
 _RECORDS = re.compile(r"Expected `(object`, got `array` - at `\$\.inputs`|array`, got `[^`]*` - at `\$\.inputs\.)")
 _FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
+
+
+_texts = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class _Split(msgspec.Struct):
@@ -126,6 +130,8 @@ def _content_type(said: bytes) -> tuple[str, str]:
 def _parse(decoder: Decoder, body: bytes) -> Input:
     if len(body) > SUSPECT_BYTES:
         check_rows(decoder, body)
+        if (found := _large(decoder, body)) is not None:
+            return found
     parser = decoder.parsers.get("mlflow")
     if parser is None:
         parser = decoder.parsers["mlflow"] = _compiled(decoder, decoder.columns)
@@ -141,6 +147,18 @@ def _parse(decoder: Decoder, body: bytes) -> Input:
             "a cell is refused", where=f"dataframe_split.{place[:-1]}", why=plain_words(cell)
         ) from None
     return _input(decoder, given, decoder.of_columns)
+
+
+def _large(decoder: Decoder, body: bytes) -> Input | None:
+    """Many numbers, without making lists of them; None of what is to be read otherwise."""
+    if body.lstrip()[:1] == b"[":
+        return of_rows(decoder, body)
+    texts = _texts.decode(body)
+    if len(texts) != 1:
+        return None
+    ((form, text),) = texts.items()
+    read = {"instances": of_rows, "inputs": of_columns}.get(form)
+    return None if read is None else read(decoder, text)
 
 
 def _input(decoder: Decoder, given: Any, of_inputs: Callable[[Any], Input]) -> Input:

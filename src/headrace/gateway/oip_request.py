@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.errors import SignatureError, UsageError
+from headrace.gateway.numbers import numbers
 from headrace.gateway.row_limit import SUSPECT_BYTES, check_tensors, check_values
 from headrace.models.signature import WORDS, Dtype, Tensor
 from headrace.models.tensors import NUMPY, as_words, check_shape, from_cells, makeable
@@ -226,6 +227,8 @@ def _of_json(item: InputTensor, tensor: Tensor) -> NDArray[Any]:
         raise SignatureError(f"tensor {tensor.name!r} has too few values", why=f"its shape says {item.shape}")
     if len(text) > SUSPECT_BYTES:
         check_values(tensor.name, text, math.prod(max(n, 1) for n in item.shape))
+        if tensor.dtype not in WORDS:
+            return _of_large(item, tensor, size)
     nested = _NESTED.match(text)
     kind = list[row_type(tensor)] if nested else flat_type(tensor, size)  # type: ignore[misc]
     try:
@@ -235,6 +238,13 @@ def _of_json(item: InputTensor, tensor: Tensor) -> NDArray[Any]:
     if not nested:
         return from_cells(cells, Tensor(tensor.name, tensor.dtype, (size,))).reshape(item.shape)
     return from_cells(cells, Tensor(tensor.name, tensor.dtype, tuple(item.shape)))
+
+
+def _of_large(item: InputTensor, tensor: Tensor, size: int) -> NDArray[Any]:
+    found = numbers(item.data, tensor)
+    if list(found.shape) not in (item.shape, [size]):
+        raise SignatureError(f"tensor {tensor.name!r} is {list(found.shape)}", why=f"its shape says {item.shape}")
+    return found.reshape(item.shape)
 
 
 def _columns(decoder: Decoder, sent: Sequence[tuple[InputTensor, Sent]]) -> dict[str, Sequence[Any]]:

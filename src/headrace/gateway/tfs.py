@@ -30,6 +30,7 @@ from headrace.gateway.answers import (
 )
 from headrace.gateway.faults import said
 from headrace.gateway.http import Request, Response, Send
+from headrace.gateway.numbers import of_columns, of_rows
 from headrace.gateway.routes import READ, SCORE, Route
 from headrace.gateway.row_limit import SUSPECT_BYTES, check_rows
 from headrace.gateway.tfs_examples import check_outputs, classify_reply, parse_examples, regress_reply
@@ -77,7 +78,13 @@ class _Named(msgspec.Struct):
     signature_name: str = ""
 
 
+class _Texts(_Named):
+    instances: msgspec.Raw = msgspec.Raw(b"")
+    inputs: msgspec.Raw = msgspec.Raw(b"")
+
+
 _named = msgspec.json.Decoder(_Named)
+_texts = msgspec.json.Decoder(_Texts)
 
 
 class VersionState(NamedTuple):
@@ -266,6 +273,11 @@ def _flat(decoder: Decoder, body: bytes) -> tuple[Input, Render] | None:
 
 
 def _parsed(decoder: Decoder, body: bytes) -> tuple[Input, Render]:
+    found = _large(decoder, body) if len(body) > SUSPECT_BYTES else None
+    return found or _whole(decoder, body)
+
+
+def _whole(decoder: Decoder, body: bytes) -> tuple[Input, Render]:
     parser = decoder.parsers.get("tfs")
     if parser is None:
         parser = decoder.parsers["tfs"] = _compiled(decoder)
@@ -293,6 +305,21 @@ def _told(decoder: Decoder, parameters: Any, rows: Input, render: Render) -> tup
     if decoder.signature.params:
         return tuned(rows, decoder.signature, parameters), render
     return rows, partial(_with_unused, render)
+
+
+def _large(decoder: Decoder, body: bytes) -> tuple[Input, Render] | None:
+    """The same of many numbers, without making lists of them; None of what is to be read otherwise."""
+    try:
+        texts = _texts.decode(body)
+    except msgspec.ValidationError:
+        return None
+    if bool(texts.instances) == bool(texts.inputs):
+        return None
+    given = of_rows(decoder, texts.instances) if texts.instances else of_columns(decoder, texts.inputs)
+    if given is None:
+        return None
+    check_signature_name(texts.signature_name, decoder.signature)
+    return given, _rows_reply if texts.instances else _columns_reply
 
 
 def _compiled(decoder: Decoder) -> Any:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from headrace.errors import SignatureError
@@ -13,6 +14,9 @@ from headrace.models.tensors import NUMPY, all_finite, as_words, to_cells
 
 ALIKE = 0.01
 """Answers that are no farther apart count as the same."""
+
+_BLOCK = 64 * 1024
+_json = msgspec.json.Encoder().encode
 
 Check = Callable[[Mapping[str, Any], int], dict[str, Any]]
 """Takes a model's raw outputs and the number of rows; gives outputs as replied, or raises ``ValueError``."""
@@ -89,10 +93,15 @@ def alike(own: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """For msgspec's encoders: an array as nested lists."""
-    if isinstance(value, np.ndarray):
+    """For msgspec's JSON encoders: an array as nested lists, a large one as the text that these make."""
+    if not isinstance(value, np.ndarray):
+        raise NotImplementedError(type(value))
+    if value.size <= _BLOCK or value.dtype.kind not in "fiub":
         return to_cells(value)
-    raise NotImplementedError(type(value))
+    # Some rows at a time: all of them as lists take many times what their text takes.
+    rows = max(1, _BLOCK * len(value) // value.size)
+    blocks = (_json(value[at : at + rows].tolist())[1:-1] for at in range(0, len(value), rows))
+    return msgspec.Raw(b"[%b]" % b",".join(blocks))
 
 
 def _tensor(value: Any, tensor: Tensor, count: int) -> Any:

@@ -193,7 +193,7 @@ def decoder_of(signature: Signature, event_time: str = "", joins: tuple[Join, ..
 
 def row_type(tensor: Tensor) -> Any:
     """A msgspec type for one row of a tensor: lists nested as its shape says, of the extents it says."""
-    kind = _leaf(tensor.dtype)
+    kind = value_type(tensor.dtype)
     for extent in reversed(tensor.shape[1:]):
         # The parser itself refuses a wrong extent, so nothing is allocated for it.
         kind = list[kind] if extent < 0 else Annotated[list[kind], Meta(min_length=extent, max_length=extent)]  # type: ignore[valid-type]
@@ -202,11 +202,12 @@ def row_type(tensor: Tensor) -> Any:
 
 def flat_type(tensor: Tensor, size: int) -> Any:
     """A msgspec type for all values of a tensor in one list."""
-    kind = _leaf(tensor.dtype)
+    kind = value_type(tensor.dtype)
     return Annotated[list[kind], Meta(min_length=size, max_length=size)]  # type: ignore[valid-type]
 
 
-def _leaf(dtype: Dtype) -> Any:
+def value_type(dtype: Dtype) -> Any:
+    """A msgspec type for one value."""
     if dtype == "uint64":  # msgspec takes no bounds beyond int64; NumPy refuses what does not fit
         return int
     if dtype in _INTEGERS:

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from server_process import serving
-from wine_project import ROW
+from tensor_served import onnx_double
+from wine_project import ROW, until
 
 from headrace.gateway.rpc.messages import INFERENCE
 from headrace.gateway.rpc.tfs_messages import SERVING
@@ -25,10 +26,22 @@ JSON, PARQUET = "application/json", "application/vnd.apache.parquet"
 PREDICT = "/v1/models/wine:predict"
 
 
+WIDTH = 784
+
+
 @pytest.fixture(scope="module")
-def attacked(project):
-    """A server of its own, that has answered once in each way, so that what it needs anyhow is there."""
-    with serving(project.root, "--endpoint", "wine", "--endpoint", "double", "--grpc-port", "0") as found:
+def attacked(project, tmp_path_factory):
+    """A server of its own, that has answered once in each way, so that what it needs anyhow is there.
+
+    Besides the project's models it has ``wide``, of one tensor of ``[-1, 784]``: pictures.
+    """
+    models = tmp_path_factory.mktemp("models")
+    (models / "wide" / "1").mkdir(parents=True)
+    (models / "wide" / "1" / "model.onnx").write_bytes(onnx_double(shape=(None, WIDTH)))
+    (models / "models.toml").write_text('[model.wide]\nlog = "off"\n')
+    options = ("--endpoint", "wine", "--endpoint", "double", "--grpc-port", "0", "--models", str(models))
+    with serving(project.root, *options) as found:
+        until(lambda: "wide" in {one.name for one in found.client.overview().endpoints if one.state == "serving"})
         assert post(found, PREDICT, json.dumps({"instances": [ROW] * 2000}).encode())[0] == 200
         assert post(found, "/invocations", parquet({name: [value] for name, value in ROW.items()}), PARQUET)[0] == 200
         assert post(found, PREDICT, gzip.compress(json.dumps({"instances": [ROW]}).encode()), encoding="gzip")[0] == 200
@@ -175,6 +188,31 @@ def test_a_bomb_is_refused(attacked, figure, name):
     assert status == due, text
     assert due != 413 or b"exceeds" in text
     assert peak.rise_kib <= MORE_KIB + len(asked[1]) // 1024
+
+
+def pictures(last):
+    """Bodies of nearly 16 MiB whose rows are as the model takes them, but for the last one; by their form."""
+    row = b"[%b]" % b",".join([b"1"] * WIDTH)
+    count = 16 * MIB // (len(row) + 1) - 2
+    rows = b"[%b,%b]" % (b",".join([row] * count), last)
+    tensor = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[%d,%d],"data":' % (count + 1, WIDTH)
+    yield "rows", "/v1/models/wide:predict", b'{"instances":%b}' % rows
+    yield "columns", "/v1/models/wide:predict", b'{"inputs":{"x":%b}}' % rows
+    yield "tensor", "/v2/models/wide/infer", tensor + rows + b"}]}"
+
+
+RAGGED, WORDED = (b"[%b]" % b",".join(cells) for cells in ([b"1"] * 9, [b"1"] * (WIDTH - 1) + [b'"one"']))
+
+
+@pytest.mark.parametrize("last", [RAGGED, WORDED], ids=["ragged", "a text"])
+@pytest.mark.parametrize("form", ["rows", "columns", "tensor"])
+def test_a_fault_in_the_last_row_of_a_large_tensor_costs_a_few_times_its_bytes(attacked, figure, form, last):
+    ((path, body),) = [(path, body) for own, path, body in pictures(last) if own == form]
+    with Peak(attacked.pid) as peak:
+        status, text = post(attacked, path, body)
+    figure("serving.late_fault_rise_mib", peak.rise_kib / 1024)
+    assert (status, b"tensor 'x' is" in text) == (400, True), text
+    assert peak.rise_kib <= 8 * len(body) // 1024  # as lists they took twenty times their bytes
 
 
 def lies():

@@ -1,11 +1,16 @@
-"""What counts as a score of a model of tensors; tables are in ``test_scorer``."""
+"""What counts as a score of a model of tensors, and how answers are written; tables are in ``test_scorer``."""
 
+import json
+
+import msgspec
 import numpy as np
 import pytest
 
 from headrace.models.signature import Signature, Tensor
-from headrace.serving.outputs import checker
+from headrace.serving import outputs
+from headrace.serving.outputs import checker, plain
 
+encode = msgspec.json.Encoder(enc_hook=plain).encode
 SEVERAL = Signature(
     "tensor",
     (Tensor("x", "float32", (-1, 2)),),
@@ -46,3 +51,18 @@ def test_outputs_of_the_signature_are_a_score():
 def test_what_is_no_score_of_tensors(signature, answer, said):
     with pytest.raises((ValueError, TypeError), match=said):
         checker(signature)({"chances": answer, "named": NAMED}, 2)
+
+
+@pytest.mark.parametrize("shape", [(7,), (1, 7), (7, 1), (3, 2, 4), (100, 3), (5, 40), (6, 0), (0, 3), ()])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int8", "uint64", "bool"])
+def test_a_large_array_is_written_as_a_small_one(monkeypatch, shape, dtype):
+    array = (np.arange(np.prod(shape, dtype=int)) / 3).astype(dtype).reshape(shape)
+    due = encode({"y": array})
+    monkeypatch.setattr(outputs, "_BLOCK", 4)
+    assert encode({"y": array}) == due
+    assert json.loads(due)["y"] == array.tolist()
+
+
+def test_text_is_written_whole(monkeypatch):
+    monkeypatch.setattr(outputs, "_BLOCK", 1)
+    assert encode(np.array(["a", 'b"', b"\xff"], object)) == b'["a","b\\"",{"b64":"/w=="}]'
