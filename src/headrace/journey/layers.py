@@ -32,6 +32,7 @@ PORTS: Mapping[str, tuple[str, str]] = {
     "files": ("storage", "store"),
     "tables": ("storage", "tables"),
     "stream": ("storage", "stream"),
+    "online": ("features", "online"),
     "services": ("placement", "services"),
     "executor": ("pipelines", "steps"),
     "sampler": ("tuning", "sampler"),

@@ -6,6 +6,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import Literal
 
 from headrace.client import Client
 from headrace.client.overview import Overview
-from headrace.errors import HeadraceError, MissingExtra, Unavailable
+from headrace.errors import Conflict, HeadraceError, MissingExtra, Unavailable
+from headrace.features.view import FeatureView
 from headrace.journey.layers import chosen
 from headrace.journey.platform import Platform
 from headrace.journey.scoreboard import client_of
@@ -146,6 +148,19 @@ def _tables(platform: Platform) -> str:
     return "ingested and queried 3 rows"
 
 
+def _online(platform: Platform) -> str:
+    store, mark = platform.online(), new_id()
+    with suppress(Conflict):  # another probe writes it now
+        store.write(FeatureView(_TOPIC, mark, {"entity": "string"}, {"n": "int64"}, 1), iter([(("a",), (3,))]))
+    if store.read(_TOPIC, [("a",)]).rows[0] != (3,):
+        raise Unavailable("features were written and cannot be read back")
+    newest = {deployment.endpoint.name: deployment.endpoint for deployment in history(platform.ledger())}
+    joined = sorted({join.view for endpoint in newest.values() for join in endpoint.join})
+    for view in joined:
+        store.read(view, ())
+    return "wrote and read features" + (f"; endpoints can join {', '.join(joined)}" if joined else "")
+
+
 def _executor(platform: Platform) -> str:
     executor = platform.executor()
     other = executor.submit(os.getpid).result(timeout=WITHIN_S)
@@ -254,6 +269,7 @@ PROBES: Mapping[str, tuple[str, Probe]] = {
     "ledger": ("ledger", _ledger),
     "files": ("files", _files),
     "tables": ("tables", _tables),
+    "features": ("online", _online),
     "steps": ("executor", _executor),
     "search": ("sampler", _sampler),
     "export": ("converter", _converter),

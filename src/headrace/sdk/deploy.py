@@ -1,7 +1,7 @@
 """``hr.deploy``: put models behind an endpoint."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from headrace.models.version import ModelVersion
 from headrace.sdk import ambient
@@ -10,6 +10,9 @@ from headrace.serving.endpoint import Batching, Endpoint, LogMode, Policy, Prefe
 from headrace.serving.join import Join, read_joins
 from headrace.serving.retention import Keep
 from headrace.serving.split import Split
+
+if TYPE_CHECKING:
+    from headrace.storage.ledger import Ledger
 
 
 class Options(TypedDict, total=False):
@@ -107,8 +110,19 @@ def deploy(
     )
     gates = running.gates if running else ()
     allowed = Allowed(options.get("replace_signature", False), options.get("force", False))
-    deployed(ambient.writable().ledger(), endpoint, why=options.get("why", ""), gates=gates, allowed=allowed)
+    ledger = ambient.writable().ledger()
+    _tell_views(ledger, endpoint)
+    deployed(ledger, endpoint, why=options.get("why", ""), gates=gates, allowed=allowed)
     return name
+
+
+def _tell_views(ledger: "Ledger", endpoint: Endpoint) -> None:
+    """Outside a run, have the scratch ledger know what the project's knows of the views that are joined."""
+    from headrace.features.view import fact_of, find
+
+    own = ambient.platform().ledger()
+    if own is not ledger:
+        ledger.append([fact_of(find(own, join.view)) for join in endpoint.join])
 
 
 def _reference(model: Any) -> str:

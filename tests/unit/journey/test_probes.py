@@ -11,12 +11,16 @@ from memory_exchange import MemoryExchange
 from served import Gated, endpoint, linear, model, until
 
 from headrace import assembly
+from headrace.features.view import FeatureView
 from headrace.journey.doctor import diagnose
 from headrace.journey.probes import probe_all
 from headrace.placement.services import ServiceState
 from headrace.serving import desk as desk_module
+from headrace.serving.deployment import KIND, Deployment
 from headrace.serving.exchange import Present, pack
+from headrace.serving.join import Join
 from headrace.settings import Settings
+from headrace.storage.ledger import Fact
 
 
 @pytest.fixture
@@ -32,7 +36,9 @@ def states(components):
 
 def test_every_part_works_once_in_an_empty_project(platform):
     found = diagnose(platform)
-    expected = dict.fromkeys(("ledger", "files", "tables", "steps", "search", "export", "scoring", "request log"), "ok")
+    expected = dict.fromkeys(
+        ("ledger", "files", "tables", "features", "steps", "search", "export", "scoring", "request log"), "ok"
+    )
     assert states(found.components) == expected | {"tracking": "off", "gateway": "off"}
     assert found.healthy
     assert found.score is not None
@@ -48,6 +54,23 @@ def test_a_damaged_request_log_fails_and_hides_no_other_part(tmp_path):
     assert found.score is None
     assert found.to_json()["ml_test_score"] is None
     again.close()
+
+
+def test_a_view_that_an_endpoint_joins_and_nobody_can_read_fails_the_features(platform):
+    deployed = endpoint(("wine@1", 0.02), join=(Join("cellars"),))
+    about = Deployment(deployed, {"wine@1": "wine@1"}).to_json()
+    platform.ledger().append([Fact(KIND, "wine", about)])
+
+    def probed():
+        (found,) = [component for component in probe_all(platform) if component.name == "features"]
+        return found
+
+    found = probed()
+    assert (found.state, "no feature view 'cellars' is online" in found.detail) == ("FAIL", True)
+    view = FeatureView("cellars", "a" * 64, {"cellar": "string"}, {"ph": "float64"}, 1)
+    platform.online().write(view, iter([(("north",), (3.5,))]))
+    found = probed()
+    assert (found.state, found.detail) == ("ok", "wrote and read features; endpoints can join cellars")
 
 
 def test_a_model_that_no_worker_scores_fails_the_gateway(platform, tmp_path, monkeypatch):

@@ -1,10 +1,13 @@
 """``hr.materialize``: from a script as the command does it, in a run as an effect with a fixed version."""
 
+import polars as pl
 import pytest
+from served import onnx_artifact
 
 import headrace as hr
 from headrace.assembly import open_platform
 from headrace.datasets.put import put
+from headrace.errors import NotFound, UsageError
 from headrace.sdk import ambient
 from headrace.sdk.running import Request, run
 from headrace.settings import Settings
@@ -62,3 +65,25 @@ def test_in_a_run_it_is_an_effect(platform):
     put_airports(platform, newark=19)
     assert run(Request("nightly:nightly")).exit_code == 0
     assert altitude(platform) == (19,)
+
+
+def deployed(**join):
+    columns = {"alt": [18.0, 13.0], "wind": [3.0, 9.0]}
+    model = hr.register(
+        onnx_artifact(columns, [1, 10], 7), name="delay", example=pl.DataFrame(columns), licence="CC0-1.0"
+    )
+    return hr.deploy(
+        "delay", schedule=[(model, 20)], deadline_ms=50, default={"quality": 0.5}, join=[{"view": "airports", **join}]
+    )
+
+
+def test_a_deployment_that_joins_is_checked_outside_a_run_too(platform):
+    """Against the views of the project, though nothing is deployed there."""
+    put_airports(platform, newark=18)
+    with pytest.raises(NotFound, match="no feature view 'airports'"):
+        deployed()
+    hr.materialize("airports", data="airports", by="faa", columns=["alt"])
+    assert deployed(on=["airport"]) == "delay"
+    with pytest.raises(UsageError, match=r"joins on 2 columns.*has 1: faa"):
+        deployed(on=["airport", "gate"])
+    assert platform.ledger().query("endpoint.deployed") == []
