@@ -29,6 +29,7 @@ from headrace.serving.retention import Keep
 SOAK = bool(os.environ.get("HEADRACE_SOAK"))
 REPLIES = 20_000 if SOAK else 1000
 CUTS = 400 if SOAK else 20
+LAST = 200
 KEPT_MB = 60 if SOAK else 3
 """More than comes; a segment is an eighth of it."""
 ASKED = predict("wine", json.dumps({"instances": [ROW] * 20}).encode())
@@ -86,10 +87,12 @@ def segments(events):
 
 
 def found(folder, ids):
-    """Those of the requests that a log holds; none where it cannot be read."""
+    """Those of the requests that a log holds; none where it cannot be read. The last ones are also found by their id."""
     stream = LocalStream(folder)
     try:
-        return [identifier for identifier in ids if stream.find(topic("wine"), identifier)]
+        read = {record.key for record in stream.read(topic("wine"), limit=2 * REPLIES)}
+        by_id = {identifier for identifier in ids[-LAST:] if stream.find(topic("wine"), identifier)}
+        return [i for i in ids[:-LAST] if i in read] + [i for i in ids[-LAST:] if i in read & by_id]
     except Unavailable:
         return []
     finally:

@@ -4,6 +4,7 @@ One record a request, written when its answer is chosen, and one more for each s
 MessagePack arrays that carry their column names, so that a log can be read without the models that wrote it.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -138,17 +139,19 @@ class RequestLog:
         """Logged requests of a span of time with their offsets, a page at a time, late scores left out.
 
         Memory holds one page, however long the span is; its begin is found by bisection, without reading what is
-        before.
+        before. Pages may be empty.
 
         Args:
             since_ms: Unix milliseconds of the first.
             until_ms: Of the last; None for all that is there.
         """
-        after = self._before(since_ms)
-        while page := self.predictions(after, _PAGE, late=False):
-            after = page[-1][0]
-            yield [p for p in page if since_ms <= p[1].at_ms and (until_ms is None or p[1].at_ms <= until_ms)]
-            if until_ms is not None and page[-1][1].at_ms > until_ms + _STEP_MS:
+        after, last_ms = self._before(since_ms), math.inf if until_ms is None else until_ms
+        while records := self._stream.read(self._topic, after=after, limit=_PAGE):
+            after = records[-1].offset
+            # Before they are decoded, which takes longest: after the span come hours that are looked through.
+            asked = [record for record in records if since_ms <= id_time_ms(record.key) <= last_ms]
+            yield list(self._page(asked, late=False))
+            if records[-1].at_ms > last_ms + _STEP_MS:
                 return
 
     def find(self, identifier: str) -> Prediction | None:

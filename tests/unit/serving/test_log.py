@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import msgspec
 import numpy as np
 import pytest
@@ -141,6 +143,32 @@ def test_a_span_of_time_is_read_without_what_is_before(stream):
     stream.read = lambda name, **how: read.append(how) or counted(name, **how)
     next(log.between(begin + 4_000_000, begin + 4_001_000))
     assert sum(min(how["limit"], 5000) for how in read) < 2100
+
+
+def test_what_comes_after_a_span_is_not_decoded(stream, monkeypatch):
+    from headrace.serving import log as log_module
+
+    begin = 1_700_000_000_000
+    entry = msgspec.msgpack.encode(answered())
+    keys = [id_at(begin + i * 1000) for i in range(5000)]
+    stream.append(topic("wine"), [Record(key, entry, begin + i * 1000) for i, key in enumerate(keys)])
+    decoded, decoder = [], log_module._decoder
+    monkeypatch.setattr(
+        log_module, "_decoder", SimpleNamespace(decode=lambda v: decoded.append(v) or decoder.decode(v))
+    )
+    pages = list(RequestLog(stream, "wine").between(begin + 1_000_000, begin + 1_010_000))
+    assert [p.id for page in pages for _, p in page] == keys[1000:1011]
+    assert len(decoded) == 11
+
+
+def test_a_request_from_before_a_clock_was_stepped_back_is_found_by_its_time(stream):
+    """Its record has the time of those before it, as times of records never fall."""
+    begin, hour = 1_700_000_000_000, 3600 * 1000
+    entry = msgspec.msgpack.encode(answered())
+    keys = [id_at(begin), id_at(begin - hour), id_at(begin + 5)]
+    stream.append(topic("wine"), [Record(key, entry, begin + i) for i, key in enumerate(keys)])
+    pages = RequestLog(stream, "wine").between(begin - hour - 5, begin - hour + 5)
+    assert [p.id for page in pages for _, p in page] == keys[1:2]
 
 
 def test_a_log_that_nobody_wrote_has_no_span(stream):
