@@ -1,9 +1,11 @@
 import os
+import shutil
 import subprocess
 import sys
 import threading
 
 import pytest
+from server_process import until
 
 from headrace.engines.local.appending import Roll
 from headrace.engines.local.frames import HEADER_BYTES
@@ -87,13 +89,40 @@ def test_a_segment_is_an_eighth_of_what_is_kept(opened, folder):
     assert len(list(folder.glob("*.keys"))) == len(bases(folder)) - 1
 
 
-def test_a_batch_waits_for_a_few_segments_to_be_forgotten_not_for_all(opened, folder):
+def test_a_batch_waits_for_one_segment_to_be_forgotten_not_for_all(opened, folder):
     stream = opened(Roll(most_bytes=1))
     add(stream, *numbered(20))
     stream.append("t", [Record("next", b"", 10)], keep=Bounds(before_ms=5))
-    assert len(bases(folder)) == 20 + 1 - 4
+    assert len(bases(folder)) == 20 + 1 - 1
     stream.append("t", [], keep=Bounds(before_ms=5))
     assert keys(stream) == ["next"]
+
+
+def test_a_log_may_be_copied_while_it_is_written(opened, folder, tmp_path):
+    stream, done = opened(), threading.Event()
+
+    def write():
+        number = 0
+        while not done.is_set():
+            add(stream, f"{number:06}")
+            number += 1
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        until(lambda: len(bases(folder)) > 3)
+        for copy in range(5):
+            shutil.copytree(folder, tmp_path / f"copy {copy}" / "t", ignore=shutil.ignore_patterns(".*"))
+    finally:
+        done.set()
+        writer.join()
+    for copy in range(5):
+        other = LocalStream(tmp_path / f"copy {copy}", SMALL)
+        found = [r.key for r in other.read("t", limit=10**6)]
+        assert found == [f"{n:06}" for n in range(len(found))]
+        assert len(found) > 20
+        assert [len(other.find("t", key)) for key in (found[0], found[-1])] == [1, 1]
+        other.close()
 
 
 def test_two_that_forget_do_not_hold_each_other_up(opened, folder):
