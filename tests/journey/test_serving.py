@@ -202,7 +202,7 @@ def test_ls_says_what_is_wrong(project):
     state, client = start(project)
     assert client.predict("wine", rows=[ROW]).logged
     usual = resource.prlimit(state.pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(state.pid, resource.RLIMIT_FSIZE, (4096, usual[1]))  # as if the disk were full
+    resource.prlimit(state.pid, resource.RLIMIT_FSIZE, (64, usual[1]))  # as if the disk were full
     assert not client.predict("wine", rows=[ROW]).logged
     assert "wine: its requests are not logged: the log cannot be" in headrace(project, "serving", "ls").stdout
     doctor = json.loads(headrace(project, "doctor", "--json", code=1).stdout)

@@ -217,7 +217,7 @@ def test_failures_have_their_reasons(tmp_path):
     broken = endpoint(("wine@1", 2.0), deadline_s=3.0, default=None)
     object.__setattr__(broken, "default", {})
     with gated(tmp_path / "broken", broken, {"wine@1": model("wine@1", lambda _: 1 / 0)}, metrics=NAMES) as gate:
-        assert gate.client.raw("wine", json.dumps({"instances": [ROW]}).encode()).status == 503
+        assert gate.client.raw("wine", json.dumps({"instances": [ROW]}).encode()).status == 500
         reasons = {reason: value(gate, "nv_inference_request_failure", model="wine", version="1", reason=reason)
                    for reason in ("REJECTED", "CANCELED", "BACKEND", "OTHER")}  # fmt: skip
         assert reasons == {"REJECTED": 0, "CANCELED": 0, "BACKEND": 1, "OTHER": 0}

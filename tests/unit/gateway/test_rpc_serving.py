@@ -180,7 +180,7 @@ FAULTS = {
     "another name": ({"model_spec": spec("nobody")}, "NOT_FOUND"),
     "another version": ({"model_spec": spec("pixels", version=SERVING.Int64Value(value=9))}, "NOT_FOUND"),
     "a label": ({"model_spec": spec("pixels", version_label="best")}, "INVALID_ARGUMENT"),
-    "a signature": ({"model_spec": spec("pixels", signature_name="other")}, "INVALID_ARGUMENT"),
+    "a signature": ({"model_spec": spec("pixels", signature_name="other")}, "FAILED_PRECONDITION"),
     "no inputs": ({"inputs": {}}, "INVALID_ARGUMENT"),
     "another input": ({"inputs": {"x": write_tensor(X, "float32")}}, "INVALID_ARGUMENT"),
     "another type": ({"inputs": {"pixels": write_tensor(X, "float64")}}, "INVALID_ARGUMENT"),
