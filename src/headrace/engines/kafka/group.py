@@ -30,10 +30,11 @@ class _Part:
         tries: How often the message at ``start`` was.
         taken: Offsets that are under way.
         next: One after the last that was taken.
+        kept: Whether the group has ``start`` committed.
     """
 
-    def __init__(self, start: int, end: int, tries: int) -> None:
-        self.start, self.end, self.tries, self.next = start, end, tries, start
+    def __init__(self, start: int, end: int, tries: int, *, kept: bool) -> None:
+        self.start, self.end, self.tries, self.next, self.kept = start, end, tries, start, kept
         self.taken: set[int] = set()
 
     @property
@@ -132,8 +133,8 @@ class KafkaGroup:
         self._committed_at = time.monotonic()
         places = []
         for number, part in self._parts.items():
-            if part.finished > part.start:
-                part.start, part.tries = part.finished, 0
+            if part.finished > part.start or not part.kept:
+                part.start, part.tries, part.kept = part.finished, 0, True
                 places.append(TopicPartition(self._topic, number, part.start))
         if not places:
             return
@@ -144,21 +145,20 @@ class KafkaGroup:
                 self._consumer.commit(offsets=places, asynchronous=True)
 
     def _assigned(self, consumer: Consumer, places: Sequence[TopicPartition]) -> None:
-        fresh = []
         for place in consumer.committed(list(places), timeout=WITHIN_S):
             alone = TopicPartition(place.topic, place.partition)
             end = max(consumer.get_watermark_offsets(alone, timeout=WITHIN_S)[1], 0)
             if place.offset < 0:  # a new group begins now
-                part = _Part(end, end, 0)
-                fresh.append(TopicPartition(self._topic, place.partition, end))
+                part = _Part(end, end, 0, kept=False)
             else:
                 said = place.metadata or ""
                 tries = int(said) if said.isdecimal() else 0
-                part = _Part(place.offset, min(end, place.offset + _WINDOW), tries)
+                part = _Part(place.offset, min(end, place.offset + _WINDOW), tries, kept=True)
             self._parts[place.partition] = part
         consumer.assign([TopicPartition(self._topic, number, part.start) for number, part in self._parts.items()])
-        if fresh:  # or a member that takes over before the first commit would begin where it finds the end
-            consumer.commit(offsets=fresh, asynchronous=False)
+        # A member that takes over before the first commit would begin where it finds the end. Nobody waits for it here:
+        # while another member joins a broker may refuse it, or keep it until this one has joined again.
+        self._commit(wait=False)
         self._joined = True
 
     def _revoked(self, consumer: Consumer, places: Sequence[TopicPartition]) -> None:  # noqa: ARG002 - the library's
