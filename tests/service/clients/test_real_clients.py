@@ -44,10 +44,12 @@ def running(project, ports, *options):
         drain = threading.Thread(target=gateway.stdout.read, daemon=True)
         drain.start()
         found = re.findall(r"127\.0\.0\.1:\d+", lines)
-        with Client(f"http://{found[-1]}") as client:
-            client.wait_ready()
-        yield found
-        gateway.terminate()
+        try:
+            with Client(f"http://{found[-1]}") as client:
+                client.wait_ready()
+            yield found
+        finally:  # else its end would be waited for without end
+            gateway.terminate()
         assert gateway.wait(15) == 0
 
 

@@ -51,7 +51,7 @@ x = np.arange(12, dtype=np.float32).reshape(2, 2, 3)
 assert (doubled(x) == 2 * x).all()
 client.unload_model("double", headers=mine)
 assert not client.is_model_ready("double", headers=mine)
-assert index()["double", ""][0] == "UNAVAILABLE"
+assert index()["double", "1"][0] == "UNAVAILABLE"
 refused(lambda: doubled(x), "unloaded through the control port")
 client.load_model("double", headers=mine)
 assert client.is_model_ready("double", "1", headers=mine)
