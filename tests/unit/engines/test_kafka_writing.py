@@ -15,7 +15,7 @@ def writer():
 
 def refused(writer, code, *, fatal=False):
     """The producer, once a broker has answered one of its messages so; and what the caller is told."""
-    producer = writer._running()
+    producer = writer._outlet.producer()
     return producer, writer._failed(producer, KafkaError(code, "said so", fatal), "broker topic")
 
 
@@ -31,12 +31,12 @@ def refused(writer, code, *, fatal=False):
 def test_a_producer_that_the_broker_takes_for_another_is_replaced(writer, code):
     producer, told = refused(writer, code)
     assert isinstance(told, Unavailable)
-    assert writer._running() is not producer
+    assert writer._outlet.producer() is not producer
 
 
 def test_one_that_can_never_write_again_is_replaced(writer):
     producer, _ = refused(writer, KafkaError.NOT_LEADER_FOR_PARTITION, fatal=True)
-    assert writer._running() is not producer
+    assert writer._outlet.producer() is not producer
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_one_that_can_never_write_again_is_replaced(writer):
 def test_any_other_goes_on(writer, code, kind):
     producer, told = refused(writer, code)
     assert type(told) is kind
-    assert writer._running() is producer
+    assert writer._outlet.producer() is producer
 
 
 def test_once_nobody_answered_in_time_nobody_waits(writer):
