@@ -1,12 +1,11 @@
 """Parameters of a model: what a request may say besides its input, once for all of its rows."""
 
 import datetime as dt
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
-
-import numpy as np
 
 from headrace.errors import SignatureError
 
@@ -137,13 +136,15 @@ def _whole(bits: int, value: Any) -> int:
 
 
 def _number(value: Any) -> float:
-    if type(value) not in {int, float} or not np.isfinite(number := float(value)):
+    if type(value) not in {int, float} or not math.isfinite(number := float(value)):
         raise ValueError
     return number
 
 
 def _time(value: Any) -> str:
     """Text that NumPy reads as a day or a time of day, as MLflow does."""
+    import numpy as np  # listing models would pay for it
+
     if not isinstance(np.datetime64(_exactly(str, value)).item(), dt.date):
         raise ValueError  # noqa: TRY004 - the text is of no time
     return str(value)
