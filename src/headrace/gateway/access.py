@@ -129,18 +129,23 @@ class Guard:
         self._asked(request, admitted)
 
     def denial(self, method: bytes, target: bytes, headers: Mapping[bytes, bytes]) -> Denial | None:
-        """Why a request will be refused, as far as its token tells; what it asks is not looked at yet.
+        """Why a request with a large body will be refused, as far as its method, target and token tell.
+
+        What is for anybody takes no body, so that nobody without a token may send one there.
 
         Raises:
             Unavailable: The tokens cannot be read now.
         """
         needed = self._inner.needs(target.partition(b"?")[0]).get(method)
-        return self._access.denial(headers.get(b"authorization", b""), needed)
+        return self._access.denial(headers.get(b"authorization", b""), None if needed is ANYBODY else needed)
 
     def _asked(self, request: Request, send: Send) -> None:
         needs = self._inner.needs(request.target)
+        needed = needs.get(request.method)
+        if needed is ANYBODY and request.headers.pop(b"content-encoding", None) is not None:
+            request.body = b""  # to unpack it is work, and it is not looked at
         try:
-            denial = self._access.denial(request.headers.get(b"authorization", b""), needs.get(request.method))
+            denial = self._access.denial(request.headers.get(b"authorization", b""), needed)
         except Unavailable as error:
             send(error_body(error))
             return

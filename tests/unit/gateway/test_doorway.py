@@ -1,5 +1,6 @@
 """A large body is read only of who may send it; nobody else has the server hold more than a little."""
 
+import gzip
 import json
 
 import pytest
@@ -84,3 +85,19 @@ def test_nobody_is_read_while_tokens_cannot_be(port, send, tmp_path):
     secret = known.make("shop", [Scope.SCORE])
     (tmp_path / FILE).chmod(0o644)
     assert send(f"content-length: {LARGE}", secret)[0] == 503
+
+
+HEALTH = "/v2/health/ready"
+
+
+def test_what_is_for_anybody_has_no_body(sent, port):
+    """Else whoever reaches the port could have it hold a large one, or unpack a small one that is large within."""
+    client, _ = port
+    for length in (f"content-length: {UNASKED_BYTES + 1}", "transfer-encoding: chunked"):
+        head = f"GET {HEALTH} HTTP/1.1\r\nhost: localhost\r\n{length}\r\n"
+        assert sent(client._target[1], f"{head}\r\n5\r\nxxxxx\r\n".encode())[0] == 401
+    packed = gzip.compress(b"0" * LARGE * 2)
+    assert len(packed) < UNASKED_BYTES
+    assert client.request("GET", HEALTH, packed, {"content-encoding": "gzip"}).status == 200
+    assert client.request("GET", HEALTH, b"{}").status == 200
+    assert client.request("GET", HEALTH).status == 200
