@@ -108,7 +108,7 @@ class Lookups:
     def _told(self, read: Sequence[tuple[Wanted, Read]], taken: int, took_s: float) -> None:
         """On the event loop: what the thread read of so many requests, and how long it took."""
         self._asked -= taken
-        if sum(_size(wanted) for wanted, _ in read) <= _FEW:
+        if read and sum(_size(wanted) for wanted, _ in read) <= _FEW:  # where all have gone nothing was read
             well = took_s < _QUICK_S and not any(isinstance(found, HeadraceError) for _, found in read)
             self._quick = self._quick + 1 if well else max(self._quick - 1, 0)
         for wanted, found in read:

@@ -157,6 +157,15 @@ def test_a_store_that_was_quick_is_read_at_once(lookups, store, quick):
     assert store.reads == [(here, "a", 1), (here, "b", 1)]
 
 
+def test_a_store_proves_nothing_by_requests_that_nobody_waits_for(lookups, loop, store, monkeypatch):
+    monkeypatch.setattr(lookups_module.time, "monotonic", lambda: 100.0)
+    for _ in range(100):
+        lookups.ask(Wanted(over=True), 1.0)
+        loop.turn()
+    assert store.reads == []
+    assert lookups.at_once(Wanted()) is None
+
+
 def test_many_keys_are_never_read_at_once(lookups, quick):
     assert lookups.at_once(Wanted(keys=([("x",)] * 33,))) is None
 
