@@ -95,7 +95,7 @@ class Joining:
             self._end()
             if isinstance(self._given, TunedInput):
                 whole = self._given.over(whole)
-            self.entered = self._enter(self._live, self.id, whole, self._reply, self._arrival, self.started)
+            self.entered = self._enter(self._live, self.id, whole, self._reply, self._taken(), self.started)
 
     def cancel(self) -> None:
         """Call the request off unless it has its answer: nobody is told."""
@@ -118,16 +118,22 @@ class Joining:
         self._forgone(why).forgo(UNJOINED)
 
     def _forgone(self, why: str) -> Rendezvous:
-        self.entered = _Forgone(self._live, self.id, self._given, self._reply, self._arrival)
+        self.entered = _Forgone(self._live, self.id, self._given, self._reply, self._taken())
         self.entered.started, self.entered.why = self.started, why
         return self.entered
 
     def _refuse(self, error: SignatureError) -> None:
         self._end()
+        self._taken()
         live = self._live
         live.counters.refused += 1
         elapsed_s = live.clock() - self.started
         self._reply(Answer(self.id, {}, "", elapsed_s, logged=True, fault=error))
+
+    def _taken(self) -> Arrival | None:
+        """It as it came, handed on: it holds us, and together we would wait for the collector of cycles."""
+        arrival, self._arrival = self._arrival, None
+        return arrival
 
     def _end(self) -> None:
         """Wait no more; whoever comes later finds it over."""

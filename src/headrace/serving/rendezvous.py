@@ -274,6 +274,7 @@ class Rendezvous:
             self._record("the caller went before there was an answer")
         else:
             self._count()
+        self._arrival = None  # as when it is answered
 
     def _decide(self) -> None:
         live, outcomes = self._live, self._outcomes

@@ -1,8 +1,10 @@
 """Features joined at the front door: what callers send in every protocol, what models and the log see, what is refused."""
 
+import gc
 import io
 import json
 import threading
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +20,7 @@ from headrace.gateway.rpc.messages import INFERENCE
 from headrace.gateway.rpc.tfs_messages import SERVING
 from headrace.gateway.rpc.tfs_tensors import write_tensor
 from headrace.models.params import Param
+from headrace.serving.arrival import Raw
 from headrace.serving.exchange import Present, pack
 from headrace.serving.join import Join
 from headrace.serving.lane import Terms
@@ -402,6 +405,69 @@ def test_a_caller_who_goes_before_its_features_are_there(own):
     until(lambda: own.log.find(request.id))
     assert own.log.find(request.id).winner == "gone"
     assert replies == []
+
+
+class Arrived:
+    """A request as it came, which knows what is called off when its caller goes, as those of HTTP do."""
+
+    raw, pending = Raw("/v1/models/wine:predict", JSON, b"{}"), None
+
+    def header(self, name):
+        return ""
+
+
+@pytest.mark.parametrize("cellar", ["north", "nowhere"])
+def test_an_answered_request_is_let_go_without_the_collector(gate, cellar):
+    """Bodies are large, and the collector of cycles comes seldom."""
+    replies = []
+
+    async def predict():
+        arrival = Arrived()
+        live = gate.plane.live("wine")
+        arrival.pending = gate.plane.predict(
+            live, live.decoder.of_records([{**SENT[0], "cellar": cellar}]), replies.append, arrival
+        )
+        return weakref.ref(arrival)
+
+    gc.disable()
+    try:
+        kept = gate.call(predict())
+        until(lambda: replies)
+        until(lambda: kept() is None)
+    finally:
+        gc.enable()
+
+
+def test_a_request_whose_caller_went_is_let_go_without_the_collector(own):
+    go, entered = threading.Event(), threading.Event()
+
+    def read(name, keys):
+        entered.set()
+        assert go.wait(20)
+        raise Unavailable("away")
+
+    own.online = Broken(read)
+
+    async def predict():
+        arrival = Arrived()
+        live = own.plane.live("wine")
+        arrival.pending = own.plane.predict(live, live.decoder.of_records(SENT), None, arrival)
+        return arrival
+
+    async def cancelled(arrival):
+        arrival.pending.cancel()
+        return weakref.ref(arrival)
+
+    gc.disable()
+    try:
+        arrival = own.call(predict())
+        assert entered.wait(10)
+        kept = own.call(cancelled(arrival))
+        del arrival
+        until(lambda: kept() is None)  # while reading still hangs
+    finally:
+        gc.enable()
+        go.set()
 
 
 def test_swaps_under_load_fail_no_request_and_mix_no_versions(tmp_path, figure):
