@@ -1,11 +1,13 @@
 """``headrace.conformance.online`` on SQLite."""
 
 import fcntl
+import threading
 from dataclasses import replace
 
 import pytest
 
 from headrace.conformance.online import ROWS, VIEW, OnlineSuite
+from headrace.engines.sqlite import online as sqlite_online
 from headrace.engines.sqlite.online import open_online
 from headrace.errors import Conflict, IntegrityError, Unavailable
 from headrace.settings import Settings
@@ -35,6 +37,31 @@ def online(tmp_path):
 def test_a_uri_names_the_folder(online, tmp_path):
     online.write(VIEW, iter(ROWS))
     assert (tmp_path / "features" / "orders.sqlite").is_file()
+
+
+def test_a_read_that_hangs_does_not_hold_up_the_end(tmp_path, monkeypatch):
+    """A disk that is away keeps its reader; the process that ends waits for neither."""
+    online = open_online(Settings(root=tmp_path), "sqlite")
+    online.write(VIEW, iter(ROWS))
+    go, entered = threading.Event(), threading.Event()
+
+    def hang(version, keys):
+        entered.set()
+        assert go.wait(20)
+
+    monkeypatch.setattr(sqlite_online._Version, "read", hang)
+    reader = threading.Thread(target=online.read, args=(VIEW.name, [ROWS[0][0]]))
+    reader.start()
+    assert entered.wait(10)
+    ending = threading.Thread(target=online.close)
+    ending.start()
+    try:
+        ending.join(5)
+        assert not ending.is_alive()
+    finally:
+        go.set()
+        reader.join(10)
+        ending.join(10)
 
 
 def test_two_writers_of_one_view(online, tmp_path):

@@ -32,6 +32,7 @@ _BUILD = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size
 _AT_ONCE = 500
 _HALF = ".half"
 _SUM_BYTES = 4
+_CLOSE_S = 1.0
 _LOOK_S = 0.05
 """To look what a name means costs a system call, as much as a read."""
 
@@ -86,11 +87,15 @@ class SqliteOnline:
                 raise _told(version.path, error) from error
 
     def close(self) -> None:
-        """Close every file."""
-        with self._lock:
+        """Close every file; one whose reader hangs is left to the end of the process."""
+        if not self._lock.acquire(timeout=_CLOSE_S):
+            return
+        try:
             for version in self._open.values():
                 version.close()
             self._open.clear()
+        finally:
+            self._lock.release()
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{checked_name(name, of='feature view')}.sqlite"
