@@ -46,7 +46,7 @@ def make(out: Output, name: str, *, scopes: tuple[str, ...], expires: str | None
     read: status, metadata, statistics, metrics. score: have rows scored. deploy: load, unload, reload. admin: all of
     these, and make and revoke tokens.
     """
-    from headrace.errors import Conflict
+    from headrace.errors import Conflict, UsageError
     from headrace.placement.access import scopes_named
     from headrace.placement.tokens import write_private
     from headrace.serving.moments import span_s
@@ -55,13 +55,19 @@ def make(out: Output, name: str, *, scopes: tuple[str, ...], expires: str | None
     for_s = None if expires is None else span_s(expires)
     if to is not None and to.exists():
         raise Conflict(f"{to} is there already", fix="name a new file")
-    secret = _tokens().make(name, known, for_s=for_s)
+    tokens = _tokens()
+    secret = tokens.make(name, known, for_s=for_s)
     said: dict[str, Any] = {"name": name, "scopes": sorted(known)}
     if to is None:
         out.result({**said, "token": secret}, [secret])
         out.say("it is not kept: this is the only time that it is shown")
     else:
-        write_private(to, secret + "\n")
+        try:
+            write_private(to, secret + "\n")
+        except OSError as error:
+            tokens.revoke(name)  # nobody has seen it
+            why, fix = error.strerror or str(error), "a new file, in a folder that is there"
+            raise UsageError("the token cannot be written, and is revoked", where=str(to), why=why, fix=fix) from error
         out.result({**said, "file": str(to)}, [str(to)])
     out.say(f"headrace tokens revoke {name} ends it")
 

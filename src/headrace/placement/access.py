@@ -101,8 +101,8 @@ class Tokens:
 
     def __init__(self, home: Path) -> None:
         self._home, self._path = home, home / FILE
-        self._seen: tuple[_Stamp, _Stamp] = (None, None)
-        self._known: tuple[Token, ...] = ()
+        # In one piece: several threads read, and none may take for new what another knew before.
+        self._latest: tuple[tuple[_Stamp, _Stamp], tuple[Token, ...]] = (None, None), ()
 
     def current(self) -> tuple[Token, ...]:
         """All of them as they are now, expired ones too; what changed is read again.
@@ -111,9 +111,11 @@ class Tokens:
             SettingsError: A file cannot be trusted, or read.
         """
         seen = _stamp(self._path), _stamp(self._home / tokens.NAME)
-        if seen != self._seen or not self._known:
-            self._known, self._seen = (self._owners(seen[1]), *self._kept()), seen
-        return self._known
+        before, known = self._latest
+        if seen != before or not known:
+            known = (self._owners(seen[1]), *self._kept())
+            self._latest = seen, known
+        return known
 
     def make(self, name: str, scopes: Collection[Scope], *, for_s: float | None = None) -> str:
         """Make a token; only its digest is kept, so this is the only time that it can be seen.

@@ -52,6 +52,14 @@ def test_a_token_goes_to_a_private_file_instead(run, tmp_path):
     assert (code, "is there already" in err, "again" in rows(run)) == (1, True, False)
 
 
+def test_a_token_that_cannot_be_written_is_none(run, tmp_path):
+    """Nobody saw it, and its name is free."""
+    code, out, err = run("make", "ci", "--scope", "deploy", "--to", "missing/ci.token")
+    assert (code, out, "missing/ci.token" in err, "is revoked" in err) == (2, "", True, True)
+    assert list(rows(run)) == ["control"]
+    assert run("make", "ci", "--scope", "deploy", "--to", "ci.token")[0] == 0
+
+
 def test_what_is_wrong_is_said(run):
     assert run("make", "ci")[0] == 2
     code, _, err = run("make", "ci", "--scope", "write")

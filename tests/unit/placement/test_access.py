@@ -107,3 +107,22 @@ def test_a_file_that_others_can_read_or_that_says_nothing_is_refused(tmp_path):
         (tmp_path / FILE).write_text(text)
         with pytest.raises(SettingsError, match="cannot be read"):
             known.current()
+
+
+def test_two_who_look_at_once_leave_no_revoked_token_behind(tmp_path, monkeypatch):
+    """One reads the file before a token is revoked and is held up; the other reads it after, and notes that it has."""
+    known, others = Tokens(tmp_path), Tokens(tmp_path)
+    known.make("guest", [Scope.SCORE])
+    read, held = Tokens._kept, []
+
+    def slowly(tokens):
+        found = read(tokens)
+        if tokens is known and not held:
+            held.append(True)
+            others.revoke("guest")
+            known.current()
+        return found
+
+    monkeypatch.setattr(Tokens, "_kept", slowly)
+    known.current()
+    assert list(named(known)) == [OWNER]
