@@ -42,6 +42,7 @@ class HealthService(Offered):
     def __init__(self, plane: DataPlane, services: Iterable[str]) -> None:
         self._plane, self._services = plane, frozenset({"", *services})
         self.ending = False
+        self._flip: asyncio.Future[None] | None = None
         watch = grpc.unary_stream_rpc_method_handler(
             self._watch, response_serializer=HEALTH.HealthCheckResponse.SerializeToString
         )
@@ -68,8 +69,19 @@ class HealthService(Offered):
             if (status := self._status(service)) != told:
                 yield HEALTH.HealthCheckResponse(status=status)
                 told = status
-            await asyncio.sleep(_LOOK_S)
+            else:
+                await self._flipped()
         yield HEALTH.HealthCheckResponse(status=self._status(service))
+
+    async def _flipped(self) -> None:
+        """Wait until it serves no more, or again. One looks for all, as anybody may watch, and any number of times."""
+        if self._flip is None or self._flip.done():
+            self._flip = asyncio.ensure_future(self._look(self._status("")))
+        await asyncio.shield(self._flip)
+
+    async def _look(self, before: int) -> None:
+        while self._status("") == before and not self.ending:
+            await asyncio.sleep(_LOOK_S)
 
     def _status(self, service: str) -> int:
         if service not in self._services:
