@@ -76,7 +76,7 @@ class Joining:
         if lookups.ask(self, wait_s):
             self._timer = live.loop.call_later(wait_s, self._late)
         else:
-            self._give_up("reading features hangs")
+            self._give_up("reading features hangs, or too many wait for it")
 
     def found(self, read: Read) -> None:
         """Join what was read, and go on with it."""

@@ -17,6 +17,8 @@ from headrace.features.online import Found, Key, OnlineFeatures
 
 _AT_ONCE = 4096
 """Keys that are read together, but for those of one request."""
+_WAITING = 65_536
+"""Keys that wait at most; who comes then does without, so that a store that hangs fills no memory."""
 _FEW = 32
 """More keys are never read on the event loop."""
 _QUICK_S, _PROVEN, _TRUSTED = 0.0002, 64, 256
@@ -78,14 +80,16 @@ class Lookups:
         return found
 
     def ask(self, wanted: Wanted, within_s: float) -> bool:
-        """Have features read, unless reading hangs for longer than ``within_s`` already."""
-        begun = self._begun
+        """Have features read, unless reading hangs for longer than ``within_s`` already, or too much waits for it."""
+        begun, size = self._begun, _size(wanted)
         if begun and time.monotonic() - begun > within_s:
+            return False
+        if self._asked and self._asked + size > _WAITING:
             return False
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="features", daemon=True)
             self._thread.start()
-        self._asked += 1
+        self._asked += size
         self._queue.put(wanted)
         return True
 
@@ -101,12 +105,12 @@ class Lookups:
             self._begun = begun = time.monotonic()
             read = self._read(waiting)
             self._begun = 0.0
-            self._post(self._told, read, len(taken), time.monotonic() - begun)
+            self._post(self._told, read, sum(map(_size, taken)), time.monotonic() - begun)
             if last:
                 return
 
     def _told(self, read: Sequence[tuple[Wanted, Read]], taken: int, took_s: float) -> None:
-        """On the event loop: what the thread read of so many requests, and how long it took."""
+        """On the event loop: what the thread read, of so many keys that waited, and how long it took."""
         self._asked -= taken
         if read and sum(_size(wanted) for wanted, _ in read) <= _FEW:  # where all have gone nothing was read
             well = took_s < _QUICK_S and not any(isinstance(found, HeadraceError) for _, found in read)

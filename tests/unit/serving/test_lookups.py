@@ -137,6 +137,25 @@ def test_nobody_begins_to_wait_while_reading_hangs(lookups, loop, store, monkeyp
     assert lookups.ask(Wanted(), 0.5)
 
 
+def test_no_more_than_so_many_keys_wait(lookups, loop, store):
+    """Also of requests that nobody waits for any more: until the thread is back they are kept."""
+    store.go.clear()
+    large = Wanted(keys=([("x",)] * 1_000_000,))
+    assert lookups.ask(large, 60.0)
+    assert store.entered.wait(20)
+    assert not lookups.ask(Wanted(), 60.0)
+    store.go.set()
+    loop.turn()
+    assert len(rows(large.told[0])[0]) == 1_000_000
+    store.go.clear()
+    store.entered.clear()
+    waiting = 0
+    while lookups.ask(Wanted(keys=([("x",)] * 1024,), over=waiting > 0), 60.0):
+        waiting += 1
+        assert waiting <= 64
+    assert waiting == 64
+
+
 @pytest.fixture
 def quick(lookups, loop, store, monkeypatch):
     """The same once the store has proven quick, on a clock that tests move; returns that clock."""
