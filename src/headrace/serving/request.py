@@ -94,11 +94,7 @@ class TableInput:
     batch: Batch
     count: int
     joined: ClassVar[tuple[Joined, ...]] = ()
-
-    @property
-    def params(self) -> Params:
-        """None."""
-        return NO_PARAMS
+    params: ClassVar[Params] = NO_PARAMS
 
 
 class Matrices:

@@ -33,6 +33,7 @@ class TensorInput:
 
     __slots__ = ("batch", "count")
     joined: ClassVar[tuple[Joined, ...]] = ()
+    params: ClassVar[Params] = NO_PARAMS
 
     def __init__(self, batch: Batch, count: int) -> None:
         self.batch, self.count = batch, count
@@ -41,11 +42,6 @@ class TensorInput:
     def cells(self) -> Mapping[str, Any]:
         """Arrays by name, for the log."""
         return self.batch
-
-    @property
-    def params(self) -> Params:
-        """None."""
-        return NO_PARAMS
 
 
 class TensorDecoder:
