@@ -58,7 +58,11 @@ def respond(plane: DataPlane, live: Live, parsed: Input, *, request: Request, se
         if answer.fault is not None:
             send(fail(answer.fault))
             return
-        status, body, content_type, headers = render(live, answer)
+        try:
+            status, body, content_type, headers = render(live, answer)
+        except Exception:  # noqa: BLE001 - it may come from a thread, where nobody else would answer
+            send(our_fault())
+            return
         send(Response(status, body, content_type, headers + _headers(answer)))
 
     request.pending = plane.predict(live, parsed, reply, request)
