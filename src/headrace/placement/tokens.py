@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from headrace.errors import SettingsError
+from headrace.storage.durable import sync
 
 NAME = "control.token"
 MASK_KEY = "mask.key"
@@ -59,9 +60,10 @@ def write_private(path: Path, text: str, *, over: bool = True) -> None:
             os.fsync(opened)
         if over:
             half.replace(path)
-            return
-        with suppress(FileExistsError):  # another process was first: its secret stands
-            os.link(half, path)
+        else:
+            with suppress(FileExistsError):  # another process was first: its secret stands
+                os.link(half, path)
+        sync(path.parent)  # a token that was revoked must not come back with the power
     finally:
         half.unlink(missing_ok=True)
 

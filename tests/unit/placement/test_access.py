@@ -126,3 +126,19 @@ def test_two_who_look_at_once_leave_no_revoked_token_behind(tmp_path, monkeypatc
     monkeypatch.setattr(Tokens, "_kept", slowly)
     known.current()
     assert list(named(known)) == [OWNER]
+
+
+def test_a_revoked_token_does_not_come_back_with_the_power(tmp_path, monkeypatch):
+    """Its folder is synced once the file without it has the name: else a power cut leaves the one before."""
+    known = Tokens(tmp_path)
+    known.make("guest", [Scope.SCORE])
+    synced, sync = [], os.fsync
+
+    def noted(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            synced.append(b"guest" in (tmp_path / FILE).read_bytes())
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    known.revoke("guest")
+    assert synced[-1:] == [False]
