@@ -50,7 +50,7 @@ class Endpoints:
         self.ledger.append([Fact(KIND, name, deployed.to_json())])
         return version
 
-    def ask(self, columns, *, when, answers, name="wear", winner="wear@1", reference=()):
+    def ask(self, columns, *, when, answers, name="wear", winner="wear@1", reference=(), error=""):
         """Log one request a row, with the score of ``old@1`` where there is one; returns their ids."""
         rows = len(when)
         ids = [new_id() for _ in range(rows)]
@@ -65,7 +65,7 @@ class Endpoints:
                 reason="",
                 elapsed_s=0.001,
                 scores=[
-                    ("wear@1", {"wear": [answers[i]]}, 0.001, ""),
+                    ("wear@1", {} if error else {"wear": [answers[i]]}, 0.001, error),
                     *[("old@1", {"wear": [score]}, 0.001, "") for score in reference[i : i + 1]],
                 ],
                 waiting=[],

@@ -24,6 +24,7 @@ from headrace.monitoring.windows import MIN_ROWS, Every, window
 from headrace.serving.deployment import check_logged, current
 from headrace.serving.log import RequestLog
 from headrace.serving.moments import instant
+from headrace.serving.outcome import CANCELLED, UNJOINED
 from headrace.serving.provenance import newest, registered
 from headrace.serving.records import DEFAULT, Prediction
 from headrace.settings import is_number
@@ -33,6 +34,7 @@ from headrace.storage.stream import Stream
 UNKNOWN = "unknown"
 """The window of rows whose event time cannot be read."""
 _PAGE = 1000
+_NOT_ASKED = frozenset({UNJOINED, CANCELLED})
 
 
 @dataclass
@@ -150,6 +152,8 @@ def _count_inputs(
     for prediction in page:
         hidden = prediction.masked
         columns = [(n, values) for n, values in prediction.columns.items() if n in bins and n not in hidden]
+        if _unasked(prediction):
+            columns = [(n, values) for n, values in columns if any(value is not None for value in values)]
         for row, named in enumerate(_windows(prediction, every)):
             windows[named].rows += 1
             for name, values in columns:
@@ -158,6 +162,12 @@ def _count_inputs(
         counts = windows[named].counts
         added = bins[name].count(values)
         counts[name] = counts[name] + added if name in counts else added
+
+
+def _unasked(prediction: Prediction) -> bool:
+    """Whether it reached no model: where features were to be joined there are nulls then, which nobody sent."""
+    errors = {score.error for score in prediction.scores}
+    return bool(errors) and errors <= _NOT_ASKED and not prediction.joined
 
 
 def _count_answers(

@@ -9,6 +9,7 @@ from headrace.errors import NotFound, UsageError
 from headrace.monitoring.alerts import alerts
 from headrace.monitoring.labels import Label, add, known
 from headrace.monitoring.observe import UNKNOWN, observe
+from headrace.serving.outcome import CANCELLED, UNJOINED
 from headrace.serving.provenance import KIND as FOLDER
 from headrace.serving.provenance import Loading
 from headrace.storage.ledger import Fact
@@ -150,6 +151,18 @@ def test_new_values_and_nulls_count_as_drift(endpoints, sensors_of):
     endpoints.ask(cells, when=[MARCH] * 200, answers=[0.1] * 200)
     drift = watch(endpoints).drift["2024-03"]
     assert {name for name, distance in drift.items() if distance.alarm} == {"site", "load"}
+
+
+@pytest.mark.parametrize("error", [UNJOINED, CANCELLED])
+def test_features_that_were_never_there_are_no_drift(endpoints, sensors_of, error):
+    """The log has nulls in their place; a store that is away is no change of the data, and what was sent still counts."""
+    endpoints.deploy()
+    cells = sensors_of(200)
+    cells["site"], cells["load"] = ["east"] * 200, [None] * 200
+    endpoints.ask(cells, when=[MARCH] * 200, answers=[0.1] * 200, winner="default", error=error)
+    seen = watch(endpoints)
+    assert {name for name, distance in seen.drift["2024-03"].items() if distance.alarm} == {"site"}
+    assert dict(seen.rows) == {"2024-03": 200}
 
 
 def test_what_cannot_be_observed(endpoints):
