@@ -105,7 +105,10 @@ class Lookups:
             self._begun = begun = time.monotonic()
             read = self._read(waiting)
             self._begun = 0.0
-            self._post(self._told, read, sum(map(_size, taken)), time.monotonic() - begun)
+            try:
+                self._post(self._told, read, sum(map(_size, taken)), time.monotonic() - begun)
+            except RuntimeError:  # it hung until the loop was closed: nobody waits
+                return
             if last:
                 return
 

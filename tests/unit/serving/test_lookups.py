@@ -156,6 +156,22 @@ def test_no_more_than_so_many_keys_wait(lookups, loop, store):
     assert waiting == 64
 
 
+def test_a_read_that_outlives_the_loop_ends_without_a_word(store, monkeypatch):
+    said, closed = [], threading.Event()
+
+    def post(*_):
+        closed.set()
+        raise RuntimeError("Event loop is closed")
+
+    monkeypatch.setattr(threading, "excepthook", said.append)
+    lookups = Lookups(lambda: store, post)
+    assert lookups.ask(Wanted(), 1.0)
+    assert closed.wait(20)
+    lookups._thread.join(20)
+    assert not lookups._thread.is_alive()
+    assert said == []
+
+
 @pytest.fixture
 def quick(lookups, loop, store, monkeypatch):
     """The same once the store has proven quick, on a clock that tests move; returns that clock."""
