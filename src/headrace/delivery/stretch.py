@@ -25,7 +25,7 @@ class Stretch:
     def __init__(self, of: ScorerCounters, endpoint: EndpointCounters) -> None:
         self._of, self._endpoint = of, endpoint
         self._before = of.scored + of.late, self._failed()
-        self._asked = endpoint.requests, endpoint.defaults
+        self._asked = self._answered()
         self.times = of.fine = Histogram(FINE_S)
 
     def met(self) -> int:
@@ -39,13 +39,19 @@ class Stretch:
             rate: ``error_rate`` or ``default_rate``.
         """
         if rate == "default_rate":
-            return self._endpoint.defaults - self._asked[1], self._endpoint.requests - self._asked[0]
+            requests, defaults = self._answered()
+            return defaults - self._asked[1], requests - self._asked[0]
         scored, failed = self._of.scored + self._of.late - self._before[0], self._failed() - self._before[1]
         return failed, scored + failed
 
     def _failed(self) -> int:
         """But for those whose features could not be joined: no model is to blame for a store."""
         return self._of.failed - self._of.dropped["unjoined"]
+
+    def _answered(self) -> tuple[int, int]:
+        """Requests of the endpoint, and how many the default answered; but for the same."""
+        unjoined = self._endpoint.unjoined
+        return self._endpoint.requests - unjoined, self._endpoint.defaults - unjoined
 
     def numbers(self) -> Numbers:
         """Those that are known, by name."""

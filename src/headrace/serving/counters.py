@@ -140,7 +140,7 @@ class EndpointCounters:
         unanswered: Those among them for which there is no default, so that callers got an error.
         refused: Requests that did not fit the signature.
         overloaded: Requests refused because too many rows waited.
-        unjoined: Requests whose features could not be joined in time.
+        unjoined: Those among the defaults whose features could not be joined in time.
         unjoined_why: Why the last of them had to do without.
         cancelled: Requests whose caller went before there was an answer.
         past_deadline: Answered more than 10 ms after the deadline.

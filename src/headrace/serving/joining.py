@@ -112,9 +112,8 @@ class Joining:
 
     def _give_up(self, why: str) -> None:
         self._end()
-        counters, why = self._live.counters, f"features of {', '.join(self.views)} could not be joined: {why}"
-        counters.unjoined += 1
-        counters.unjoined_why = why
+        why = f"features of {', '.join(self.views)} could not be joined: {why}"
+        self._live.counters.unjoined_why = why
         self._forgone(why).forgo(UNJOINED)
 
     def _forgone(self, why: str) -> Rendezvous:
@@ -155,6 +154,10 @@ class _Forgone(Rendezvous):
 
     def _reason(self) -> str:
         return self.why
+
+    def _finish(self, elapsed: float, *, logged: bool) -> None:
+        self._live.counters.unjoined += 1  # with the answer, as those who watch rates take one from the other
+        super()._finish(elapsed, logged=logged)
 
 
 def _asked(given: Input) -> AskedInput:

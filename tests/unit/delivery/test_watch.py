@@ -222,3 +222,13 @@ def test_features_that_are_not_there_are_no_errors_of_a_candidate():
         own.took(Outcome({}, 0.0, error), 0.001)
     assert (stretch.counts("error_rate"), stretch.met()) == ((1, 4), 4)
     assert stretch.numbers()["error_rate"] == 0.25
+
+
+def test_nor_are_the_defaults_that_answered_for_want_of_features():
+    counters = EndpointCounters(limit_s=1.0)
+    counters.unjoined, counters.requests, counters.defaults = 2, 5, 3
+    stretch = Stretch(ScorerCounters(), counters)
+    for winner, unjoined in (("default", 1), ("default", 1), ("default", 0), ("wine@3", 0)):
+        counters.unjoined += unjoined
+        counters.answered(winner, 0.001, rows=1)
+    assert stretch.counts("default_rate") == (1, 2)
