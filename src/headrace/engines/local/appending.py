@@ -102,30 +102,39 @@ class TopicWriter:
 
     def _open(self) -> Followed:
         make_folders(self._folder)
-        self._bases = bases(self._folder) or [0]
-        for base in self._bases[:-1]:
+        for base in bases(self._folder)[:-1]:
             _restore_keys(self._folder, base)
-        self._tail = self._newest(self._bases[-1])
+        self._tail = self._newest(-1, otherwise=0)
         return self._tail
 
-    def _newest(self, base: int) -> Followed:
-        self._named = False
-        return Followed(Segment(self._folder, base, os.O_RDWR | os.O_APPEND | os.O_CREAT))
+    def _newest(self, after: int, *, otherwise: int) -> Followed:
+        """The newest segment beyond an offset; the one that begins at ``otherwise`` is made where there is none."""
+        self._named, missed = False, -1
+        while True:
+            there = bases(self._folder)
+            later = [base for base in there if base > after]
+            self._bases = there if later else [*there, otherwise]
+            flags = os.O_RDWR | os.O_APPEND | (0 if later else os.O_CREAT)
+            try:
+                return Followed(Segment(self._folder, self._bases[-1], flags))
+            except FileNotFoundError:  # forgotten meanwhile: then there is a newer one
+                if self._bases[-1] == missed:
+                    raise
+                missed = self._bases[-1]
 
     def _go_on(self, tail: Followed) -> Followed:
         """From a closed segment to the one after it, made if need be; the turn goes along."""
-        there = bases(self._folder)
-        later = [base for base in there if base > tail.segment.base]
-        following = self._newest(later[-1] if later else tail.segment.base + tail.segment.size())
+        base = tail.segment.base
+        following = self._newest(base, otherwise=base + tail.segment.size())
         try:
             _take_turn(following)
-            if not path_of(self._folder, tail.segment.base, ENDING).exists():
+            if path_of(self._folder, base).exists() and not path_of(self._folder, base, ENDING).exists():
                 with suppress(OSError):  # readers do without, and the next writer tries again
-                    tail.keys.save(self._folder, tail.segment.base)
+                    tail.keys.save(self._folder, base)
         except BaseException:
-            following.close()
+            following.close()  # which also ends the turn there
             raise
-        self._tail, self._bases = following, bases(self._folder)
+        self._tail = following
         tail.close()  # which also ends the turn there
         return following
 
@@ -199,9 +208,13 @@ def _take_turn(tail: Followed) -> None:
                     "the log is locked", where=str(tail.segment.path), why=f"by another process, for {_BUSY_S:g} s"
                 ) from error
             time.sleep(_AGAIN_S)
-    if not tail.segment.mark:
-        tail.segment.begin()
-    tail.follow()
+    try:
+        if not tail.segment.mark:
+            tail.segment.begin()
+        tail.follow()
+    except BaseException:
+        fcntl.flock(tail.segment.handle, fcntl.LOCK_UN)
+        raise
 
 
 def _restore_keys(folder: Path, base: int) -> None:

@@ -40,7 +40,8 @@ class Followed:
             beyond = self.segment.next_of(self.end)
             if beyond is None:
                 break
-            self.end, self._harmed = beyond, True
+            self._harmed |= beyond > self.end
+            self.end = beyond
             self._walk()
         self.closed = self._said_so or self._harmed or self.end < size
 
@@ -50,15 +51,17 @@ class Followed:
 
     def _walk(self) -> None:
         keys, times, places = list[bytes](), list[int](), list[int]()
-        for frame in self.segment.frames(self.end):
-            place = frame.offset - self.segment.base
-            self._said_so = not frame.holds
-            keys += frame.keys()
-            times += frame.times()
-            places += range(place, place + frame.holds)
-            self.end = frame.end - self.segment.base
-            if len(keys) >= _GATHERED:
+        try:
+            for frame in self.segment.frames(self.end):
+                place = frame.offset - self.segment.base
+                self._said_so = not frame.holds
+                keys += frame.keys()
+                times += frame.times()
+                places += range(place, place + frame.holds)
+                self.end = frame.end - self.segment.base
+                if len(keys) >= _GATHERED:
+                    self.keys.add(keys, times, places)
+                    keys, times, places = [], [], []
+        finally:  # also where reading failed: the next look begins behind them
+            if keys:
                 self.keys.add(keys, times, places)
-                keys, times, places = [], [], []
-        if keys:
-            self.keys.add(keys, times, places)

@@ -38,19 +38,20 @@ class TopicReader:
             todo = self._from(after)
             while True:
                 for base in todo:
-                    if not self._read(base, after, limit, found):
+                    if not self._read(base, found[-1].offset if found else after, limit, found):
                         return found
                 last = self._bases[-1] if self._bases else -1
                 self._look()
-                todo = [base for base in self._from(after) if base > last]
-                if not todo:
+                if not self._bases or self._bases[-1] <= last:
                     return found
+                # The last one once more: there may be more in it, added before it was closed.
+                todo = [base for base in self._from(after) if base >= last]
 
     def find(self, key: str) -> list[Record]:
         """All records with this key, in order."""
         wanted = key.encode()
         with self._lock:
-            if not self._bases or self._follow(self._bases[-1]).closed:
+            if not self._is_newest_known():
                 self._look()
             return [record for base in self._bases for record in self._found(base, wanted)]
 
@@ -68,6 +69,12 @@ class TopicReader:
         self._files = {base: file for base, file in self._files.items() if base in there}
         for base in [base for base in self._followed if base not in there]:
             self._followed.pop(base).close()
+
+    def _is_newest_known(self) -> bool:
+        try:
+            return bool(self._bases) and not self._follow(self._bases[-1]).closed
+        except FileNotFoundError:  # forgotten meanwhile
+            return False
 
     def _from(self, after: int) -> list[int]:
         return self._bases[max(0, bisect_right(self._bases, after) - 1) :]
