@@ -78,6 +78,25 @@ def test_what_is_added_to_a_segment_just_before_it_is_closed_is_read(opened, mea
     assert keys(reader) == ["a", "b", "c"]
 
 
+def test_a_segment_that_a_listing_lacks_is_not_passed_over(opened, monkeypatch):
+    """Where a folder is large, one listing shows some of what is made meanwhile, in no order."""
+    stream, reader = opened(EACH_ITS_OWN), opened()
+    add(stream, "a")
+    assert keys(reader) == ["a"]
+    add(stream, "b", "c")
+    real, listed = reading.bases, []
+
+    def lacking(folder):
+        listed.append(real(folder))
+        return listed[-1] if len(listed) > 1 else [listed[-1][0], listed[-1][2]]
+
+    monkeypatch.setattr(reading, "bases", lacking)
+    assert keys(reader) == ["a", "b", "c"]
+    assert len(listed) == 2 + 1
+    assert keys(reader) == ["a", "b", "c"]
+    assert len(listed) == 2 + 1 + 1
+
+
 @pytest.mark.parametrize("begins", [2 << 30, 5 << 40])
 def test_the_newest_of_a_log_that_grew_for_years_is_found(opened, folder, begins):
     folder.mkdir()

@@ -64,8 +64,12 @@ class TopicReader:
 
     def _look(self) -> None:
         """See which segments there are."""
-        self._bases = bases(self._folder)
-        there = set(self._bases)
+        newest, listed = self._bases[-1] if self._bases else -1, bases(self._folder)
+        # A listing of a large folder may have a segment and lack one that was made before it, while both were made.
+        while listed and listed[-1] > newest:
+            newest, listed = listed[-1], bases(self._folder)
+        self._bases = listed
+        there = set(listed)
         self._files = {base: file for base, file in self._files.items() if base in there}
         for base in [base for base in self._followed if base not in there]:
             self._followed.pop(base).close()
