@@ -24,6 +24,8 @@ _PAGE = 1000
 _ARRAY = 1  # MessagePack's extension that an array is
 # How far a clock may have been stepped back for what came after it to be found in a span of time.
 _STEP_MS = 2 * 3600 * 1000
+# How much later than another gateway one may come to write what it answered: their records' times then fall.
+_TURN_MS = 15_000
 
 
 class Scored(msgspec.Struct, array_like=True, gc=False):
@@ -145,7 +147,7 @@ class RequestLog:
             since_ms: Unix milliseconds of the first.
             until_ms: Of the last; None for all that is there.
         """
-        after, last_ms = self._before(since_ms), math.inf if until_ms is None else until_ms
+        after, last_ms = self._before(since_ms - _TURN_MS), math.inf if until_ms is None else until_ms
         while records := self._stream.read(self._topic, after=after, limit=_PAGE):
             after = records[-1].offset
             # Before they are decoded, which takes longest: after the span come hours that are looked through.
@@ -160,7 +162,7 @@ class RequestLog:
         return next((prediction for _, prediction in self._page(records, late=True)), None)
 
     def _before(self, moment_ms: int) -> int:
-        """The offset before the first record of ``moment_ms`` or later; their times never fall."""
+        """The offset before the first record of ``moment_ms`` or later; a gateway's times never fall."""
 
         def later(offset: int) -> bool:
             found = self._stream.read(self._topic, after=offset, limit=1)

@@ -171,6 +171,17 @@ def test_a_request_from_before_a_clock_was_stepped_back_is_found_by_its_time(str
     assert [p.id for page in pages for _, p in page] == keys[1:2]
 
 
+def test_a_span_holds_what_another_gateway_was_slower_to_write(stream):
+    """Two that write a log take turns: what was answered first may be written last."""
+    begin = 1_700_000_000_000
+    entry = msgspec.msgpack.encode(answered())
+    times = [begin, begin + 3000, begin + 500, begin + 4000]
+    keys = [id_at(at_ms) for at_ms in times]
+    stream.append(topic("wine"), [Record(key, entry, at) for key, at in zip(keys, times, strict=True)])
+    pages = RequestLog(stream, "wine").between(begin + 2000)
+    assert [p.id for page in pages for _, p in page] == [keys[1], keys[3]]
+
+
 def test_a_log_that_nobody_wrote_has_no_span(stream):
     assert list(RequestLog(stream, "wine").between(0)) == []
 
