@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 from contextlib import suppress
 
 import pytest
@@ -183,6 +184,45 @@ def test_a_segment_that_is_forgotten_leaves_no_file_of_keys(opened, folder):
     stream.append("t", [], keep=Bounds(before_ms=5))
     add(idle, "d")
     assert [int(file.stem) for file in folder.glob("*.keys")] == bases(folder)[:-1]
+
+
+@pytest.mark.parametrize("deleted", ["files", "folder"])
+def test_a_log_that_is_deleted_while_it_is_written_goes_on(opened, folder, deleted):
+    stream, other = opened(), opened()
+    before = add(stream, "a") + add(other, "b")
+    assert len(other.find("t", "b")) == 1
+    shutil.rmtree(folder)
+    if deleted == "files":
+        folder.mkdir()
+    after = add(stream, "c") + add(other, "d")
+    assert keys(opened()) == keys(other) == ["c", "d"]
+    assert [len(other.find("t", key)) for key in "bcd"] == [0, 1, 1]
+    assert after[0] > before[1]
+
+
+def test_a_log_that_was_deleted_is_one_again_where_another_began_it_anew(opened, folder):
+    stream, other, third = opened(EACH_ITS_OWN), opened(), opened()
+    add(other, "a")
+    add(stream, "b")
+    shutil.rmtree(folder)
+    add(third, "c")
+    add(stream, "d")
+    add(other, "e")
+    assert keys(third) == ["c", "d", "e"]
+    assert [len(third.find("t", key)) for key in "abcde"] == [0, 0, 1, 1, 1]
+
+
+def test_a_frame_that_became_whole_while_it_was_looked_for_closes_nothing(opened, folder, meanwhile, monkeypatch):
+    stream, reader = opened(), opened()
+    add(stream, "a")
+    before = path_of(folder, 0).stat().st_size
+    add(stream, "b", value=bytes(100))
+    whole = path_of(folder, 0).read_bytes()
+    os.truncate(path_of(folder, 0), before + 50)
+    meanwhile(segment.Segment, "next_of", lambda: path_of(folder, 0).write_bytes(whole))
+    assert len(reader.find("t", "b")) == 1
+    monkeypatch.setattr(reading, "bases", refuse)
+    assert len(reader.find("t", "b")) == 1
 
 
 @pytest.mark.parametrize("failed", range(2, 6))

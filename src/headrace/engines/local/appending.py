@@ -117,18 +117,20 @@ class TopicWriter:
             flags = os.O_RDWR | os.O_APPEND | (0 if later else os.O_CREAT)
             try:
                 return Followed(Segment(self._folder, self._bases[-1], flags))
-            except FileNotFoundError:  # forgotten meanwhile: then there is a newer one
+            except FileNotFoundError:  # forgotten meanwhile: then there is a newer one; or the folder was deleted
                 if self._bases[-1] == missed:
                     raise
                 missed = self._bases[-1]
+                make_folders(self._folder)
 
     def _go_on(self, tail: Followed) -> Followed:
         """From a closed segment to the one after it, made if need be; the turn goes along."""
         base = tail.segment.base
-        following = self._newest(base, otherwise=base + tail.segment.size())
+        kept = os.fstat(tail.segment.handle).st_nlink > 0  # else what others began anew may be before it
+        following = self._newest(base if kept else -1, otherwise=base + tail.segment.size())
         try:
             _take_turn(following)
-            if path_of(self._folder, base).exists() and not path_of(self._folder, base, ENDING).exists():
+            if kept and not path_of(self._folder, base, ENDING).exists():
                 with suppress(OSError):  # readers do without, and the next writer tries again
                     tail.keys.save(self._folder, base)
         except BaseException:

@@ -1,5 +1,7 @@
 """A segment that is still written, followed from its begin: where its whole frames end, and what keys they hold."""
 
+import os
+
 from headrace.engines.local.key_file import Keys
 from headrace.engines.local.segment import HEAD_BYTES, Segment
 
@@ -16,8 +18,8 @@ class Followed:
         segment: As given.
         keys: Of its whole frames.
         end: The place behind the last whole frame.
-        closed: Whether nothing is to be added to it: it says so itself, is damaged, or ends in what is no whole frame.
-            To who does not hold the writer's lock, the latter may be a frame that is just being written.
+        closed: Whether nothing is to be added to it: it says so itself, is damaged or deleted, or ends in what is no
+            whole frame. To who does not hold the writer's lock, the latter may be a frame that is just being written.
     """
 
     def __init__(self, segment: Segment) -> None:
@@ -32,7 +34,9 @@ class Followed:
 
     def follow(self) -> None:
         """Take in what was added."""
-        size = self.segment.size()
+        about = os.fstat(self.segment.handle)
+        size, deleted = about.st_size, not about.st_nlink
+        self.closed |= deleted
         if size == self.end or self._said_so:
             return
         self._walk()
@@ -43,7 +47,7 @@ class Followed:
             self._harmed |= beyond > self.end
             self.end = beyond
             self._walk()
-        self.closed = self._said_so or self._harmed or self.end < size
+        self.closed = self._said_so or self._harmed or self.end < size or deleted
 
     def close(self) -> None:
         """Close the file."""
