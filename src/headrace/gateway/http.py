@@ -31,7 +31,7 @@ _SILENT_S = 0.5
 _SENDING_S = 3.0
 _LOOK_S = 0.005
 # What a proxy in front may read otherwise than we do when it comes twice.
-_ONCE = frozenset({b"host", b"content-type", b"content-encoding", b"transfer-encoding"})
+_ONCE = frozenset({b"authorization", b"host", b"content-type", b"content-encoding", b"transfer-encoding"})
 
 _CLOSE = b"connection: close\r\n"
 

@@ -66,6 +66,7 @@ SHAPES = {
     "two hosts": request(b"host: localhost"),
     "two types": request(b"content-type: application/json", b"content-type: text/csv"),
     "two encodings": request(b"content-encoding: identity", b"Content-Encoding: gzip"),
+    "two tokens": request(b"authorization: Bearer a", b"Authorization: Bearer b"),
     "a chunk of a negative size": chunked(body=b"-1\r\n" + BODY),
     "a chunk of a huge size": chunked(body=b"f" * 17 + b"\r\n" + BODY),
     "a chunk longer than it says": chunked(body=b"1\r\n" + BODY + b"\r\n0\r\n\r\n"),
