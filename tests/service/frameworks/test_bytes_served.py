@@ -138,7 +138,7 @@ def test_the_stubs_of_tensorflow_serving_send_them(server, photos):
 def test_what_is_no_image_costs_its_own_request(server, photos):
     cells = [{"b64": b64encode(b"no image").decode()}]
     reply = server.client.request("POST", "/v1/models/photos:predict", json.dumps({"instances": cells}).encode())
-    assert reply.status == 503
+    assert reply.status == 500
     assert server.client.predict("photos", rows=[photos[1][0].read_bytes()]).winner == "photos@2"
 
 
