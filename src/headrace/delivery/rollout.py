@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 from headrace.client.overview import Canary as Told
@@ -63,6 +64,8 @@ class Rollouts:
 
     def told(self, name: str) -> Told | None:
         """How far the canary of an endpoint is; None where there is none."""
+        with suppress(Exception):  # what is wrong with it, ``look`` says; who asks at once need not wait for that
+            self._follow(name, self._plane.live(name))
         watch = self._watches.get(name)
         return None if watch is None else watch.told(self._clock())
 
