@@ -28,6 +28,15 @@ _SAID = {
     "workers": ("workers do not keep up", "workers keep up again"),
 }
 """What an alert says when that begins, and when it is over."""
+_COUNTED = {
+    "log": ("requests are answered without being logged", "requests are logged again", "were answered and not logged"),
+    "features": (
+        "requests are answered by the default",
+        "features are joined again",
+        "requests were answered by the default",
+    ),
+}
+"""The same of what requests suffer at once, and what befell so many of them."""
 
 Do = Callable[[Callable[[], None]], None]
 """Does something that may take a while, elsewhere than on the event loop."""
@@ -78,8 +87,7 @@ class Interruptions:
         self._ledger, self._do, self._steady_s, self._clock = ledger, do, steady_s, clock
         self._by = {**own_life(), "name": gateway}
         self._open: dict[tuple[str, str], _Interruption] = {}
-        self._lost: dict[str, int] = {}
-        self._unjoined: dict[str, int] = {}
+        self._counts: dict[tuple[str, str], tuple[int, int]] = {}
         self._untold: list[Fact] = []
         self._telling, self._again_at = False, 0.0
 
@@ -115,41 +123,39 @@ class Interruptions:
         """Say of what goes on that the gateway ends, and nobody sees any more how it goes on."""
         for (about, endpoint), found in self._open.items():
             if found.told:
-                lost = self._lost.get(endpoint, 0) - found.before
+                lost = self._counts.get((about, endpoint), (0, 0))[1] - found.before
                 counted = f"; {lost} requests were answered and not logged" if about == "log" else ""
                 self._alert(about, endpoint, found, f"the gateway ended after {_span(found)} of it{counted}", over=True)
         self._open.clear()
         self._do(self._tell)
 
     def _log(self, endpoint: str, log: LogWriter, now: float) -> None:
-        failed, before = log.failed, self._lost.get(endpoint, 0)
-        self._lost[endpoint] = failed
-        why = log.reason if log.trouble or failed > before else ""
-        found = self._seen("log", endpoint, why, now)
-        if found is None:
-            return
-        if why and not found.told:
-            found.before, found.told = before, True
-            self._alert("log", endpoint, found, f"requests are answered without being logged: {why}")
-        elif not why:
-            lost = f"{failed - found.before} were answered and not logged"
-            self._alert("log", endpoint, found, f"requests are logged again after {_span(found)}; {lost}", over=True)
+        grew = self._grew("log", endpoint, log.failed)
+        self._counted("log", endpoint, log.reason if log.trouble or grew else "", now)
 
     def _features(self, endpoint: str, counted: EndpointCounters, now: float) -> None:
-        unjoined, before = counted.unjoined, self._unjoined.get(endpoint, 0)
-        self._unjoined[endpoint] = unjoined
-        why = counted.unjoined_why if unjoined > before else ""
-        found = self._seen("features", endpoint, why, now)
+        grew = self._grew("features", endpoint, counted.unjoined)
+        self._counted("features", endpoint, counted.unjoined_why if grew else "", now)
+
+    def _grew(self, about: str, endpoint: str, count: int) -> bool:
+        """Whether more requests suffered than at the last look."""
+        before = self._counts.get((about, endpoint), (0, 0))[1]
+        self._counts[about, endpoint] = before, count
+        return count > before
+
+    def _counted(self, about: str, endpoint: str, why: str, now: float) -> None:
+        """What is told at once, and when it is over with how many requests suffered."""
+        found = self._seen(about, endpoint, why, now)
         if found is None:
             return
+        begun, over, suffered = _COUNTED[about]
+        before, count = self._counts[about, endpoint]
         if why and not found.told:
             found.before, found.told = before, True
-            self._alert("features", endpoint, found, f"requests are answered by the default: {why}")
+            self._alert(about, endpoint, found, f"{begun}: {why}")
         elif not why:
-            count = f"{unjoined - found.before} requests were answered by the default"
-            self._alert(
-                "features", endpoint, found, f"features are joined again after {_span(found)}; {count}", over=True
-            )
+            said = f"{over} after {_span(found)}; {count - found.before} {suffered}"
+            self._alert(about, endpoint, found, said, over=True)
 
     def _steady(self, about: str, endpoint: str, trouble: str, now: float) -> None:
         """What is no matter unless it lasts for a while."""

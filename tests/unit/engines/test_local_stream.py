@@ -15,26 +15,7 @@ from headrace.errors import Unavailable
 from headrace.storage.stream import Bounds, Record
 
 HOUR_MS = 3600 * 1000
-SMALL = Roll(most_bytes=4096, least_bytes=1024)
-
-
-@pytest.fixture
-def opened(tmp_path):
-    """Opens the same streams as often as is asked, as other processes would."""
-    every = []
-
-    def one_more(roll=SMALL):
-        every.append(LocalStream(tmp_path, roll))
-        return every[-1]
-
-    yield one_more
-    for stream in every:
-        stream.close()
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return tmp_path / "t"
+ROLL = Roll(most_bytes=4096, least_bytes=1024)
 
 
 def add(stream, *keys, size=500, at_ms=0):
@@ -117,7 +98,7 @@ def test_a_log_may_be_copied_while_it_is_written(opened, folder, tmp_path):
         done.set()
         writer.join()
     for copy in range(5):
-        other = LocalStream(tmp_path / f"copy {copy}", SMALL)
+        other = LocalStream(tmp_path / f"copy {copy}", ROLL)
         found = [r.key for r in other.read("t", limit=10**6)]
         assert found == [f"{n:06}" for n in range(len(found))]
         assert len(found) > 20

@@ -11,31 +11,11 @@ from headrace.engines.local import appending, reading, segment
 from headrace.engines.local.appending import Roll
 from headrace.engines.local.cursors import remember
 from headrace.engines.local.segment import HEAD_BYTES, Segment, bases, path_of
-from headrace.engines.local.stream import LocalStream
 from headrace.errors import Unavailable
 from headrace.storage.stream import Bounds, Record, newest, sample
 
 EACH_ITS_OWN = Roll(most_bytes=1)
-USUAL = Roll()
-
-
-@pytest.fixture
-def opened(tmp_path):
-    """Opens the same streams as often as is asked, as other processes would."""
-    every = []
-
-    def one_more(roll=USUAL):
-        every.append(LocalStream(tmp_path, roll))
-        return every[-1]
-
-    yield one_more
-    for stream in every:
-        stream.close()
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return tmp_path / "t"
+ROLL = Roll()
 
 
 @pytest.fixture

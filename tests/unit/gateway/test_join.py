@@ -302,6 +302,18 @@ class Broken:
         pass
 
 
+def hanging(store):
+    """A store that hangs, and the events that a read has begun, and may go on."""
+    entered, go = threading.Event(), threading.Event()
+
+    def read(name, keys):
+        entered.set()
+        assert go.wait(20)
+        return store.read(name, keys)
+
+    return Broken(read), entered, go
+
+
 def failing(error):
     def read(name, keys):
         raise error
@@ -342,14 +354,8 @@ def test_a_store_that_cannot_be_read_costs_no_answer(own, error):
 
 def test_a_store_that_hangs_holds_up_requests_for_half_the_deadline_then_nobody(own):
     """Those that wait are answered by then, those that come meanwhile at once; when it is well again, all is well."""
-    store, go, entered = own.online, threading.Event(), threading.Event()
-
-    def read(name, keys):
-        entered.set()
-        assert go.wait(20)
-        return store.read(name, keys)
-
-    own.online = Broken(read)
+    store = own.online
+    own.online, entered, go = hanging(store)
     _, first = ask(own, "rows", SENT)
     assert entered.is_set()
     assert first.header("x-headrace-winner") == "default"
@@ -380,14 +386,8 @@ def test_a_damaged_file_costs_no_answer_and_is_mended_by_the_next_version(own, t
 
 
 def test_a_caller_who_goes_before_its_features_are_there(own):
-    store, go, entered = own.online, threading.Event(), threading.Event()
-
-    def read(name, keys):
-        entered.set()
-        assert go.wait(20)
-        return store.read(name, keys)
-
-    own.online = Broken(read)
+    store = own.online
+    own.online, entered, go = hanging(store)
     replies = []
 
     async def predict():
