@@ -12,6 +12,7 @@ import msgspec
 from headrace.errors import HeadraceError, UsageError
 from headrace.gateway.answers import UNREADABLE, error_body, our_fault
 from headrace.gateway.app import Gateway
+from headrace.gateway.depth import check_text
 from headrace.gateway.http import Request, Response, Send
 from headrace.gateway.oip import CHANGE
 from headrace.gateway.routes import ANYBODY, Needs, found
@@ -94,6 +95,7 @@ def check_parameters(verb: str, names: Collection[str]) -> None:
 
 
 def _parameters(body: bytes) -> Collection[str]:
+    check_text(body)
     try:
         return msgspec.json.decode(body or b"{}", type=_Change).parameters
     except UNREADABLE as error:

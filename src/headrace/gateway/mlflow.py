@@ -17,6 +17,7 @@ from msgspec import UNSET, Meta, UnsetType
 from headrace import __version__
 from headrace.errors import HeadraceError, SignatureError, Unavailable, UsageError
 from headrace.gateway.answers import Replies, by_rows, encode, parse, respond, single, unused, wrong_method
+from headrace.gateway.depth import check_text, check_value, passing_over
 from headrace.gateway.faults import retry_after, said, status_of
 from headrace.gateway.http import TEXT, Request, Response, Send
 from headrace.gateway.numbers import of_columns, of_rows
@@ -46,9 +47,14 @@ _FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 _texts = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-class _Split(msgspec.Struct):
+class _LooseSplit(msgspec.Struct):
     columns: list[str] | UnsetType = UNSET
     data: Annotated[list[list[Cell]], Meta(max_length=ROWS_LIMIT)] = []
+    index: msgspec.Raw = msgspec.Raw(b"")
+
+
+class _Split(_LooseSplit, forbid_unknown_fields=True):
+    pass
 
 
 class MlflowScoring:
@@ -132,11 +138,8 @@ def _parse(decoder: Decoder, body: bytes) -> Input:
         check_rows(decoder, body)
         if (found := _large(decoder, body)) is not None:
             return found
-    parser = decoder.parsers.get("mlflow")
-    if parser is None:
-        parser = decoder.parsers["mlflow"] = _compiled(decoder, decoder.columns)
     try:
-        given = parser.decode(body)
+        given = _decoded(decoder, body, "mlflow", decoder.columns)
     except msgspec.ValidationError as error:
         if _RECORDS.match(str(error)) and decoder.signature.kind == "table":
             return _of_records(decoder, body)
@@ -165,6 +168,8 @@ def _input(decoder: Decoder, given: Any, of_inputs: Callable[[Any], Input]) -> I
     """What a body holds, in the only form that it may hold."""
     if isinstance(given, list):
         return decoder.of_rows(given)
+    if given.params:
+        check_value(given.params, around=1)
     found = _rows(decoder, given, of_inputs)
     if decoder.signature.params:
         return tuned(found, decoder.signature, given.params)
@@ -185,28 +190,41 @@ def _rows(decoder: Decoder, given: Any, of_inputs: Callable[[Any], Input]) -> In
 
 def _of_records(decoder: Decoder, body: bytes) -> Input:
     """``inputs`` as MLflow's clients may send them to a model of columns: a list of records, or the only one."""
-    parser = decoder.parsers.get("mlflow_records")
+    given = _decoded(decoder, body, "mlflow_records", decoder.many_rows | decoder.row)
+    return _input(decoder, given, lambda value: decoder.of_rows(value if isinstance(value, list) else [value]))
+
+
+def _decoded(decoder: Decoder, body: bytes, form: str, inputs: Any) -> Any:
+    """What a parser makes of a body, compiled at its first: one that refuses, or passes over, what MLflow has not."""
+    parser = decoder.parsers.get(form)
     if parser is None:
-        parser = decoder.parsers["mlflow_records"] = _compiled(decoder, decoder.many_rows | decoder.row)
-    return _input(
-        decoder, parser.decode(body), lambda value: decoder.of_rows(value if isinstance(value, list) else [value])
-    )
+        parser = decoder.parsers[form] = _compiled(decoder, inputs, strict=True)
+    try:
+        return parser.decode(body)
+    except msgspec.ValidationError as error:
+        loose = decoder.parsers.get(f"{form}_loose")
+        if loose is None:
+            loose = decoder.parsers[f"{form}_loose"] = _compiled(decoder, inputs, strict=False)
+        return passing_over(loose, body, error)
 
 
-def _compiled(decoder: Decoder, inputs: Any) -> Any:
+def _compiled(decoder: Decoder, inputs: Any, *, strict: bool) -> Any:
     rows = decoder.many_rows | UnsetType
     fields: list[Any] = [
-        ("dataframe_split", _Split | UnsetType, UNSET),
+        ("dataframe_split", (_Split if strict else _LooseSplit) | UnsetType, UNSET),
         ("dataframe_records", rows, UNSET),
         ("instances", rows, UNSET),
         ("inputs", inputs | UnsetType, UNSET),
         ("params", Any if decoder.signature.params else dict[str, Any] | None, None),
     ]
     # A bare list of records is what clients send who have read no documentation; it is no less clear.
-    return msgspec.json.Decoder(msgspec.defstruct("Invocation", fields) | decoder.many_rows)
+    named = msgspec.defstruct("Invocation", fields, forbid_unknown_fields=strict)
+    return msgspec.json.Decoder(named | decoder.many_rows)
 
 
-def _of_split(decoder: Decoder, split: _Split) -> Input:
+def _of_split(decoder: Decoder, split: _LooseSplit) -> Input:
+    if split.index:
+        check_text(bytes(split.index), around=2)
     if split.columns is UNSET:
         raise SignatureError(
             "unnamed input is refused", why=f"this model takes the columns {', '.join(decoder.sent)} by name"

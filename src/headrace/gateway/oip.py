@@ -23,6 +23,7 @@ from headrace.gateway.answers import (
     versions_of,
     wrong_method,
 )
+from headrace.gateway.depth import check_text
 from headrace.gateway.http import Request, Response, Send
 from headrace.gateway.oip_reply import infer_reply, wanted_outputs
 from headrace.gateway.oip_request import DATATYPES, SIGNATURE, parse_infer, signature_asked, signature_of
@@ -153,6 +154,7 @@ def _metadata(name: str, live: Live) -> dict[str, Any]:
 
 
 def _only_ready(body: bytes) -> bool:
+    check_text(body)
     try:
         return msgspec.json.decode(body or b"{}", type=_Index).ready
     except UNREADABLE as error:

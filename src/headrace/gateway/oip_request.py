@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.errors import SignatureError, UsageError
+from headrace.gateway.depth import check_value, passing_over
 from headrace.gateway.numbers import numbers
 from headrace.gateway.row_limit import SUSPECT_BYTES, check_tensors, check_values
 from headrace.models.signature import WORDS, Dtype, Tensor
@@ -54,7 +55,7 @@ Cell = float | int | str | bool | None
 Sent = memoryview | NDArray[Any] | None
 
 
-class InputTensor(msgspec.Struct):
+class InputTensor(msgspec.Struct, forbid_unknown_fields=True):
     """One tensor as sent; ``data`` is JSON not read yet, empty when its bytes follow."""
 
     name: str
@@ -64,14 +65,14 @@ class InputTensor(msgspec.Struct):
     parameters: dict[str, Any] | None = None
 
 
-class OutputWanted(msgspec.Struct):
+class OutputWanted(msgspec.Struct, forbid_unknown_fields=True):
     """An output that is asked for."""
 
     name: str
     parameters: dict[str, Any] | None = None
 
 
-class Infer(msgspec.Struct):
+class Infer(msgspec.Struct, forbid_unknown_fields=True):
     """An inference request; what is optional may be null, as clients that fill a form send it."""
 
     inputs: list[InputTensor]
@@ -80,11 +81,25 @@ class Infer(msgspec.Struct):
     parameters: dict[str, Any] | None = None
 
 
+class _LooseTensor(InputTensor, forbid_unknown_fields=False):
+    pass
+
+
+class _LooseOutput(OutputWanted, forbid_unknown_fields=False):
+    pass
+
+
+class _LooseInfer(Infer, forbid_unknown_fields=False):
+    inputs: list[_LooseTensor]  # type: ignore[assignment]
+    outputs: list[_LooseOutput] | None = None  # type: ignore[assignment]
+
+
 class _Parameters(msgspec.Struct):
     parameters: dict[str, Any] | None = None
 
 
 _infer = msgspec.json.Decoder(Infer)
+_loose = msgspec.json.Decoder[Infer](_LooseInfer)
 _parameters = msgspec.json.Decoder(_Parameters)
 _cells = msgspec.json.Decoder(list[Cell | list[Cell]])
 
@@ -110,11 +125,24 @@ def parse_infer(decoder: Decoder, body: bytes, header_bytes: int | None) -> tupl
     try:
         if end > SUSPECT_BYTES:
             check_tensors(head)
-        asked = _infer.decode(head)
+        asked = _decoded(head)
     except msgspec.ValidationError as error:
         raise UsageError("this is no inference request", why=str(error)) from None
     tail = memoryview(body)[end:]
     return asked, with_params(decoder, asked.parameters, parse_tensors(decoder, _with_bytes(asked.inputs, tail)))
+
+
+def _decoded(head: memoryview) -> Infer:
+    """The request; its parameters, which may hold anything, are looked at where there are some."""
+    try:
+        asked = _infer.decode(head)
+    except msgspec.ValidationError as error:
+        asked = passing_over(_loose, head, error)
+    if asked.parameters:
+        check_value(asked.parameters, around=1)
+    for wanted in asked.outputs or ():
+        check_value(wanted.parameters, around=3)
+    return asked
 
 
 def with_params(decoder: Decoder, parameters: Mapping[str, Any] | None, given: Input) -> Input:
@@ -306,6 +334,8 @@ def _with_bytes(sent: Sequence[InputTensor], tail: memoryview) -> Sequence[tuple
     at = 0
     for item in sent:
         size = item.parameters.get("binary_data_size") if item.parameters else None
+        if size is None or len(item.parameters or ()) > 1:
+            check_value(item.parameters, around=3)
         if size is None:
             pairs.append((item, None))
             continue

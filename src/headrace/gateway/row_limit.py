@@ -40,10 +40,12 @@ class Counted(NamedTuple):
     Attributes:
         items: Values of its outermost list or object; one too many when it is empty.
         commas: All commas that separate values, at any depth.
+        depth: How many lists and objects lie within one another.
     """
 
     items: int
     commas: int
+    depth: int = 0
 
 
 class _Body(msgspec.Struct):
@@ -131,7 +133,7 @@ def counted(piece: Piece, most: float = math.inf) -> Counted:
     Of what is no JSON the numbers mean nothing.
     """
     view, depth, inside, left = memoryview(piece), 0, False, b""
-    items = commas = 0
+    items = commas = deepest = 0
     for start in range(0, len(view), _BLOCK):
         if items >= most:
             break
@@ -142,11 +144,11 @@ def counted(piece: Piece, most: float = math.inf) -> Counted:
         if not len(codes):
             continue
         depths = np.cumsum(_STEPS[codes], dtype=np.int32) + depth
-        depth = int(depths[-1])
+        depth, deepest = int(depths[-1]), max(deepest, int(depths.max()))
         separates = codes == _COMMA
         commas += int(np.count_nonzero(separates))
         items += int(np.count_nonzero(separates & (depths == 1)))
-    return Counted(items + 1, commas)
+    return Counted(items + 1, commas, deepest)
 
 
 def _structure(text: bytes) -> bytes:
@@ -169,7 +171,7 @@ def _outside(structure: bytes, *, inside: bool) -> tuple[NDArray[np.uint8], bool
 
 def _checked(piece: Piece, width: int | None) -> int:
     """The commas of a list of rows, each of ``width`` values at most; None is any number."""
-    items, commas = counted(piece, ROWS_LIMIT)
+    items, commas, _ = counted(piece, ROWS_LIMIT)
     if items > ROWS_LIMIT:
         raise UsageError(f"the request has more than {ROWS_LIMIT} rows", why="no more are scored at once")
     if width is not None and commas >= items * width:

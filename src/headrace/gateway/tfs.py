@@ -28,6 +28,7 @@ from headrace.gateway.answers import (
     version_number,
     versions_of,
 )
+from headrace.gateway.depth import check_value, passing_over
 from headrace.gateway.faults import said
 from headrace.gateway.http import Request, Response, Send
 from headrace.gateway.numbers import of_columns, of_rows
@@ -78,13 +79,19 @@ class _Named(msgspec.Struct):
     signature_name: str = ""
 
 
-class _Texts(_Named):
+class _LooseTexts(_Named):
     instances: msgspec.Raw = msgspec.Raw(b"")
     inputs: msgspec.Raw = msgspec.Raw(b"")
+    parameters: Any = None
+
+
+class _Texts(_LooseTexts, forbid_unknown_fields=True):
+    pass
 
 
 _named = msgspec.json.Decoder(_Named)
-_texts = msgspec.json.Decoder(_Texts)
+_texts = msgspec.json.Decoder[_LooseTexts](_Texts)
+_loose_texts = msgspec.json.Decoder(_LooseTexts)
 
 
 class VersionState(NamedTuple):
@@ -286,7 +293,7 @@ def _whole(decoder: Decoder, body: bytes) -> tuple[Input, Render]:
     except msgspec.ValidationError as error:
         if "$.signature_name" in str(error):
             raise UsageError("'signature_name' key must be a string value.") from None
-        raise
+        given = passing_over(_loose(decoder), body, error)
     if given.signature_name:
         check_signature_name(given.signature_name, decoder.signature)
     if given.instances is not UNSET and given.inputs is UNSET:
@@ -302,6 +309,7 @@ def _whole(decoder: Decoder, body: bytes) -> tuple[Input, Render]:
 
 def _told(decoder: Decoder, parameters: Any, rows: Input, render: Render) -> tuple[Input, Render]:
     """TensorFlow Serving has no parameters, and passes them over; Vertex AI's requests have them here."""
+    check_value(parameters, around=1)
     if decoder.signature.params:
         return tuned(rows, decoder.signature, parameters), render
     return rows, partial(_with_unused, render)
@@ -310,7 +318,10 @@ def _told(decoder: Decoder, parameters: Any, rows: Input, render: Render) -> tup
 def _large(decoder: Decoder, body: bytes) -> tuple[Input, Render] | None:
     """The same of many numbers, without making lists of them; None of what is to be read otherwise."""
     try:
-        texts = _texts.decode(body)
+        try:
+            texts = _texts.decode(body)
+        except msgspec.ValidationError as error:
+            texts = passing_over(_loose_texts, body, error)
     except msgspec.ValidationError:
         return None
     if bool(texts.instances) == bool(texts.inputs):
@@ -319,17 +330,26 @@ def _large(decoder: Decoder, body: bytes) -> tuple[Input, Render] | None:
     if given is None:
         return None
     check_signature_name(texts.signature_name, decoder.signature)
-    return given, _rows_reply if texts.instances else _columns_reply
+    render = _rows_reply if texts.instances else _columns_reply
+    return _told(decoder, texts.parameters, given, render) if texts.parameters else (given, render)
 
 
-def _compiled(decoder: Decoder) -> Any:
+def _loose(decoder: Decoder) -> Any:
+    """The same parser, which passes over the fields that the protocol does not have."""
+    parser = decoder.parsers.get("tfs_loose")
+    if parser is None:
+        parser = decoder.parsers["tfs_loose"] = _compiled(decoder, strict=False)
+    return parser
+
+
+def _compiled(decoder: Decoder, *, strict: bool = True) -> Any:
     fields: list[Any] = [
         ("instances", decoder.many_rows | msgspec.UnsetType, UNSET),
         ("inputs", decoder.columns | msgspec.UnsetType, UNSET),
         ("signature_name", str, ""),
         ("parameters", Any, None),
     ]
-    return msgspec.json.Decoder(msgspec.defstruct("Predict", fields))
+    return msgspec.json.Decoder(msgspec.defstruct("Predict", fields, forbid_unknown_fields=strict))
 
 
 def _rows_reply(_live: Live, answer: Answer) -> Response:

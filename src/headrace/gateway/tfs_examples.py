@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from headrace.errors import SignatureError, UsageError
 from headrace.gateway.answers import encode
+from headrace.gateway.depth import passing_over
 from headrace.gateway.http import Response
 from headrace.gateway.row_limit import SUSPECT_BYTES, check_examples, check_rows
 from headrace.gateway.tf_example import serialised
@@ -19,13 +20,18 @@ from headrace.serving.request import ROWS_LIMIT, Input
 from headrace.serving.tensors import Decoder, TensorDecoder
 
 
-class _Asked(msgspec.Struct):
+class _LooseAsked(msgspec.Struct):
     examples: Annotated[list[dict[str, Any]], Meta(max_length=ROWS_LIMIT)] | None = None
     context: dict[str, Any] = {}
     signature_name: str = ""
 
 
-_asked = msgspec.json.Decoder(_Asked)
+class _Asked(_LooseAsked, forbid_unknown_fields=True):
+    pass
+
+
+_asked = msgspec.json.Decoder[_LooseAsked](_Asked)
+_loose = msgspec.json.Decoder(_LooseAsked)
 
 
 def parse_examples(decoder: Decoder, body: bytes) -> tuple[Input, str]:
@@ -40,7 +46,10 @@ def parse_examples(decoder: Decoder, body: bytes) -> tuple[Input, str]:
     elif len(body) > SUSPECT_BYTES:
         check_rows(decoder, body)
     try:
-        asked = _asked.decode(body)
+        try:
+            asked = _asked.decode(body)
+        except msgspec.ValidationError as error:
+            asked = passing_over(_loose, body, error)
     except msgspec.ValidationError as error:
         raise _said(error) from None
     if asked.examples is None:

@@ -32,12 +32,17 @@ def commas(value):
     return sum(map(commas, inner)) + max(len(inner) - 1, 0) if isinstance(inner, list) else 0
 
 
+def levels(value):
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if inner is None else 1 + max(map(levels, inner), default=0)
+
+
 @given(st.lists(JSON, min_size=1), st.integers(1, 9), st.sampled_from([None, 1]), st.booleans())
 def test_commas_are_counted_as_a_parser_would(value, block, indent, is_ascii):
     text = json.dumps(value, indent=indent, ensure_ascii=is_ascii).encode()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(row_limit, "_BLOCK", block)
-        assert counted(text) == (len(value), commas(value))
+        assert counted(text) == (len(value), commas(value), levels(value))
 
 
 def read_rows(decoder, body):
