@@ -2,9 +2,11 @@
 
 Prints a table and the figures with their bars and writes ``benchmarks/out/rendezvous.json``. Differences hold on a busy
 machine; times hold on an idle one. ``--quick`` measures briefly.
+``--explain`` measures only how long it takes to explain one request.
 """
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
@@ -43,22 +45,27 @@ _BATCH = 2000
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench-rendezvous")
     parser.add_argument("--quick", action="store_true", help="a minute instead of five")
-    quick = parser.parse_args().quick
-    check_wrk()
+    parser.add_argument("--explain", action="store_true", help="only how long explaining one request takes")
+    given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-rendezvous-") as made_here:
         folder = Path(made_here).resolve()
         digits = made(folder)
-        print("measuring one scorer, three, and the floor", flush=True)
-        group = _cost(digits, folder, QUICK if quick else WHOLE)
-        _print(group)
-        print(f"asking {_RATE} times a second, with a model that is 500 ms slow", flush=True)
-        figures = [*_figures(group), *_kept(folder / "project", 5.0 if quick else 60.0)]
-        print("asking an endpoint whose models are in a worker, over a broker", flush=True)
-        figures += workers.measured(folder / "project", digits.rows[0], 5.0 if quick else 60.0)
-        count = 50_000 if quick else 1_000_000
+        figures = [] if given.explain else _served(digits, folder, quick=given.quick)
+        count = 50_000 if given.quick else 1_000_000
         print(f"explaining one of {count:,} requests", flush=True)
         figures.append(_explained(folder / "project", count))
-    told(figures, "rendezvous")
+    told(figures, "rendezvous.explain" if given.explain else "rendezvous")
+
+
+def _served(digits: Served, folder: Path, *, quick: bool) -> list[Figure]:
+    check_wrk()
+    print("measuring one scorer, three, and the floor", flush=True)
+    group = _cost(digits, folder, QUICK if quick else WHOLE)
+    _print(group)
+    print(f"asking {_RATE} times a second, with a model that is 500 ms slow", flush=True)
+    figures = [*_figures(group), *_kept(folder / "project", 5.0 if quick else 60.0)]
+    print("asking an endpoint whose models are in a worker, over a broker", flush=True)
+    return [*figures, *workers.measured(folder / "project", digits.rows[0], 5.0 if quick else 60.0)]
 
 
 def _cost(digits: Served, folder: Path, effort: Effort) -> Mapping[str, Measured]:
@@ -138,11 +145,22 @@ def _explained(root: Path, count: int) -> Figure:
         opened.close()
         if found["id"] != identifier:
             raise SystemExit("another request was explained")
-    begun = time.perf_counter()
-    command = [sys.executable, "-m", "headrace", "serving", "explain", wanted[0], "--json"]
-    subprocess.run(command, cwd=root, check=True, capture_output=True)
-    whole = (time.perf_counter() - begun) * 1000
-    return Figure("rendezvous.explain_ms", max(taken), "ms", {"whole command": round(whole), "logged": count})
+    beside = {
+        "whole command": _commanded(root, "serving", "explain", wanted[0], "--json"),
+        "headrace --version": _commanded(root, "--version"),
+        "logged": count,
+    }
+    return Figure("rendezvous.explain_ms", max(taken), "ms", beside)
+
+
+def _commanded(root: Path, *words: str) -> int:
+    """How many milliseconds a command takes once its modules are compiled, as where it is installed."""
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(root.parent / "compiled"), "PYTHONDONTWRITEBYTECODE": ""}
+    for _ in range(2):
+        begun = time.perf_counter()
+        command = [sys.executable, "-m", "headrace", *words]
+        subprocess.run(command, cwd=root, env=environment, check=True, capture_output=True)
+    return round((time.perf_counter() - begun) * 1000)
 
 
 def _filled(stream: Any, count: int) -> list[str]:

@@ -255,6 +255,51 @@ def test_keys_are_found_without_their_file(opened, folder, harm):
         assert file.read_bytes() == whole
 
 
+def test_who_asks_for_few_keys_of_the_newest_segment_gathers_none(opened, monkeypatch):
+    from headrace.engines.local import reading
+
+    stream, reader = opened(Roll()), opened()
+    stream.append("t", [Record(key, b"v", 0) for key in numbered(1000)])
+    gathered, real = [], reading.Followed
+
+    def gathering(segment):
+        gathered.append(segment.base)
+        return real(segment)
+
+    monkeypatch.setattr(reading, "Followed", gathering)
+    assert [len(reader.find("t", key)) for key in [*numbered(7), "none"]] == [*[1] * 7, 0]
+    assert gathered == []
+    assert [len(reader.find("t", key)) for key in numbered(8)] == [1] * 8
+    assert gathered == [0]
+
+
+@pytest.mark.parametrize("window", [32, 61, 256 * 1024])
+@pytest.mark.parametrize("harm", ["", "torn", "damaged"])
+def test_what_is_searched_for_is_what_the_keys_tell(opened, folder, monkeypatch, window, harm):
+    from headrace.engines.local import reading, segment
+
+    stream = opened(Roll())
+    for number in range(12):
+        held = [Record(f"k{number}.{n}", f"k{number + 1}.0 k{n}.{number}".encode() * number, 0) for n in range(number)]
+        stream.append("t", [*held, Record("same", b"same", 0), Record("x" * 300, b"k3.0", 0)])
+    first = stream.append("t", [Record("k99", b"k2.0" * 9, 0)])
+    with newest(folder).open("r+b") as file:
+        if harm == "torn":
+            file.truncate(first + 40)
+        elif harm == "damaged":
+            file.seek(stream.find("t", "k5.0")[0].offset + 30)
+            file.write(b"?")
+    asked = ["same", "x" * 300, "k99", "", "k", *(f"k{a}.{b}" for a in range(13) for b in range(13))]
+    monkeypatch.setattr(segment, "_WINDOW", window)
+    monkeypatch.setattr(reading, "_SEARCHES", 1000)
+    searched = opened()
+    found = [[record.offset for record in searched.find("t", key)] for key in asked]
+    monkeypatch.setattr(reading, "_SEARCHES", 0)
+    followed = opened()
+    assert found == [[record.offset for record in followed.find("t", key)] for key in asked]
+    assert sum(map(len, found)) == {"": 91, "torn": 90, "damaged": 84}[harm]
+
+
 def test_a_value_that_looks_like_a_frame_is_none(opened, folder):
     stream = opened(Roll())
     first, second = add(stream, "a", "b")

@@ -2,7 +2,7 @@
 
 import threading
 from bisect import bisect_right
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from headrace.storage.stream import Record
 
 _RECENT = 4
 """Files of keys whose contents are kept in memory: who looks many keys up finds most of them in the same ones."""
+_SEARCHES = 8
+"""So often a segment without a file of keys is searched for one; that costs as much as gathering all of its keys."""
 
 
 class TopicReader:
@@ -30,6 +32,7 @@ class TopicReader:
         self._files: dict[int, KeyFile] = {}
         self._recent: deque[KeyFile] = deque()
         self._followed: dict[int, Followed] = {}
+        self._searches: Counter[int] = Counter()
 
     def read(self, after: int, limit: int) -> list[Record]:
         """At most ``limit`` records beyond an offset, in order."""
@@ -70,13 +73,14 @@ class TopicReader:
             newest, listed = listed[-1], bases(self._folder)
         self._bases = listed
         there = set(listed)
+        self._searches = Counter({base: count for base, count in self._searches.items() if base in there})
         self._files = {base: file for base, file in self._files.items() if base in there}
         for base in [base for base in self._followed if base not in there]:
             self._followed.pop(base).close()
 
     def _is_newest_known(self) -> bool:
         try:
-            return bool(self._bases) and not self._follow(self._bases[-1]).closed
+            return bool(self._bases) and self._bases[-1] in self._followed and not self._follow(self._bases[-1]).closed
         except FileNotFoundError:  # forgotten meanwhile
             return False
 
@@ -117,7 +121,19 @@ class TopicReader:
                 return self._in_file(base, key)
             except FileNotFoundError:  # it is not there yet, or damaged
                 self._files.pop(base, None)
+        if base not in self._followed and self._searches[base] < _SEARCHES:
+            self._searches[base] += 1
+            return self._searched(base, key)
         return self._follow(base).keys.find(key)
+
+    def _searched(self, base: int, key: bytes) -> list[int]:
+        with Segment(self._folder, base) as segment:
+            return [
+                frame.offset - base + place
+                for frame in segment.holding(key)
+                for place, held in enumerate(frame.keys())
+                if held == key
+            ]
 
     def _in_file(self, base: int, key: bytes) -> list[int]:
         file = self._files.get(base)

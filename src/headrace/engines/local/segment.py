@@ -124,6 +124,27 @@ class Segment:
             yield frame
             start += size
 
+    def holding(self, wanted: bytes) -> Iterator[Frame]:
+        """The whole frames that have these bytes anywhere; the others are passed over without a look at them."""
+        place, size = HEAD_BYTES, max(_WINDOW, 4 * len(wanted))
+        while data := os.pread(self.handle, size, place):
+            found = data.find(wanted)
+            if found < 0:
+                if len(data) < size:
+                    return
+                place += size - len(wanted) + 1
+                continue
+            hit = place + found
+            frame = next(self.frames(self.begin_of(hit)), None)
+            if frame is not None and frame.end - self.base > hit:
+                yield frame
+                place = frame.end - self.base
+            else:
+                beyond = self.next_of(hit)
+                if beyond is None:
+                    return
+                place = beyond
+
     def begin_of(self, place: int) -> int:
         """Where the last whole frame begins that does not begin after a place in the file; the first place of all."""
         place = min(place, self.size())
