@@ -16,7 +16,7 @@ from headrace.monitoring.alerts import KIND as ALERT
 from headrace.refs import Ref
 from headrace.serving.canary import MEASURED, Canary
 from headrace.serving.deployment import Deployment, history
-from headrace.serving.rules import rules
+from headrace.serving.rules import new_rules
 from headrace.serving.split import Split, share
 from headrace.storage.ledger import Fact, Ledger
 
@@ -61,13 +61,14 @@ def begin(
 
     Raises:
         NotFound: No such endpoint or version.
-        UsageError: Another canary is under way, the version answers already, or the plan cannot be followed.
+        UsageError: Another canary is under way, the version answers already, or the plan cannot be followed or says a
+            rule that is never or always true.
         SignatureError: It cannot share the endpoint with what serves.
         GateFailed: The project requires of it what was not shown.
     """
     version = find(ledger, reference)
     steps = _steps(plan)
-    rules(plan.abort_if, MEASURED)
+    new_rules(plan.abort_if, MEASURED)
 
     def change(standing: Deployment) -> Deployment:
         endpoint = standing.endpoint

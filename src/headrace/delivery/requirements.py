@@ -12,7 +12,7 @@ from headrace.models.aliases import aliases
 from headrace.models.version import ModelVersion
 from headrace.refs import Ref
 from headrace.serving.deployment import Deployment, history
-from headrace.serving.rules import Rule, rules
+from headrace.serving.rules import Rule, new_rules
 from headrace.storage.ledger import Fact, Ledger
 
 KEYS = ("requires", "replay", "aliases")
@@ -104,7 +104,7 @@ def read_requirements(table: Mapping[str, Any]) -> Requirements:
     if strange:
         raise SettingsError(f"nothing is required as {strange[0]!r}", where=_WHERE, fix=f"one of {', '.join(_KNOWN)}")
     try:
-        read = rules(found.pop("replay", ()), (*MEASURED, *ABOUT))
+        read = new_rules(found.pop("replay", ()), (*MEASURED, *ABOUT))
     except HeadraceError as error:
         raise SettingsError(error.what, where=f"{_WHERE} replay", why=error.why, fix=error.fix) from error
     if read and "replay" not in found.get("requires", ()):

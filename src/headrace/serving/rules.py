@@ -19,6 +19,7 @@ _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
 }
 _LONGEST = 200
+_SHARES = frozenset({"error_rate", "default_rate", "disagreement"})
 _EXAMPLE = "error_rate > 1%, or p99_ms > 1.2x champion"
 
 
@@ -91,3 +92,27 @@ def rule(text: str, known: Sequence[str]) -> Rule:
 def rules(texts: Sequence[str], known: Sequence[str]) -> tuple[Rule, ...]:
     """Several rules, each as ``rule`` reads it."""
     return tuple(rule(text, known) for text in texts)
+
+
+def new_rules(texts: Sequence[str], known: Sequence[str]) -> tuple[Rule, ...]:
+    """Rules as somebody writes them now, who is told what they cannot have meant.
+
+    Raises:
+        UsageError: As of ``rule``, or a limit is none for such a number: ``error_rate > 1``, for 1 %, would never hold.
+    """
+    found = rules(texts, known)
+    for one in found:
+        if not one.of_champion:
+            _check_unit(one)
+    return found
+
+
+def _check_unit(rule: Rule) -> None:
+    percent = rule.text.endswith("%")
+    meant = rule.limit < 1 or (rule.limit == 1 and percent and rule.operator in {"<", ">="})
+    if rule.name in _SHARES and not meant:
+        why, fix = f"{rule.name} is a share, and 1 is all of it", f"{rule.name} {rule.operator} 1%"
+        raise UsageError(f"{rule.text!r} is never or always true", why=why, fix=fix)
+    if rule.name.endswith("_ms") and percent:
+        why, fix = f"{rule.name} is in milliseconds", f"{rule.name} {rule.operator} 20"
+        raise UsageError(f"{rule.text!r} compares a time with a share", why=why, fix=fix)

@@ -132,6 +132,7 @@ def test_a_shadow_becomes_the_candidate(ledger):
         ("good@2", Plan(("5%",), 0.0), UsageError, "lasts some time"),
         ("good@2", Plan(("5%",), 1.0, ("bad > 1",)), UsageError, "nothing measures 'bad'"),
         ("good@2", Plan(("5%",), 1.0, ("__import__('os')",)), UsageError, "is no rule"),
+        ("good@2", Plan(("5%",), 1.0, ("error_rate > 1",)), UsageError, "never or always true.*error_rate > 1%"),
     ],
 )
 def test_what_cannot_be_a_canary_is_refused(ledger, reference, plan, error, says):

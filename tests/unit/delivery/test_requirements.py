@@ -165,6 +165,7 @@ def test_nothing_is_required_unless_said():
         ({"requires": ["luck"]}, "nothing is required as 'luck'.*parity, replay"),
         ({"requires": "parity"}, "a list of texts is due"),
         ({"requires": ["replay"], "replay": ["speed > 1"]}, "nothing measures 'speed'"),
+        ({"requires": ["replay"], "replay": ["disagreement < 5"]}, "never or always true.*disagreement < 1%"),
         ({"replay": ["disagreement < 5%"]}, r"requires = \["),
     ],
 )

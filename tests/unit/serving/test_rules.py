@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.errors import UsageError
-from headrace.serving.rules import rule, rules
+from headrace.serving.rules import new_rules, rule, rules
 
 KNOWN = ("error_rate", "p99_ms")
 
@@ -57,6 +57,21 @@ def test_what_is_no_rule_is_refused_with_an_example(text):
 def test_a_name_that_nothing_measures_is_refused_with_those_that_are():
     with pytest.raises(UsageError, match="error_rate, p99_ms"):
         rules(["error_rate > 1%", "latency > 5"], KNOWN)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["error_rate > 1", "error_rate >= 1", "error_rate > 5", "error_rate > 150%", "error_rate > 100%", "error_rate <= 1",
+     "error_rate < 2", "p99_ms > 20%"],
+)  # fmt: skip
+def test_a_limit_of_another_kind_than_the_number_is_refused(text):
+    with pytest.raises(UsageError, match=r"never or always true.*1%|compares a time with a share.*p99_ms > 20"):
+        new_rules([text], KNOWN)
+
+
+@pytest.mark.parametrize("text", ["error_rate >= 100%", "error_rate > 2x champion", "error_rate > 0.5", "p99_ms > 1"])
+def test_a_limit_of_the_numbers_own_kind_is_taken(text):
+    assert [one.text for one in new_rules([text], KNOWN)] == [text]
 
 
 @given(st.text(max_size=40))
