@@ -11,12 +11,12 @@ _LONGEST = 256
 
 
 def split_up(live: Live) -> None:
-    """Give ``live`` its arms, if its endpoint is split: one a share, and one more for the rest."""
-    split, models = live.deployment.endpoint.split, live.deployment.models
-    if not split:
+    """Give ``live`` its arms, if its endpoint is split: one for each of ``shares``, and one more for the rest."""
+    endpoint, models = live.deployment.endpoint, live.deployment.models
+    if not endpoint.split:
         return
     names = [scorer.name for scorer in live.scorers]
-    for reference in split.shares:
+    for reference in endpoint.shares:
         first = [line for line in live.schedule if names[line[0]] == models[reference]][:1]
         rest = [line for line in live.schedule if line not in first]
         live.arms.append(live.varied(schedule=first + rest, drawn=models[reference]))
@@ -37,7 +37,7 @@ def arm(live: Live, identifier: str, given: Input, arrival: Arrival | None) -> t
     key = _key(live, given, arrival) if split.key else ""
     if split.key and not key:
         return live, ""
-    which = drawn(tuple(split.shares.values()), key or identifier, endpoint.name)
+    which = drawn(tuple(endpoint.shares.values()), key or identifier, endpoint.name)
     return live.arms[which], key[:_LONGEST]
 
 

@@ -4,6 +4,7 @@ import difflib
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 from headrace.errors import SettingsError
@@ -111,6 +112,16 @@ class Endpoint:
     mask: tuple[str, ...] = ()
     split: Split = WHOLE
     join: tuple[Join, ...] = ()
+
+    @cached_property
+    def shares(self) -> Mapping[str, float]:
+        """The share of each scheduled model, in the order in which requests are drawn; 0 where a split names it not.
+
+        The order is that of the schedule, and not that in which shares are written: a model that was tried first stays
+        at its place when others come and go. The model that the schedule prefers comes last, as it seldom has a share.
+        """
+        first, *others = dict.fromkeys(p.model for p in self.schedule)
+        return {model: self.split.shares.get(model, 0.0) for model in (*others, first)}
 
     @property
     def scoring(self) -> tuple[str, ...]:

@@ -80,7 +80,7 @@ class Live:
         open: Requests not answered yet.
         alone: A model by itself, for callers who ask for one version: those on standby from the beginning, the others
             from when they are first asked for.
-        arms: Of a split endpoint: the same models in another order for each share, the last for the rest.
+        arms: Of a split endpoint: the same models in another order for each of its ``shares``, the last for the rest.
         drawn: Of such an arm: the model version that its requests prefer.
         ended: Arms that draw nobody any more; requests may still be under way there.
         shed: Whether so much is asked now that models which may not answer do not score.

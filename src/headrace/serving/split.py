@@ -73,7 +73,8 @@ def share(model: str, said: Any) -> float:
 def drawn(shares: Sequence[float], text: str, salt: str) -> int:
     """Which of ``shares`` a text falls into; their number when it falls beside them.
 
-    The same text always falls into the same one, and stays there when the last share grows.
+    The same text always falls into the same one. The first and the second share lie at the two ends and grow towards
+    each other: a text stays in one while either grows. Further shares lie next to them, in turn, and move as they grow.
 
     Args:
         shares: Each of 0 to 1, together at most 1.
@@ -81,9 +82,14 @@ def drawn(shares: Sequence[float], text: str, salt: str) -> int:
         salt: Texts fall anew for each.
     """
     digest = blake2b(f"{salt}\0{text}".encode(), digest_size=_BITS // 8).digest()
-    place = int.from_bytes(digest) / 2**_BITS
+    place, low, high = int.from_bytes(digest) / 2**_BITS, 0.0, 1.0
     for position, width in enumerate(shares):
-        place -= width
-        if place < 0:
-            return position
+        if position % 2:
+            high -= width
+            if place >= high and width:
+                return position
+        else:
+            low += width
+            if place < low:
+                return position
     return len(shares)

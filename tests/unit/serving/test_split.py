@@ -8,7 +8,7 @@ from served import ROW, constant, endpoint, gated, model
 
 from headrace.errors import HeadraceError, SettingsError
 from headrace.refs import new_id
-from headrace.serving.endpoint import Endpoint, read_endpoint
+from headrace.serving.endpoint import Endpoint, Preference, read_endpoint
 from headrace.serving.split import Split, drawn, share
 
 BODY = json.dumps({"instances": [ROW]}).encode()
@@ -43,6 +43,40 @@ def test_who_has_the_challenger_keeps_it_when_its_share_grows(key, one, other):
     less, more = sorted((one, other))
     if drawn([less], key, "late") == 0:
         assert drawn([more], key, "late") == 0
+
+
+@given(st.text(), st.floats(0, 0.5), st.floats(0, 0.5), st.floats(0, 0.5))
+def test_of_two_challengers_none_loses_a_caller_while_the_other_grows(key, one, other, third):
+    less, more = sorted((one, other))
+    for before, after in [([less, third], [more, third]), ([third, less], [third, more])]:
+        was = drawn(before, key, "late")
+        assert was == 2 or drawn(after, key, "late") == was
+
+
+def test_callers_stay_however_the_shares_are_written_and_whichever_ends():
+    lines = tuple(Preference(model, 0.02) for model in ("a@1", "b@1", "c@1"))
+    keys = [str(number) for number in range(2000)]
+
+    def who(**shares):
+        deployed = Endpoint("late", lines, 0.05, split=Split({f"{name}@1": part for name, part in shares.items()}))
+        widths = list(deployed.shares.values())
+        names = [*deployed.shares, "rest"]
+        return {key: names[drawn(widths, key, "late")] for key in keys}
+
+    both = who(b=0.2, c=0.3)
+    assert who(c=0.3, b=0.2) == both
+    grown, alone = who(c=0.3, b=0.4), who(c=0.3)
+    assert {key for key in keys if grown[key] == "c@1"} == {key for key in keys if both[key] == "c@1"}
+    assert {key for key in keys if alone[key] == "c@1"} == {key for key in keys if both[key] == "c@1"}
+    assert Counter(both.values()).keys() == {"b@1", "c@1", "rest"}
+
+
+def test_a_gateway_draws_in_the_order_of_the_schedule(tmp_path):
+    deployed = endpoint(("a@1", 0.02), ("b@1", 0.02), ("c@1", 0.02), split=Split({"c@1": 0.5, "b@1": 0.5}, key="x-c"))
+    models = {**BOTH, "c@1": model("c@1", constant(3.0), fast=True)}
+    with gated(tmp_path, deployed, models) as gate:
+        won = {key: next(asked(gate, **{"x-c": key})).header("x-headrace-winner") for key in map(str, range(40))}
+    assert won == {key: ("b@1", "c@1")[drawn([0.5, 0.5], key, "wine")] for key in won}
 
 
 def test_draws_follow_the_shares_and_the_salt():
