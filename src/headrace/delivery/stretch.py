@@ -4,11 +4,15 @@ import math
 from collections.abc import Mapping
 
 from headrace.serving.counters import FINE_S, EndpointCounters, Histogram, ScorerCounters
+from headrace.serving.outcome import CANCELLED, DROPPED, UNJOINED
 
 Numbers = Mapping[str, float]
 
 PARTS = {"p50_ms": 0.5, "p99_ms": 0.99}
 """Which part of the times is below each number about them."""
+
+_BLAMELESS = tuple(DROPPED[error] for error in (UNJOINED, CANCELLED))
+"""Reasons for which a request counts neither as scored nor as failed: impatient callers end no canary."""
 
 _TAIL = 500
 """Of fewer requests the 99th percentile is a matter of luck: a few of the machine's hiccups."""
@@ -45,8 +49,8 @@ class Stretch:
         return failed, scored + failed
 
     def _failed(self) -> int:
-        """But for those whose features could not be joined: no model is to blame for a store."""
-        return self._of.failed - self._of.dropped["unjoined"]
+        """But for what no model is to blame for: features that could not be joined, and callers who went."""
+        return self._of.failed - sum(self._of.dropped[reason] for reason in _BLAMELESS)
 
     def _answered(self) -> tuple[int, int]:
         """Requests of the endpoint, and how many the default answered; but for the same."""

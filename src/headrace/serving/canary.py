@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 MEASURED = ("error_rate", "p50_ms", "p99_ms", "default_rate")
-"""What rules of a canary may be about: failed scores among all; time from a request's arrival to the model's score;
-requests of the endpoint that the default answered."""
+"""What rules of a canary may be about: failed scores among all, but for requests whose caller went or whose features
+could not be joined; time from a request's arrival to the model's score; what the endpoint's default answered."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from functools import partial
 from itertools import pairwise
 
 import pytest
-from served import ROW, WINE, constant, endpoint, gated, model
+from served import ROW, WINE, Held, constant, endpoint, gated, model, until
 
 from headrace.delivery.canary import WAITED, Plan, begin
 from headrace.delivery.deploy import deploy
@@ -29,8 +29,8 @@ def raises(batch):
 
 
 def slow(batch, lasts_s=0.003):
-    until = time.monotonic() + lasts_s
-    while time.monotonic() < until:
+    over = time.monotonic() + lasts_s
+    while time.monotonic() < over:
         pass
     return constant(2.0)(batch)
 
@@ -259,6 +259,29 @@ def test_few_requests_end_no_canary(staged):
     stage.ask(19)
     stage.look()
     assert stage.written == []
+
+
+def test_callers_who_go_end_no_canary(staged):
+    """Thirty of them while the candidate has one request in hand: more than enough to be beyond luck."""
+    held = Held()
+    stage = staged(held, fast=False, least=1, steps=("100%",))
+
+    async def ask(count, *, leave):
+        plane, live = stage.gate.plane, stage.gate.plane.live("wine")
+        given = live.decoder.of_records([ROW])
+        asked = [plane.predict(live, given, lambda _: None) for _ in range(count)]
+        if leave:
+            for request in asked:
+                request.cancel()
+
+    stage.gate.call(ask(1, leave=False))
+    until(lambda: held.seen)
+    stage.gate.call(ask(30, leave=True))
+    held.go.set()
+    counters = stage.gate.plane.counters["wine"].scorers["wine@2"]
+    until(lambda: counters.scored + counters.late)
+    stage.look()
+    assert (stage.written, counters.dropped["cancelled"]) == ([], 30)
 
 
 def test_a_ledger_that_cannot_be_written_is_tried_again(staged):

@@ -13,7 +13,7 @@ from headrace.delivery.stretch import Stretch
 from headrace.delivery.watch import Watch
 from headrace.serving.canary import Canary
 from headrace.serving.counters import FINE_S, EndpointCounters, ScorerCounters
-from headrace.serving.outcome import UNJOINED, Outcome
+from headrace.serving.outcome import CANCELLED, UNJOINED, Outcome
 
 LIVES = 400 if os.environ.get("HEADRACE_SOAK") else 40
 STEPS = (0.05, 0.25, 1.0)
@@ -214,11 +214,12 @@ def test_what_never_holds_ends_nothing(rule):
     assert reason(np.random.default_rng(2), (rule,), partial(drawn, rate=0.5), looks=20) == ""
 
 
-def test_features_that_are_not_there_are_no_errors_of_a_candidate():
-    """Who ends a canary would blame a model for a store that it never met."""
+@pytest.mark.parametrize("blameless", [UNJOINED, CANCELLED])
+def test_what_a_candidate_never_met_is_no_error_of_it(blameless):
+    """Who ends a canary would blame a model for a store, or for callers who went."""
     own = ScorerCounters()
     stretch = Stretch(own, EndpointCounters())
-    for error in (UNJOINED, UNJOINED, "", "", "", "ValueError: no"):
+    for error in (blameless, blameless, "", "", "", "ValueError: no"):
         own.took(Outcome({}, 0.0, error), 0.001)
     assert (stretch.counts("error_rate"), stretch.met()) == ((1, 4), 4)
     assert stretch.numbers()["error_rate"] == 0.25
