@@ -83,14 +83,14 @@ class Joining:
         if self.over:
             return
         if isinstance(read, HeadraceError):
-            self._give_up(str(read))
+            self._give_up(read)
             return
         try:
             whole: Input = _decoder(self._live).joined(_asked(self._given), read)
         except SignatureError as error:
             self._refuse(error)
         except Unavailable as error:
-            self._give_up(str(error))
+            self._give_up(error)
         else:
             self._end()
             if isinstance(self._given, TunedInput):
@@ -110,15 +110,17 @@ class Joining:
             waited_ms = self._live.deployment.endpoint.deadline_s * WAIT * 1000
             self._give_up(f"they were not there after {waited_ms:g} ms")
 
-    def _give_up(self, why: str) -> None:
+    def _give_up(self, why: str | HeadraceError) -> None:
+        """Say why in the log and to who runs the gateway; callers do not hear where the store is."""
         self._end()
-        why = f"features of {', '.join(self.views)} could not be joined: {why}"
-        self._live.counters.unjoined_why = why
-        self._forgone(why).forgo(UNJOINED)
+        what = f"features of {', '.join(self.views)} could not be joined"
+        told = why if isinstance(why, str) else why.what
+        self._live.counters.unjoined_why = f"{what}: {why}"
+        self._forgone(f"{what}: {why}", f"{what}: {told}").forgo(UNJOINED)
 
-    def _forgone(self, why: str) -> Rendezvous:
+    def _forgone(self, why: str, told: str = "") -> Rendezvous:
         self.entered = _Forgone(self._live, self.id, self._given, self._reply, self._taken())
-        self.entered.started, self.entered.why = self.started, why
+        self.entered.started, self.entered.why, self.entered.told = self.started, why, told
         return self.entered
 
     def _refuse(self, error: SignatureError) -> None:
@@ -146,14 +148,17 @@ class Joining:
 class _Forgone(Rendezvous):
     """A request that no model scores."""
 
-    __slots__ = ("why",)
+    __slots__ = ("told", "why")
 
     def __init__(self, *request: Any) -> None:
         super().__init__(*request)
-        self.why = ""
+        self.why = self.told = ""
 
     def _reason(self) -> str:
         return self.why
+
+    def _told(self) -> str:
+        return self.told
 
     def _finish(self, elapsed: float, *, logged: bool) -> None:
         self._live.counters.unjoined += 1  # with the answer, as those who watch rates take one from the other

@@ -413,6 +413,10 @@ class Rendezvous:
             )
         return "; ".join(missed)
 
+    def _told(self) -> str:
+        """The reason, as its caller may hear it."""
+        return self._reason()
+
     def _written(self, done: bool) -> None:
         self._finish(self._live.clock() - self.started, logged=done)
 
@@ -435,6 +439,6 @@ class Rendezvous:
         kind = Unavailable if passing else RunFailed
         return kind(
             f"no model answered request {self.id}",
-            why=self._reason() or "the endpoint has no default",
+            why=self._told() or "the endpoint has no default",
             fix=f"headrace serving explain {self.id}",
         )

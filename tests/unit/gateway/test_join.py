@@ -3,6 +3,7 @@
 import gc
 import io
 import json
+import re
 import threading
 import weakref
 from dataclasses import replace
@@ -350,6 +351,27 @@ def test_a_store_that_cannot_be_read_costs_no_answer(own, error):
     assert (counters.unjoined, counters.defaults) == (1, 1)
     assert counters.scorers["wine@3"].dropped["unjoined"] == 1
     assert b'headrace_unjoined_total{endpoint="wine"} 1' in own.client.request("GET", "/metrics").body
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Unavailable("the store is away", where="/secret/cellars.sqlite", why="[Errno 5] '/secret'"),
+        PermissionError(13, "no", "/secret/cellars.sqlite"),
+    ],
+)
+def test_callers_do_not_hear_where_the_store_is(tmp_path, error):
+    """Without a default they hear that features are away; the log and who runs the gateway hear why."""
+    deployed = replace(joined_endpoint(), default={})
+    with gated(tmp_path, deployed, KNOWN) as gate:
+        gate.online = failing(error)
+        _, reply = ask(gate, "rows", SENT)
+        assert reply.status == 503
+        assert b"features of cellars could not be joined" in reply.body
+        assert b"secret" not in reply.body
+        identifier = re.search(r"no model answered request (\S+)", reply.body.decode()).group(1)
+        assert "/secret" in gate.log.find(identifier).reason
+        assert "/secret" in gate.plane.counters["wine"].unjoined_why
 
 
 def test_a_store_that_hangs_holds_up_requests_for_half_the_deadline_then_nobody(own):
