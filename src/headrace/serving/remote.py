@@ -17,12 +17,13 @@ from headrace.serving.desk import Desk, Errand
 from headrace.serving.exchange import Scored
 from headrace.serving.frames import unpacked
 from headrace.serving.lane import Terms, Ticket
-from headrace.serving.outcome import NO_WORKER, QUEUE_FULL, Outcome
+from headrace.serving.outcome import EXPIRED, NO_WORKER, QUEUE_FULL, Outcome
 from headrace.serving.request import Projection
 from headrace.serving.scorer import Ready, Scorer
 from headrace.serving.versions import Model
 
 _SMOOTHING = 0.1
+_STANDS_S = 10.0
 
 
 class Elsewhere:
@@ -73,6 +74,7 @@ class RemoteScorer(Scorer):
         self._single = model.signature.kind == "table"
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._round_s = 0.0
+        self._ahead: tuple[float, str] = (0.0, "")
 
     def beside(self, model: Ready, project: Projection | None, contract: str) -> "RemoteScorer":
         """The same model by another of its signatures, asked of the same workers; see ``Scorer``."""
@@ -137,7 +139,10 @@ class RemoteScorer(Scorer):
         """Why no worker scores it; empty when some do."""
         if trouble := self._desk.trouble:
             return f"the exchange is away: {trouble}"
-        return "" if self._desk.workers(self.name) else self._desk.why_not(self.name)
+        if not self._desk.workers(self.name):
+            return self._desk.why_not(self.name)
+        at, wrong = self._ahead
+        return wrong if time.monotonic() - at < _STANDS_S else ""
 
     def _room(self, rows: int) -> bool:
         waiting = self._desk.rows(self.name)
@@ -165,6 +170,9 @@ class RemoteScorer(Scorer):
         self._round_s += _SMOOTHING * (now - ticket.started - self._round_s)
         came, within = _placed(scored, ticket.queued, now)
         if scored.error:
+            if scored.error == EXPIRED and now - ticket.started < self._errand.deadline_s:
+                ahead_s = scored.came_ms / 1000 - time.time()
+                self._ahead = now, f"the clock of worker {scored.worker} is {ahead_s:.1f} s ahead of this host's"
             outcome = Outcome({}, now, scored.error, came, within, scored.worker)
         else:
             outcome = Outcome(self._read(scored), now, "", came, within, scored.worker)

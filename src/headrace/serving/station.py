@@ -9,7 +9,7 @@ from queue import Empty, SimpleQueue
 
 import msgspec
 
-from headrace.errors import HeadraceError
+from headrace.errors import HeadraceError, Unavailable
 from headrace.models.params import NO_PARAMS, Params
 from headrace.models.runtime import Batch
 from headrace.serving.exchange import MOST_TRIES, Asked, Delivery, Exchange, Group, Scored, pack, questions
@@ -164,10 +164,11 @@ class Station:
             if scorer is None:
                 group.done([delivery])
                 return
-            project, batch = self._projections(asked.contract, asked.signature), unpacked(asked.batch)
-            given: Input = _Given(project(batch) if project else batch, asked.count)
-            if asked.params:
-                given = TunedInput(given, asked.params)
+            given = self._given(asked)
+        except Unavailable as error:  # the ledger is away, and it says what the batch holds: no fault of the question
+            report(f"{self._model.name}: {in_words(error)}")
+            group.done([delivery])
+            return
         except (msgspec.DecodeError, HeadraceError, ValueError, TypeError, KeyError, IndexError) as error:
             group.set_aside(delivery, f"it cannot be read: {in_words(error)}")
             return
@@ -179,6 +180,12 @@ class Station:
             group.done([delivery])
         else:
             self._submit(job)
+
+    def _given(self, asked: Asked) -> Input:
+        """What the model takes of what was asked."""
+        project, batch = self._projections(asked.contract, asked.signature), unpacked(asked.batch)
+        given = _Given(project(batch) if project else batch, asked.count)
+        return TunedInput(given, asked.params) if asked.params else given
 
     def _by(self, signature: str) -> Scorer | None:
         """What scores by a signature; None when the model has none of that name."""

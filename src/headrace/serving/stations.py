@@ -22,6 +22,7 @@ from headrace.storage.ledger import Ledger
 EVERY_S = 0.2
 _ANNOUNCE_S = 1.0
 _LINGER_S = 30.0
+_STOP_S = 2.0
 
 
 @dataclass
@@ -83,20 +84,17 @@ class Stations:
     @property
     def versions(self) -> Mapping[str, str]:
         """Model version to why it does not score now; empty when it does."""
-        return {name: kept.trouble for name, kept in self._kept.items()}
+        return {name: kept.trouble for name, kept in list(self._kept.items())}
 
     def run(self, stop: threading.Event) -> None:
         """Score until ``stop`` is set; then finish what was taken, and unload."""
-        while not stop.is_set():
-            try:
-                self.look()
-                self._said = ""
-            except Exception as error:  # noqa: BLE001 - whatever a ledger meets, what scores goes on
-                if in_words(error) != self._said:
-                    self._said = in_words(error)
-                    report(f"{self._endpoint}: {self._said}")
-            stop.wait(EVERY_S)
-        self._announce(leaving=True)
+        # A ledger that hangs must not make front doors take a worker that scores for silent.
+        following = threading.Thread(target=self._follow, args=(stop,), name="ledger", daemon=True)
+        following.start()
+        while not stop.wait(EVERY_S):
+            self.announce()
+        self.announce(leaving=True)
+        following.join(_STOP_S)
         stations = [kept.station for kept in self._kept.values() if kept.station]
         for station in stations:
             station.stop()
@@ -106,8 +104,21 @@ class Stations:
             if kept.model is not None:
                 kept.model.loaded.close()
 
+    def _follow(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            try:
+                self.look()
+                if self._said:
+                    report(f"{self._endpoint}: deployments are followed again")
+                self._said = ""
+            except Exception as error:  # noqa: BLE001 - whatever a ledger meets, what scores goes on
+                if in_words(error) != self._said:
+                    self._said = in_words(error)
+                    report(f"{self._endpoint}: deployments are not followed: {self._said}")
+            stop.wait(EVERY_S)
+
     def look(self) -> None:
-        """Bring about what the ledger says now, and say what there is."""
+        """Bring about what the ledger says now."""
         deployment, now = current(self._ledger, self._endpoint), time.monotonic()
         for version in self._wanted(deployment) if deployment else ():
             kept = self._kept.get(version)
@@ -118,7 +129,6 @@ class Stations:
                 threading.Thread(target=self._load, args=(version, deployment), name=f"load {version}").start()
         for version in [v for v, kept in self._kept.items() if now - kept.named_at > _LINGER_S and kept.model]:
             self._unload(self._kept.pop(version))
-        self._announce()
 
     def _wanted(self, deployment: Deployment) -> list[str]:
         versions = dict.fromkeys(deployment.models[reference] for reference in deployment.endpoint.models)
@@ -157,7 +167,7 @@ class Stations:
         if kept.model is not None:
             kept.model.loaded.close()
 
-    def _announce(self, *, leaving: bool = False) -> None:
+    def announce(self, *, leaving: bool = False) -> None:
         """Say what there is, every second and when it changes."""
         versions, now = dict(self.versions), time.monotonic()
         if not leaving and versions == self._announced and now - self._announced_at < _ANNOUNCE_S:

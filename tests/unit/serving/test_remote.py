@@ -19,7 +19,7 @@ from headrace.serving.endpoint import Batching
 from headrace.serving.exchange import Asked, Present, Scored, pack
 from headrace.serving.frames import packed
 from headrace.serving.lane import Terms
-from headrace.serving.outcome import DIED, NO_WORKER, QUEUE_FULL, UNANSWERED
+from headrace.serving.outcome import DIED, EXPIRED, NO_WORKER, QUEUE_FULL, UNANSWERED
 from headrace.serving.remote import RemoteScorer, elsewhere
 from headrace.serving.request import TableDecoder
 from headrace.serving.station import Station
@@ -100,9 +100,9 @@ def here(function):
 def station(exchange):
     made = []
 
-    def make(function, number=1):
+    def make(function, number=1, projections=lambda *_: None):
         model = Model(version(number), Function(function), p99_s=1.0, compared=0, one={})
-        made.append(Station("wine", model, exchange.other(), "w", projections=lambda *_: None, terms=Terms()))
+        made.append(Station("wine", model, exchange.other(), "w", projections=projections, terms=Terms()))
         until(lambda: not made[-1].trouble)
         return made[-1]
 
@@ -168,6 +168,24 @@ def test_a_worker_whose_clock_is_wrong_was_at_work_between_question_and_answer(
     moments = (ticket.queued, outcome.begun, *outcome.within, outcome.at)
     assert list(moments) == sorted(moments)
     assert outcome.within[1] - outcome.within[0] == pytest.approx(1e-6, abs=1e-7)
+
+
+def test_a_worker_whose_clock_is_ahead_is_told_from_one_that_is_late(exchange, desk, scorer, on_loop):
+    met(exchange, desk, "wine@1")
+    one = scorer()
+
+    def expired(ticket):
+        assert on_loop(one.submit, ticket, 0) is None
+        said = (ticket.id, "wine@1", "w", [], EXPIRED, (time.time() + 60) * 1000, 0.0, 0.0)
+        exchange.tell("wine", pack(Scored(*said)), 0)
+        assert ticket.came.wait(10)
+
+    late = Ticket("late")
+    late.started -= 1.0
+    expired(late)
+    assert one.trouble == ""
+    expired(Ticket("soon"))
+    assert one.trouble.startswith("the clock of worker w is 60.0 s ahead of this host's")
 
 
 def test_a_score_that_comes_twice_arrives_once(exchange, desk, scorer, on_loop):
@@ -296,9 +314,9 @@ def test_a_version_that_no_worker_scores_is_refused(exchange, loop, monkeypatch)
     desks.require("wine", "wine@3")
 
 
-def asked(exchange, identifier, wanted=("wine@1",), ago_s=0.0):
+def asked(exchange, identifier, wanted=("wine@1",), ago_s=0.0, contract="wine@1"):
     sent_ms = (time.time() - ago_s) * 1000
-    exchange.ask("wine", pack(Asked(identifier, 0, wanted, "wine@1", sent_ms, 100.0, 1, packed(INPUT.batch))))
+    exchange.ask("wine", pack(Asked(identifier, 0, wanted, contract, sent_ms, 100.0, 1, packed(INPUT.batch))))
 
 
 @pytest.fixture
@@ -347,6 +365,21 @@ def test_what_cannot_be_read_is_set_aside_and_the_group_goes_on(exchange, answer
     ((value, why),) = exchange.shared.aside
     assert value == b"\xc1 not ours"
     assert "cannot be read" in why
+
+
+def test_what_the_ledger_cannot_say_now_is_not_set_aside(exchange, answered, station):
+    """What a batch holds that is of another version's columns."""
+
+    def projections(contract, _signature):
+        if contract == "wine@9":
+            raise Unavailable("the ledger is away")
+
+    station(linear, projections=projections)
+    asked(exchange, "unknown", contract="wine@9")
+    asked(exchange, "good")
+    until(lambda: "good" in answered)
+    assert "unknown" not in answered
+    assert not exchange.shared.aside
 
 
 def test_what_a_model_dies_of_twice_is_set_aside_and_what_came_with_it_is_scored(exchange, answered, station):
