@@ -9,7 +9,7 @@ from headrace.errors import NotFound, UsageError
 from headrace.pipelines import cache
 from headrace.pipelines.record import BEGAN
 from headrace.pipelines.workspace import Workspace
-from headrace.placement.processes import alive
+from headrace.placement.processes import ended as ended_process
 from headrace.storage.ledger import Fact, Ledger, latest
 
 _CANDIDATES = 5
@@ -84,7 +84,7 @@ def steps_of(ledger: Ledger, run: str) -> list[Mapping[str, Any]]:
     started, finished = latest(ledger, "run.started", run), latest(ledger, "run.finished", run)
     if started is None or finished is not None:
         return ended
-    state = "running" if alive(started.body["pid"]) else "died"
+    state = "died" if _gone(started.body) else "running"
     names = {step["name"] for step in ended}
     begun = [fact for fact in ledger.query(BEGAN, run) if fact.body["name"] not in names]
     unended = {"kind": "step", "state": state, "seconds": None}
@@ -110,6 +110,11 @@ def log_of(workspace: Workspace, run: str, step: Mapping[str, Any]) -> Path:
     return path
 
 
+def _gone(started: Mapping[str, Any]) -> bool:
+    """Whether the process of a run that has no end is gone; of one on another host nobody knows."""
+    return "process" not in started or ended_process(started["process"])  # of a release that kept only its number
+
+
 def _past(ledger: Ledger, started: Fact) -> PastRun:
     body = started.body
     common: dict[str, Any] = {"run": started.subject, "pipeline": body["pipeline"], "params": body["params"]}
@@ -121,7 +126,7 @@ def _past(ledger: Ledger, started: Fact) -> PastRun:
     states = [step["state"] for step in steps]
     died = [step["name"] for step in steps if step["state"] == "died"]
     return PastRun(
-        state="running" if alive(body["pid"]) else "died",
+        state="died" if _gone(body) else "running",
         at=started.at,
         counts={state: states.count(state) for state in sorted(set(states))},
         died_in=died[-1] if died else "",

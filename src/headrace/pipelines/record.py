@@ -1,7 +1,6 @@
 """The record of one run: its facts on the ledger, its reports, and the listeners that hear of it."""
 
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,6 +12,7 @@ from headrace.pipelines.references import Reference, StepResult
 from headrace.pipelines.report import StepReport
 from headrace.pipelines.schedule import GOOD
 from headrace.pipelines.workspace import Workspace
+from headrace.placement.processes import own_life
 from headrace.storage.ledger import Fact, latest
 
 BEGAN = "step.began"
@@ -55,7 +55,7 @@ class Record:
 
     def started(self, steps: int, params: Mapping[str, Any]) -> None:
         """The run begins, with so many steps."""
-        body = {"pipeline": self.pipeline, "pid": os.getpid(), "params": dict(params), "steps": steps}
+        body = {"pipeline": self.pipeline, "process": own_life(), "params": dict(params), "steps": steps}
         self._facts.append(Fact("run.started", self.run, body))
         self._tell("run.started", {"pipeline": self.pipeline, "steps": steps})
 

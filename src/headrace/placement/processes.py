@@ -29,15 +29,25 @@ def start_time(pid: int) -> str:
 def own_life() -> dict[str, Any]:
     """What tells this process from every other, on this machine and others: as JSON."""
     pid = os.getpid()
-    return {"host": socket.gethostname(), "boot": _boot(), "pid": pid, "started": start_time(pid)}
+    return {"host": _host(), "boot": _boot(), "pid": pid, "started": start_time(pid)}
 
 
 def ended(life: Mapping[str, Any]) -> bool:
     """Whether the process of ``own_life`` is known to have ended; of one on another machine nobody here knows."""
-    if life.get("host") != socket.gethostname():
+    if life.get("host") != _host():
         return False
     pid = life["pid"]
     return life["boot"] != _boot() or not alive(pid) or start_time(pid) != life["started"]
+
+
+@cache
+def _host() -> str:
+    """Two machines may have one name, and containers of one image the id of their image's machine; hardly both."""
+    try:
+        machine = Path("/etc/machine-id").read_text("ascii").strip()
+    except OSError:
+        machine = ""
+    return f"{socket.gethostname()} {machine}".strip()
 
 
 @cache

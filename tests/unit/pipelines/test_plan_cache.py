@@ -1,12 +1,11 @@
 """A kept plan is used exactly as long as nothing that planning depended on has changed."""
 
-import os
-
 import pytest
 
 from headrace.errors import NotFound, UsageError
 from headrace.pipelines.explain import forecast
 from headrace.pipelines.history import log_of, past_run, past_runs, steps_of
+from headrace.placement.processes import own_life
 from headrace.sdk import ambient
 from headrace.storage.ledger import Fact
 
@@ -157,10 +156,12 @@ def test_past_runs(project):
 
 def test_runs_without_an_end_are_running_or_died(project):
     ledger = project.platform.ledger()
-    alive = {"pipeline": "main", "pid": os.getpid(), "params": {}}
-    ledger.append([Fact("run.started", "a", alive), Fact("run.started", "b", {**alive, "pid": 2**22 + 1})])
+    here = own_life()
+    for run, process in (("a", here), ("b", {**here, "pid": 2**22 + 1}), ("c", {**here, "pid": 1, "host": "another"})):
+        ledger.append([Fact("run.started", run, {"pipeline": "main", "process": process, "params": {}})])
     ledger.append([Fact("run.step", "b", {"name": "x", "state": "done"})])
     assert [(r.state, r.seconds, dict(r.counts)) for r in past_runs(ledger, 5)] == [
         ("running", None, {}),
         ("died", None, {"done": 1}),
+        ("running", None, {}),
     ]
