@@ -10,6 +10,9 @@ KIND = "alert"
 OVER = " over"
 """What the mark of an alert ends with that says of another that it is over; before it comes the mark of that."""
 
+STILL = "alert.still"
+"""The fact that what an alert says goes on: its gateway says so now and then, for others on other hosts to hear."""
+
 _TRIES = 20
 
 

@@ -4,16 +4,18 @@ Requests are answered meanwhile: from the models, and not logged; from the model
 One alert says when that begins and one when it is over. A disk that is all but full takes some records and refuses
 others: that is one interruption, over once nothing was refused for a while. The ledger may lie on the same disk: an
 alert that cannot be kept now is kept when it can. A gateway that ends says so of what it leaves; of one that was killed
-another says it (``monitoring.left_open``), by the process that the alert names.
+another says it (``monitoring.left_open``), by the process that the alert names, or by its silence where that is on
+another host.
 """
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from headrace.errors import HeadraceError
-from headrace.monitoring.alerts import KIND, OVER, called, raise_once
+from headrace.monitoring.alerts import KIND, OVER, STILL, called, raise_once
 from headrace.placement.processes import own_life
 from headrace.refs import new_id
 from headrace.serving.counters import EndpointCounters
@@ -21,11 +23,13 @@ from headrace.serving.log_writer import LogWriter
 from headrace.storage.ledger import Fact, Ledger
 
 _AGAIN_S = 1.0
+_STILL_S = 120.0
 _NOBODY: Mapping[str, str] = {}
 _UNCOUNTED: Mapping[str, EndpointCounters] = {}
 _SAID = {
     "exchange": ("workers are not asked, the gateway scores itself", "workers are asked again"),
     "workers": ("workers do not keep up", "workers keep up again"),
+    "ledger": ("deployments are not followed", "deployments are followed again"),
 }
 """What an alert says when that begins, and when it is over."""
 _COUNTED = {
@@ -90,6 +94,7 @@ class Interruptions:
         self._counts: dict[tuple[str, str], tuple[int, int]] = {}
         self._untold: list[Fact] = []
         self._telling, self._again_at = False, 0.0
+        self._still_at = self._clock()
 
     def look(
         self,
@@ -97,6 +102,7 @@ class Interruptions:
         exchanges: Mapping[str, str],
         behind: Mapping[str, str] = _NOBODY,
         counters: Mapping[str, EndpointCounters] = _UNCOUNTED,
+        ledgers: Mapping[str, str] = _NOBODY,
     ) -> None:
         """See how all is, and have alerts kept.
 
@@ -105,16 +111,19 @@ class Interruptions:
             exchanges: Endpoint to why its workers cannot be asked; empty text while they can.
             behind: Endpoint to which of its workers do not keep up; empty text while all do.
             counters: Endpoint to how many of its requests went without features, and why.
+            ledgers: Endpoint to why its deployments are not followed; empty text while they are.
         """
         now = self._clock()
         for endpoint, log in logs.items():
             self._log(endpoint, log, now)
-        for endpoint, trouble in exchanges.items():
-            self._steady("exchange", endpoint, trouble, now)
-        for endpoint, trouble in behind.items():
-            self._steady("workers", endpoint, trouble, now)
+        for about, troubles in (("exchange", exchanges), ("workers", behind), ("ledger", ledgers)):
+            for endpoint, trouble in troubles.items():
+                self._steady(about, endpoint, trouble, now)
         for endpoint, counted in counters.items():
             self._features(endpoint, counted, now)
+        if now - self._still_at > _STILL_S:
+            self._still_at = now
+            self._go_on()
         if self._untold and not self._telling and now >= self._again_at:
             self._telling = True
             self._do(self._tell)
@@ -128,6 +137,18 @@ class Interruptions:
                 self._alert(about, endpoint, found, f"the gateway ended after {_span(found)} of it{counted}", over=True)
         self._open.clear()
         self._do(self._tell)
+
+    def _go_on(self) -> None:
+        """Say of what goes on that it does."""
+        marks = {_mark(*key, found): key[1] for key, found in self._open.items() if found.told}
+        facts = [Fact(STILL, endpoint, {"mark": mark}) for mark, endpoint in marks.items()]
+
+        def say() -> None:
+            with suppress(HeadraceError):  # a full disk is the ledger's too: the next time says the same
+                self._ledger.append(facts)
+
+        if facts:
+            self._do(say)
 
     def _log(self, endpoint: str, log: LogWriter, now: float) -> None:
         grew = self._grew("log", endpoint, log.failed)
@@ -189,8 +210,8 @@ class Interruptions:
             "message": message + called(self._by["name"]),
             "by": self._by,
         }
-        mark = f"{about} {endpoint} {found.mark}{OVER * over}"
-        self._untold.append(Fact(KIND, endpoint, body, unique=mark))
+        mark = _mark(about, endpoint, found)
+        self._untold.append(Fact(KIND, endpoint, body, unique=f"{mark}{OVER * over}"))
 
     def _tell(self) -> None:
         """On another thread, which alone takes away what is told."""
@@ -202,6 +223,10 @@ class Interruptions:
         else:
             del self._untold[: len(found)]
         self._telling = False
+
+
+def _mark(about: str, endpoint: str, found: _Interruption) -> str:
+    return f"{about} {endpoint} {found.mark}"
 
 
 def _span(found: _Interruption) -> str:

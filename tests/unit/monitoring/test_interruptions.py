@@ -6,7 +6,7 @@ import pytest
 
 from headrace.engines.sqlite.ledger import SqliteLedger
 from headrace.errors import Unavailable
-from headrace.monitoring.alerts import alerts
+from headrace.monitoring.alerts import STILL, alerts
 from headrace.monitoring.interruptions import Interruptions
 from headrace.serving.counters import EndpointCounters
 
@@ -38,13 +38,14 @@ class Gateway:
 
     def __init__(self, folder, name=""):
         self.ledger, self.now, self.log = FullLedger(folder / "ledger.db"), 100.0, Log()
-        self.exchange = self.behind = ""
+        self.exchange = self.behind = self.unfollowed = ""
         self.counters = EndpointCounters()
         self._looks = Interruptions(self.ledger, lambda task: task(), clock=lambda: self.now, gateway=name)
 
     def look(self, after_s=0.2):
         self.now += after_s
-        self._looks.look({"wine": self.log}, {"wine": self.exchange}, {"wine": self.behind}, {"wine": self.counters})
+        troubles = [{"wine": said} for said in (self.exchange, self.behind)]
+        self._looks.look({"wine": self.log}, *troubles, {"wine": self.counters}, {"wine": self.unfollowed})
         return [fact.body["message"] for fact in alerts(self.ledger, "wine")]
 
 
@@ -169,3 +170,28 @@ def test_features_that_cannot_be_joined_are_told_once_until_they_can(gateway):
     facts = alerts(gateway.ledger, "wine")
     assert [(fact.body["about"], fact.body["over"]) for fact in facts] == [("features", False), ("features", True)]
     assert len(gateway.look(60.0)) == 2
+
+
+def test_a_ledger_that_is_away_is_told_of_once_it_is_back(gateway):
+    gateway.unfollowed, gateway.ledger.full = "no route to host", True
+    for _ in range(20):
+        gateway.look(1.0)
+    gateway.unfollowed, gateway.ledger.full = "", False
+    for _ in range(3):
+        said = gateway.look(1.0)
+    assert said == ["deployments are not followed: no route to host", "deployments are followed again after 19 s"]
+
+
+def test_others_hear_that_it_goes_on(gateway):
+    gateway.log.failed, gateway.log.trouble = 7, FULL
+    for _ in range(25):
+        gateway.look(10.0)
+    (alert,) = alerts(gateway.ledger, "wine")
+    assert [fact.body for fact in gateway.ledger.query(STILL, "wine")] == [{"mark": alert.unique}]
+    gateway.ledger.full = True
+    for _ in range(13):
+        gateway.look(10.0)
+    gateway.ledger.full, gateway.log.trouble = False, ""
+    for _ in range(26):
+        gateway.look(10.0)
+    assert len(gateway.ledger.query(STILL)) == 1  # nobody has to know of what is over

@@ -8,7 +8,7 @@ import pytest
 
 from headrace.engines.sqlite.ledger import SqliteLedger
 from headrace.errors import Unavailable
-from headrace.monitoring.alerts import KIND, alerts
+from headrace.monitoring.alerts import KIND, STILL, alerts
 from headrace.monitoring.left_open import LeftOpen
 from headrace.placement.processes import own_life
 from headrace.storage.ledger import Fact
@@ -75,6 +75,49 @@ def test_what_goes_on_or_is_over_or_is_elsewhere_or_was_no_gateways_is_left(ledg
     before = over(ledger)
     LeftOpen(ledger).look()
     assert over(ledger) == before
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def looks(found, clock, seconds):
+    """Look every ten seconds."""
+    for _ in range(0, seconds, 10):
+        clock.now += 10
+        found.look()
+
+
+def test_one_on_another_host_is_gone_when_it_says_nothing_any_more(ledger, dead):
+    elsewhere, clock = {**dead, "host": "another"}, Clock()
+    opened(ledger, "log wine 1", elsewhere)
+    opened(ledger, "features wine 2", {**elsewhere, "name": "second"}, about="features")
+    found = LeftOpen(ledger, clock)
+    found.look()
+    for _ in range(5):
+        looks(found, clock, 120)
+        ledger.append([Fact(STILL, "wine", {"mark": "log wine 1"})])
+    looks(found, clock, 60)
+    message = "requests were answered by the default until the gateway was not heard of any more; nobody knows how many"
+    assert over(ledger) == [("features wine 2 over", f"{message} (gateway second)")]
+    looks(found, clock, 600)
+    assert [mark for mark, _ in over(ledger)] == ["features wine 2 over", "log wine 1 over"]
+
+
+def test_who_could_not_look_for_a_while_begins_to_listen_anew(ledger, dead):
+    clock = Clock()
+    opened(ledger, "log wine 1", {**dead, "host": "another"})
+    found = LeftOpen(ledger, clock)
+    found.look()
+    clock.now += 3600
+    found.look()
+    looks(found, clock, 590)
+    assert over(ledger) == []
+    looks(found, clock, 20)
+    assert len(over(ledger)) == 1
 
 
 @pytest.mark.parametrize("changed", [{"started": "1"}, {"boot": "before"}])
