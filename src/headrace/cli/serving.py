@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from headrace.client import Client
     from headrace.journey.platform import Platform
     from headrace.placement.services import ServiceState
+    from headrace.serving.deployment import Deployment
 
 _WATCH_S = 0.5
 
@@ -37,7 +38,6 @@ def command() -> None:
 def list_(out: Output, endpoint: str | None, **asked: Any) -> None:
     """Every endpoint (or ENDPOINT) and version: state, memory and traffic; what is deployed and not served too."""
     from headrace.cli.served import lines, rows
-    from headrace.serving.deployment import history
 
     platform = open_project()
     if any(value not in {None, False} for value in asked.values()):
@@ -45,9 +45,9 @@ def list_(out: Output, endpoint: str | None, **asked: Any) -> None:
 
         look(out, platform, endpoint, asked)
         return
-    deployments = history(platform.ledger(), endpoint)
     client = _client(platform)
     overview = None if client is None else client.overview()
+    deployments = _deployments(out, platform, endpoint, served=overview is not None)
     found = [row for row in rows(deployments, overview) if endpoint in {None, row["endpoint"]}]
     if endpoint is not None and not found:
         raise NotFound(f"no endpoint named {endpoint!r}", fix="headrace serving ls")
@@ -57,7 +57,8 @@ def list_(out: Output, endpoint: str | None, **asked: Any) -> None:
     if overview is not None:
         taken = "" if overview.memory_bytes is None else f" takes {overview.memory_bytes / 2**20:.1f} MiB"
         out.say(f"the gateway (pid {overview.pid}){taken}")
-        for warning in overview.warnings:
+        unfollowed = [f"it does not follow what is deployed: {overview.unfollowed}"] if overview.unfollowed else []
+        for warning in (*unfollowed, *overview.warnings):
             out.say(warning)
 
 
@@ -295,6 +296,19 @@ def replay(out: Output, endpoint: str, *, since: str, slices: tuple[str, ...], *
     with out.progress("requests replayed") as progress:
         found = replayed(platform, Replay(endpoint, since_s=since_s, slices=slices, progress=progress, **asked))
     out.result(found.to_json(), lines(found))
+
+
+def _deployments(out: Output, platform: "Platform", endpoint: str | None, *, served: bool) -> "list[Deployment]":
+    """What was deployed; nothing while the ledger is away, if a gateway tells what it serves all the same."""
+    from headrace.serving.deployment import history
+
+    try:
+        return history(platform.ledger(), endpoint)
+    except Unavailable as error:
+        if not served:
+            raise
+        out.say(f"what is deployed is not known here: {error}")
+        return []
 
 
 def _client(platform: "Platform") -> "Client | None":

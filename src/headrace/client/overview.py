@@ -198,9 +198,11 @@ class Overview:
         memory_bytes: What that takes (PSS), with all models that have no worker; None where nobody can tell.
         endpoints: In order of being named.
         warnings: What is wrong that is no endpoint's part: tables of ``models.toml`` that are of no model.
+        unfollowed: Why it does not follow what is deployed: the ledger is away. Empty while it does.
     """
 
     pid: int
     memory_bytes: int | None
     endpoints: Sequence[Served]
     warnings: Sequence[str] = ()
+    unfollowed: str = ""

@@ -27,6 +27,7 @@ from headrace.gateway.vertex import vertex_routes
 from headrace.journey.platform import Platform
 from headrace.monitoring.interruptions import Interruptions
 from headrace.monitoring.left_open import LeftOpen
+from headrace.monitoring.mask_keys import masked_with
 from headrace.placement.access import Tokens
 from headrace.placement.bind import CERTIFICATE, KEY, UNENCRYPTED, Bind, bind_of, checked_port
 from headrace.placement.gateway import GATEWAY, checked_names, in_workers
@@ -66,7 +67,8 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     desks = Desks(platform.exchange(), loop) if in_workers(platform.settings.scorers) else None
-    plane = _plane(platform, names, desks, loop)
+    crew = Crew(1, "rollouts", _report)
+    plane = _plane(platform, names, desks, loop, crew)
 
     def moved(model: str, alias: str, version: int) -> None:
         loop.call_soon_threadsafe(plane.move, model, alias, version)
@@ -86,7 +88,6 @@ async def serve(
     keeper = Keeper(plane, sources, post=loop.call_soon_threadsafe)
     tls = None if bind.certificate is None or bind.key is None else Tls(bind.certificate, bind.key)
     loop.add_signal_handler(signal.SIGHUP, _look_again, keeper, tls)
-    crew = Crew(1, "rollouts", _report)
     rollouts = Rollouts(plane, platform.ledger(), crew.put, source.refused_change)
     interruptions = Interruptions(platform.ledger(), crew.put, gateway=_one_of_several(platform))
     left = LeftOpen(platform.ledger())
@@ -96,7 +97,7 @@ async def serve(
     keeper.start()
     crew.start()
     loop.call_soon(_now_and_then, partial(crew.put, left.look))
-    await _looking(stopped, rollouts.look, lambda: interruptions.look(plane.logs, *_elsewhere(desks), plane.counters))
+    await _looking(stopped, rollouts.look, partial(_interrupted, interruptions, plane, source, desks))
     interruptions.end()
     crew.stop()
     keeper.stop()
@@ -110,9 +111,17 @@ async def serve(
     scratch.close()
 
 
-def _plane(platform: Platform, names: Sequence[str], desks: Desks | None, loop: asyncio.AbstractEventLoop) -> DataPlane:
+def _plane(
+    platform: Platform, names: Sequence[str], desks: Desks | None, loop: asyncio.AbstractEventLoop, crew: Crew
+) -> DataPlane:
     lookups = Lookups(platform.online, loop.call_soon_threadsafe)
-    return DataPlane(platform.stream(), loop, names, lambda: mask_key(project_home(platform.settings)), desks, lookups)
+
+    def key() -> bytes:
+        found = mask_key(project_home(platform.settings))
+        crew.put(partial(masked_with, platform.ledger(), found))
+        return found
+
+    return DataPlane(platform.stream(), loop, names, key, desks, lookups)
 
 
 def _now_and_then(look: Callable[[], None]) -> None:
@@ -180,6 +189,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _elsewhere(desks: Desks | None) -> tuple[Mapping[str, str], Mapping[str, str]]:
     """Endpoint to why its workers cannot be asked, and to which of them do not keep up."""
     return (desks.troubles, desks.behind) if desks else ({}, {})
+
+
+def _interrupted(looks: Interruptions, plane: DataPlane, source: LedgerSource, desks: Desks | None) -> None:
+    """Look what requests go through now, and whether changes of what is served would arrive."""
+    plane.unfollowed = source.trouble
+    unfollowed = dict.fromkeys(plane.names, plane.unfollowed)
+    looks.look(plane.logs, *_elsewhere(desks), plane.counters, unfollowed)
 
 
 def _one_of_several(platform: Platform) -> str:

@@ -66,7 +66,7 @@ def overview(plane: DataPlane, memory: Mapping[int, int], canaries: Canaries = n
     """
     own = os.getpid()
     told = [replace(_served(plane, name, memory), canary=canaries(name)) for name in plane.names]
-    return Overview(own, memory.get(own), told, plane.warnings)
+    return Overview(own, memory.get(own), told, plane.warnings, plane.unfollowed)
 
 
 def _taken(pids: Iterable[int]) -> dict[int, int]:

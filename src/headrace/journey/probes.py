@@ -71,7 +71,8 @@ class Off(Exception):
 
 def probe_all(platform: Platform, *, within_s: float = WITHIN_S) -> list[Component]:
     """Try every part side by side; a part that does not answer in time has failed."""
-    platform.ledger()  # opened once, before the probes share it
+    with suppress(HeadraceError):  # its probe says so
+        platform.ledger()  # opened once, before the probes share it
     answers: dict[str, Component] = {}
     threads = []
     for name in PROBES:
@@ -234,6 +235,11 @@ def _gateway(platform: Platform) -> str:
 
 def _in_order(found: Overview, address: str) -> None:
     """Raise ``Unavailable`` when a gateway cannot log what it answers, or have it scored, or was told what is void."""
+    if found.unfollowed:
+        raise Unavailable(
+            "the gateway does not follow what is deployed", where=address, why=found.unfollowed,
+            fix="start the ledger again: that is all; what serves goes on meanwhile",
+        )  # fmt: skip
     if found.warnings:
         raise Unavailable("settings of the watched folder change nothing", where=address, why=found.warnings[0])
     unlogged = {served.name: served.unlogged for served in found.endpoints if served.unlogged}

@@ -55,6 +55,7 @@ class DataPlane:
         recent: The last minutes of them.
         warnings: What is wrong that is no endpoint's part, such as settings that change nothing; any
             thread may set it.
+        unfollowed: Why what is deployed is not followed now; empty while it is. For others to set and tell.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class DataPlane:
         self.counters: dict[str, EndpointCounters] = {}
         self.recent = Recent()
         self.warnings: Sequence[str] = ()
+        self.unfollowed = ""
         self._lookups = lookups
         self._looked_at = time.monotonic()
         self._ticker = loop.call_later(_TICK_S, self._tick)

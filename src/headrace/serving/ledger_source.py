@@ -1,6 +1,7 @@
 """What the ledger says is to be served: of each endpoint, the newest deployment that works."""
 
 import threading
+import time
 from collections.abc import Callable, Collection, Hashable, Sequence
 
 from headrace.models.aliases import KIND as MOVED
@@ -9,6 +10,7 @@ from headrace.models.runtime import Runtime
 from headrace.serving.aspired import Aspired, Failures, Moved, Refusals, Wanted
 from headrace.serving.deployment import KIND, Deployment
 from headrace.serving.remote import elsewhere
+from headrace.serving.report import in_words, report
 from headrace.serving.succession import Heir, Offer, breaks, offer_of
 from headrace.serving.versions import Model, load_model
 from headrace.storage.files import Files
@@ -16,6 +18,7 @@ from headrace.storage.ledger import Fact, Ledger
 
 _KEPT = 20
 """Deployments of an endpoint to fall back on that are at hand; older ones are read once the oldest of these failed."""
+_PATIENCE_S = 2.0
 
 
 class LedgerSource:
@@ -53,9 +56,32 @@ class LedgerSource:
         self._offers: dict[Hashable, Offer] = {}
         self._seen = self._seen_moves = 0
         self._first: int | None = None
+        self._why, self._asked_at = "", 0.0
+
+    @property
+    def trouble(self) -> str:
+        """Why what is deployed is not followed now: the ledger is away, or hangs; empty when it is followed."""
+        asked_at = self._asked_at
+        if not self._why and asked_at and time.monotonic() - asked_at > _PATIENCE_S:
+            return "the ledger does not answer"
+        return self._why
 
     def poll(self, again: str = "") -> Collection[str]:
         """Endpoints with a new deployment, or with one to be tried again."""
+        self._asked_at = time.monotonic()
+        try:
+            found = self._polled(again)
+        except Exception as error:
+            self._why = in_words(error)
+            raise
+        finally:
+            self._asked_at = 0.0
+        if self._why:
+            self._why = ""
+            report("deployments are followed again")
+        return found
+
+    def _polled(self, again: str) -> Collection[str]:
         seqs = {fact.seq for fact in self._of(again)}
         self._failures.forget(lambda key: key in seqs)
         changed: dict[str, None] = {}

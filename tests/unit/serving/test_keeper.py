@@ -14,6 +14,7 @@ from headrace.errors import HeadraceError, NotFound, SignatureError, Unavailable
 from headrace.models.aliases import Move, move
 from headrace.models.registry import Registration, register
 from headrace.sdk.functions import serve_function
+from headrace.serving import ledger_source
 from headrace.serving.deployment import KIND, current
 from headrace.serving.endpoint import Endpoint, Preference
 from headrace.serving.folder_source import FolderSource
@@ -189,6 +190,27 @@ def test_deployments_to_fall_back_on_are_never_used_up(project):
         tried.append(aspired.deployment.seq)
         source.failed(aspired, "", SignatureError("of no use"))
     assert tried == seqs[::-1]
+
+
+def test_a_ledger_that_is_away_or_hangs_is_told_of_until_it_answers(project, monkeypatch, capsys):
+    monkeypatch.setattr(ledger_source, "_PATIENCE_S", 0.0)
+    ledger, said = project.platform.ledger(), []
+
+    def asked(*_, **__):
+        said.append(source.trouble)
+        raise Unavailable("the ledger is away")
+
+    source = LedgerSource(ledger=ledger, files=None, runtime=None, moved=lambda *_: None)
+    with monkeypatch.context() as away:
+        away.setattr(ledger, "query", asked)
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                source.poll()
+    assert said == ["the ledger does not answer", "the ledger is away"]
+    assert source.trouble == "the ledger is away"
+    source.poll()
+    assert source.trouble == ""
+    assert capsys.readouterr().err == "deployments are followed again\n"
 
 
 def test_another_signature_is_served_only_on_purpose(project, follow):

@@ -52,6 +52,8 @@ def families(plane: DataPlane) -> Iterator[Family]:
     yield Family("headrace_log_up", "Whether the last records of the request log were written: 1, or 0.", "gauge", up)
     lost: list[tuple[Labels, Value]] = [({"endpoint": name}, log.failed) for name, log in plane.logs.items()]
     yield Family("headrace_log_lost_total", "Records that the request log could not keep.", "counter", lost)
+    followed: list[tuple[Labels, Value]] = [({}, int(not plane.unfollowed))]
+    yield Family("headrace_ledger_up", "Whether what is deployed is followed: 1, or 0.", "gauge", followed)
     whole = [(labels, seconds(one.seconds)) for labels, one in endpoints]
     yield Family("headrace_request_duration_seconds", "From arrival of a request to its reply.", "histogram", whole)
 
