@@ -11,6 +11,7 @@ import click
 from headrace.cli.experiment import ab
 from headrace.cli.output import Output, options
 from headrace.cli.params import read_params
+from headrace.cli.pictures import image_row
 from headrace.cli.project import platform as open_project
 from headrace.cli.traffic import begin_canary, check_given, promote, rollback, split
 from headrace.errors import NotFound, Unavailable, UsageError
@@ -237,11 +238,11 @@ def predict(out: Output, endpoint: str, *, image: Path | None, white: str, **giv
     client = gateway_client(platform)
     compared, version = given.pop("all_versions"), given.pop("version")
     how = {"signature": given.pop("signature"), "params": read_params(given.pop("params"))}
-    if image is not None and how["signature"]:
-        raise UsageError("--image goes to the signature that is served", fix="leave --signature out, or send --file")
-    asked = how | _input(
-        **given, row=None if image is None else _image(platform, client, endpoint, image, float(white))
-    )
+    row = None
+    if image is not None:
+        asks = {"client": client, "endpoint": endpoint, "signature": how["signature"]}
+        row = image_row(platform.settings, image, **asks, white=float(white))
+    asked = how | _input(**given, row=row)
     if compared:
         if version is not None:
             raise UsageError("give one of --version and --all-versions")
@@ -395,21 +396,6 @@ def _compare(out: Output, client: "Client", endpoint: str, asked: dict[str, Any]
         "agree": agree(answers),
     }  # fmt: skip
     out.result(said, lines(answers))
-
-
-def _image(platform: "Platform", client: "Client", endpoint: str, path: Path, white: float) -> Any:
-    """An image file as a row of the endpoint's only tensor: its pixels, or itself for a model that decodes it."""
-    from headrace.assembly import factory
-    from headrace.models.images import encoded, row_of
-
-    inputs = client.metadata(endpoint)["inputs"]
-    if len(inputs) == 1 and inputs[0]["datatype"] == "BYTES":
-        return encoded(path, inputs[0]["shape"])
-    if len(inputs) != 1:
-        names = ", ".join(field["name"] for field in inputs)
-        raise UsageError(f"endpoint {endpoint!r} takes no image", why=f"it takes {names}", fix="--row or --file")
-    images = factory("images.pillow")(platform.settings, "pillow")
-    return row_of(images, path, inputs[0]["shape"], most=white)
 
 
 def _input(rows: tuple[str, ...], *, columns: str | None, path: Path | None, row: Any = None) -> dict[str, Any]:

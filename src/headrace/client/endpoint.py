@@ -28,6 +28,8 @@ _ERRORS: Mapping[int, type[HeadraceError]] = {
     422: SignatureError,
     429: Overloaded,
 }
+_DATATYPES: Mapping[str, str] = {"DT_HALF": "FP16", "DT_FLOAT": "FP32", "DT_DOUBLE": "FP64", "DT_STRING": "BYTES"}
+"""What the Open Inference Protocol calls otherwise than TensorFlow."""
 _UNREADY = 503
 """Of a status: no version can score now."""
 
@@ -192,10 +194,27 @@ class Client:
         found: list[dict[str, Any]] = told["model_version_status"]
         return found
 
-    def metadata(self, endpoint: str) -> dict[str, Any]:
-        """Inputs and outputs with their types, as the Open Inference Protocol describes them."""
+    def metadata(self, endpoint: str, signature: str = "") -> dict[str, Any]:
+        """Inputs and outputs with their types, as the Open Inference Protocol describes them.
+
+        Args:
+            endpoint: Its name.
+            signature: Which of the model's signatures; empty for the one that is served unasked.
+
+        Raises:
+            SignatureError: There is no such signature.
+            NotFound: No such endpoint.
+            Unavailable: No server, or it is not ready.
+        """
         found: dict[str, Any] = self._json(f"/v2/models/{quote(endpoint, safe='')}")
-        return found
+        if not signature:
+            return found
+        told = self._json(f"/v1/models/{quote(endpoint, safe='')}/metadata")["metadata"]["signature_def"][
+            "signature_def"
+        ]
+        if signature not in told:
+            raise SignatureError(f"there is no signature {signature!r}", why=f"there is {', '.join(sorted(told))}")
+        return found | {part: _tensors(told[signature][part]) for part in ("inputs", "outputs")}
 
     def overview(self) -> Overview:
         """Every endpoint with its versions, what they take of memory, and what it was asked."""
@@ -247,6 +266,18 @@ class Client:
 
     def _json(self, path: str) -> Any:
         return json.loads(checked(self.request("GET", path)).body)
+
+
+def _tensors(told: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Tensors as TensorFlow Serving tells them, in the words of the Open Inference Protocol."""
+    return [
+        {
+            "name": name,
+            "datatype": _DATATYPES.get(tensor["dtype"], tensor["dtype"].removeprefix("DT_")),
+            "shape": [int(extent["size"]) for extent in tensor["tensor_shape"]["dim"]],
+        }
+        for name, tensor in told.items()
+    ]
 
 
 def answer(reply: Reply) -> Answer:
