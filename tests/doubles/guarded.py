@@ -16,7 +16,7 @@ def guarded(gate, home, inner=None):
     """A client of such a port of ``gate``, and the tokens in ``home`` that it goes by."""
     tokens = Tokens(home)
     guard = Guard(inner or gate.server.handler, Access(tokens))
-    server = Server(guard, gate.loop, partial(Doorway, guard))
+    server = Server(guard, gate.loop, partial(Doorway, guard), gate.server.shown)
     client = Client(f"http://127.0.0.1:{gate.call(server.listen('127.0.0.1', 0))}")
 
     async def close():

@@ -109,7 +109,8 @@ class Gated:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
         self.plane = self.call(self._plane(names))
-        self.server = Server(Gateway(self.plane, **how), self.loop)
+        gateway = Gateway(self.plane, **how)
+        self.server = Server(gateway, self.loop, shown=gateway.shown)
         self.port = self.call(self.server.listen("127.0.0.1", 0))
         self.client = Client(f"http://127.0.0.1:{self.port}")
         self._seq = 0

@@ -145,6 +145,10 @@ class Gateway:
         """How to send the reply; None when it is sent. See ``Screen.admitted``."""
         return self._screen.admitted(request, send)
 
+    def shown(self, headers: Mapping[bytes, bytes]) -> bytes:
+        """To which page a refusal is shown; see ``Screen.shown``."""
+        return self._screen.shown(headers)
+
     def _front(self, request: Request, _path: str, send: Send) -> None:
         """What this is, and where the rest lies: for people who open the address, and who only have the port."""
         body = {

@@ -7,7 +7,7 @@ parsed, scored and written within one callback, without a task.
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
@@ -90,6 +90,8 @@ Stage = Literal["silent", "receiving", "answering"]
 Send = Callable[[Response], None]
 Handler = Callable[[Request, Send], None]
 """Answers a request by calling ``send`` exactly once, now or later, on the event loop."""
+Shown = Callable[[Mapping[bytes, bytes]], bytes]
+"""Of the headers of a request that is refused unread: those of the reply by which a page in a browser may read why."""
 
 _STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
 
@@ -101,6 +103,7 @@ class Server:
         handler: Answers requests.
         loop: The event loop.
         connection: Makes what reads from a client; ``Connection``, unless the port asks for tokens.
+        shown: Whom refusals are shown to; no page, unless it says so.
     """
 
     def __init__(
@@ -108,8 +111,9 @@ class Server:
         handler: Handler,
         loop: asyncio.AbstractEventLoop,
         connection: "Callable[[Server], Connection] | None" = None,
+        shown: Shown = lambda _headers: b"",
     ) -> None:
-        self._connection = connection or Connection
+        self._connection, self.shown = connection or Connection, shown
         self.handler, self.loop = handler, loop
         self.connections: set[Connection] = set()
         self.busy_poll = BusyPoll(loop)
@@ -419,6 +423,7 @@ class Connection(asyncio.Protocol):
         self._refusing = True
         self._receiving = self._in_headers = False
         body = b'{"error":"%b"}' % text.replace("\\", "").replace('"', "'").encode()
+        headers += self._server.shown(self._headers)
         if self._current is None and not self._waiting:
             self._end(Response(status, body, headers=headers))
         else:

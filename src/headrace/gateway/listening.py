@@ -12,7 +12,7 @@ from headrace.gateway.access import Access, Guard
 from headrace.gateway.app import Gateway
 from headrace.gateway.control import Control, ControlPort
 from headrace.gateway.doorway import Doorway
-from headrace.gateway.http import Handler, Server
+from headrace.gateway.http import Handler, Server, Shown
 from headrace.gateway.tls import Tls
 from headrace.gateway.token_desk import TokenDesk
 from headrace.placement.bind import UNENCRYPTED, Bind, authority
@@ -70,13 +70,14 @@ class Offer:
 class _Opening:
     """Opens ports one after the other, and says where."""
 
-    def __init__(self, offer: Offer) -> None:
-        self._offer, self._loop = offer, asyncio.get_running_loop()
+    def __init__(self, offer: Offer, shown: Shown) -> None:
+        self._offer, self._shown, self._loop = offer, shown, asyncio.get_running_loop()
         self.servers: list[Server] = []
         self.rpcs: list[RpcServer] = []
 
     async def http(self, handler: Handler, port: int, option: str) -> str:
-        server = Server(handler, self._loop, partial(Doorway, handler) if isinstance(handler, Guard) else None)
+        connection = partial(Doorway, handler) if isinstance(handler, Guard) else None
+        server = Server(handler, self._loop, connection, self._shown)
         self.servers.append(server)
         tls = self._offer.tls
         at = await self._bound(server.listen(self._host, port, None if tls is None else tls.context), port, option)
@@ -106,7 +107,7 @@ async def listening(plane: DataPlane, gateway: Gateway, offer: Offer) -> tuple[l
         MissingExtra: gRPC is asked for and not installed.
         Unavailable: An address is taken, or is none of this machine.
     """
-    opening, ports, access = _Opening(offer), offer.ports, offer.access
+    opening, ports, access = _Opening(offer, gateway.shown), offer.ports, offer.access
     if ports.grpc is not None:
         at = await opening.rpc(_rpc_server(plane, None, offer.scoring), ports.grpc, "--grpc-port")
         sys.stdout.write(f"gateway listens for gRPC on {at}\n")

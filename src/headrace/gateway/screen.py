@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
 from headrace.client.credentials import LOOPBACK
@@ -50,28 +50,29 @@ class Screen:
         # Clients of HTTP/1.0 alone have none, and no browser, against whose pages the rule stands, is one of them.
         if host is not None and host not in self.known:
             if not self._is_ours(_host_name(host)):
-                send(Response(403, encode({"error": "this Host is refused; use the address the server is bound to"})))
+                why = "this Host is refused; use the address the server is bound to"
+                send(Response(403, encode({"error": why}), headers=self.shown(request.headers)))
                 return None
             if len(self.known) < _CACHED:
                 self.known.add(host)
-        origin = request.headers.pop(b"origin", None)  # what comes after need not ask again
-        if origin is None:
+        if b"origin" not in request.headers:
             return send
-        if origin.decode("latin-1") not in self._origins:
+        shown = self.shown(request.headers)
+        del request.headers[b"origin"]  # what comes after need not ask again
+        if not shown:
             send(Response(403, encode({"error": "requests from web pages (Origin) are refused"})))
             return None
-        return self._shown(request, origin, send)
-
-    def _shown(self, request: Request, origin: bytes, send: Send) -> Send | None:
-        allows = b"access-control-allow-origin: %b\r\nvary: origin\r\n" % origin
         if request.method == b"OPTIONS" and b"access-control-request-method" in request.headers:
-            send(Response(200, b"", headers=allows + _ALLOWS))
+            send(Response(200, b"", headers=shown + _ALLOWS))
             return None
+        return lambda response: send(response._replace(headers=response.headers + shown))
 
-        def shown(response: Response) -> None:
-            send(response._replace(headers=response.headers + allows + _SHOWS))
-
-        return shown
+    def shown(self, headers: Mapping[bytes, bytes]) -> bytes:
+        """Those headers of a reply that let the page read it which asked; nothing where none did that may."""
+        origin = headers.get(b"origin")
+        if origin is None or origin.decode("latin-1") not in self._origins:
+            return b""
+        return b"access-control-allow-origin: %b\r\nvary: origin\r\n%b" % (origin, _SHOWS)
 
     def _is_ours(self, name: str) -> bool:
         return name in self._hosts or (self._addresses and _is_address(name))

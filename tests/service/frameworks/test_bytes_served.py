@@ -149,6 +149,8 @@ def test_the_command_line_sends_a_file_compares_versions_and_explains(photos, mo
     try:
         told = json.loads(headrace("serving", "predict", "photos", "--image", str(files[0]), "--json"))
         np.testing.assert_allclose(told["predictions"][0]["light"], light[0], rtol=1e-5)
+        named = ("--image", str(files[0]), "--signature", "serving_default", "--json")
+        assert json.loads(headrace("serving", "predict", "photos", *named))["predictions"] == told["predictions"]
         both = json.loads(
             headrace("serving", "predict", "photos", "--image", str(files[0]), "--all-versions", "--json")
         )

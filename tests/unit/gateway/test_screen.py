@@ -8,7 +8,7 @@ from served import ROW, constant, endpoint, gated, model
 
 from headrace.errors import SettingsError
 from headrace.gateway.screen import screen_of
-from headrace.placement.access import Scope
+from headrace.placement.access import FILE, Scope
 
 PAGE = "https://shop.example.org"
 PATH = "/v1/models/wine:predict"
@@ -74,6 +74,51 @@ def test_where_tokens_are_asked_for_a_page_needs_one_and_can_read_why(gate, tmp_
         reply = client.request("POST", PATH, BODY, asking(PAGE, authorization=f"Bearer {secret}"))
         assert (reply.status, reply.head.lower().count(b"access-control-allow-origin")) == (200, 1)
         assert client.request("POST", PATH, BODY, asking("null", authorization=f"Bearer {secret}")).status == 403
+
+
+LARGE = {"content-length": str(64 * 1024 * 1024)}
+# What is refused: a path, and headers besides.
+REFUSED = {
+    400: (PATH, {"x-twice": "1\r\nauthorization: a\r\nauthorization: b"}),
+    403: (PATH, {"host": "elsewhere.example.org"}),
+    404: ("/nowhere", {}),
+    413: (PATH, LARGE),
+    415: ("/invocations", {"content-encoding": "br"}),
+    431: (PATH, {"x-long": "x" * 33_000}),
+}
+
+
+def refused(sent, port, due, origin):
+    """The head of the reply to a request from a page."""
+    path, more = REFUSED[due]
+    headers = {"host": "localhost", "content-length": "2", "origin": origin, **more}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    status, head, body = sent(port, f"POST {path} HTTP/1.1\r\n{lines}\r\n".encode() + b"{}")
+    assert (status, "error" in json.loads(body)) == (due if origin == PAGE or b"close" in head else 403, True)
+    return head.decode().lower()
+
+
+@pytest.mark.parametrize("due", REFUSED)
+def test_a_page_that_may_ask_can_read_why_it_is_refused(gate, sent, due):
+    told = refused(sent, gate.port, due, PAGE)
+    assert told.count(f"access-control-allow-origin: {PAGE}") == told.count("vary: origin") == 1
+    assert "retry-after" in told.partition("access-control-expose-headers: ")[2]
+    assert "access-control" not in refused(sent, gate.port, due, "https://evil.example.org")
+
+
+def test_so_it_can_before_a_large_body_is_read_and_when_tokens_are_unknown(gate, sent, tmp_path):
+    with guarded(gate, tmp_path) as (client, known):
+        port, reader = client._target[1], known.make("reader", [Scope.READ])
+        for due, more in ((401, {}), (403, {"authorization": f"Bearer {reader}"})):
+            for size in ("2", "70000"):
+                headers = {"host": "localhost", "origin": PAGE, "content-length": size, **more}
+                lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+                status, head, _ = sent(port, f"POST {PATH} HTTP/1.1\r\n{lines}\r\n".encode() + b"{}")
+                assert status == due
+                assert head.decode().count(f"access-control-allow-origin: {PAGE}") == 1
+        (tmp_path / FILE).chmod(0o644)
+        reply = client.request("POST", PATH, BODY, asking(PAGE, authorization=f"Bearer {reader}"))
+        assert (reply.status, reply.header("access-control-allow-origin")) == (503, PAGE)
 
 
 @pytest.mark.parametrize(
