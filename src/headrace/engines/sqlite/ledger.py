@@ -10,10 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from headrace.errors import Conflict, Unavailable, UsageError
+from headrace.errors import Conflict, Unavailable
 from headrace.settings import Settings
 from headrace.storage.durable import make_folders, sync
-from headrace.storage.ledger import INLINE_LIMIT_BYTES, Fact
+from headrace.storage.ledger import Fact, encoded
 
 _SCHEMA = """
 CREATE TABLE facts(
@@ -58,7 +58,7 @@ class SqliteLedger:
 
     def append(self, facts: Sequence[Fact]) -> list[Fact]:
         """Write all of ``facts`` in one commit, or none; see ``Ledger.append``."""
-        rows = [(f.kind, f.subject, _encoded(f), f.unique, f.at or time.time()) for f in facts]
+        rows = [(f.kind, f.subject, encoded(f), f.unique, f.at or time.time()) for f in facts]
         if not rows:
             return []
         with self._lock:
@@ -141,18 +141,6 @@ def _make(path: Path) -> None:
     finally:
         half.unlink()
     sync(path.parent)
-
-
-def _encoded(fact: Fact) -> str:
-    body = json.dumps(fact.body, ensure_ascii=False, separators=(",", ":"))
-    if len(body) > INLINE_LIMIT_BYTES or len(body.encode()) > INLINE_LIMIT_BYTES:
-        raise UsageError(
-            f"fact {fact.kind!r} is too large",
-            where=fact.subject,
-            why=f"{len(body.encode())} bytes, at most {INLINE_LIMIT_BYTES}",
-            fix="keep the value in Files and its key in the fact",
-        )
-    return body
 
 
 def _kind_clause(kind: str) -> tuple[str, list[str]]:
