@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from headrace.serving.deployment import Deployment
 
 _EVERY_S = 1.0
-_COLUMNS = ("model", "role", "won", "late", "failed", "dropped", "p50_ms", "p99_ms", "agrees")
+_COLUMNS = ("model", "role", "won", "late", "missed", "failed", "dropped", "p50_ms", "p99_ms", "agrees")
 
 
 def look(out: Output, platform: "Platform", endpoint: str | None, asked: Mapping[str, Any]) -> None:
@@ -63,7 +63,7 @@ def watch(out: Output, client: "Client", endpoint: str) -> None:
 
 
 def lines(served: "Served") -> Iterator[str]:
-    """An endpoint's models side by side: how often each answered, was late, failed, and says what the winner says."""
+    """An endpoint's models side by side: how often each answered, was late, missed the deadline, failed, and says what the winner says."""
     traffic = served.traffic
     yield (
         f"{served.name}: {traffic.requests:,} requests, {traffic.per_second:.1f} a second, "
@@ -80,6 +80,7 @@ def lines(served: "Served") -> Iterator[str]:
             "role": one.role or None,
             "won": _share(one.answered, traffic.requests),
             "late": _share(one.late, one.scores + one.failed),
+            "missed": _share(one.missed, one.scores + one.failed),
             "failed": one.failed - one.dropped,
             "dropped": one.dropped,
             "p50_ms": _ms(one.p50_s),

@@ -36,6 +36,7 @@ class Version:
         failed: Requests that it did not.
         answered: Requests whose answer was its score.
         late: Scores that came after the reply.
+        missed: Requests that it had not scored at the endpoint's deadline: its score came later, or it had not begun.
         dropped: Requests that it has not seen: too many waited, too late, the caller gone, the breaker open.
         agreed: Share of its scores, of a sample, that say what another model answered; None before the first.
         waiting: Requests that wait for it now.
@@ -54,6 +55,7 @@ class Version:
     failed: int
     answered: int
     late: int
+    missed: int
     dropped: int
     agreed: float | None
     waiting: int

@@ -115,6 +115,7 @@ def _version(
         failed=counters.failed,
         answered=counters.won,
         late=counters.late,
+        missed=counters.missed,
         dropped=sum(counters.dropped.values()),
         agreed=counters.agreed / counters.compared if counters.compared else None,
         waiting=0 if scorer is None else scorer.waiting,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from headrace.serving.calls import Calls
-from headrace.serving.outcome import DROPPED, Outcome
+from headrace.serving.outcome import DROPPED, EXPIRED, Outcome
 from headrace.serving.records import DEFAULT
 
 BOUNDS_S = (
@@ -76,6 +76,7 @@ class ScorerCounters:
     Attributes:
         scored: Requests scored before their reply.
         late: Requests scored after it.
+        past_deadline: Requests of which the model was asked and had no score at the endpoint's deadline.
         failed: Requests without a score.
         failed_s: From arrival until that was known, together.
         dropped: Those among them that the model has not seen, by reason.
@@ -94,6 +95,7 @@ class ScorerCounters:
 
     scored: int = 0
     late: int = 0
+    past_deadline: int = 0
     failed: int = 0
     failed_s: float = 0.0
     dropped: dict[str, int] = field(default_factory=lambda: dict.fromkeys(DROPPED.values(), 0))
@@ -114,13 +116,19 @@ class ScorerCounters:
         self.scored += 1
         self.seconds.add(elapsed_s)
 
-    def took_late(self, outcome: Outcome, elapsed_s: float) -> None:
+    def took_late(self, outcome: Outcome, elapsed_s: float, deadline_s: float) -> None:
         """Count one that came after it."""
+        self.past_deadline += elapsed_s > deadline_s and outcome.error not in DROPPED
         if outcome.error:
             self._failed(outcome.error, elapsed_s)
             return
         self.late += 1
         self.seconds.add(elapsed_s)
+
+    @property
+    def missed(self) -> int:
+        """Deadlines without its score: it came later, or was dropped for that."""
+        return self.past_deadline + self.dropped[DROPPED[EXPIRED]]
 
     def _failed(self, error: str, elapsed_s: float) -> None:
         self.failed += 1

@@ -250,7 +250,7 @@ class Rendezvous:
                 self._returned[slot] = returned
             self._decide()
             return
-        scorer.counters.took_late(outcome, outcome.at - self.started)
+        scorer.counters.took_late(outcome, outcome.at - self.started, live.deployment.endpoint.deadline_s)
         if scorer.counters.late % _COMPARED_EVERY == 1:
             self._compare(scorer, outcome)
         if live.log is not None:

@@ -1,10 +1,11 @@
 """``GET /overview``: what operators see of a gateway, the same numbers as in its metrics."""
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from served import ROW, WINE, constant, endpoint, gated, linear, model, until
+from served import ROW, WINE, Held, constant, endpoint, gated, linear, model, until
 
 from headrace.cli.scoreboard import lines as scoreboard
 from headrace.conformance.runtime import SUM
@@ -114,7 +115,7 @@ def test_models_are_held_against_the_winner(tmp_path):
     ]
     lines = list(scoreboard(served))
     assert lines[0].startswith("wine: 33 requests")
-    assert lines[3].split()[:6] == ["MODEL", "ROLE", "WON", "LATE", "FAILED", "DROPPED"]
+    assert lines[3].split()[:6] == ["MODEL", "ROLE", "WON", "LATE", "MISSED", "FAILED"]
     assert "100.0%" in next(line for line in lines if line.startswith("wine@3"))
 
 
@@ -128,6 +129,29 @@ def test_a_model_that_is_always_late_is_held_against_the_winner_too(tmp_path):
         scorers = gate.plane.counters["wine"].scorers
         until(lambda: scorers["same@1"].late == scorers["other@1"].late == 17)
     assert [(scorers[name].compared, scorers[name].agreed) for name in ("same@1", "other@1")] == [(2, 2), (2, 0)]
+
+
+def test_late_for_the_reply_is_not_late_for_the_deadline(tmp_path):
+    held, slow = Held(2.0), Held(2.0)
+    models = {"wine@3": model("wine@3", constant(2.0), fast=True), "held@1": model("held@1", held)}
+    models |= {"slow@1": model("slow@1", slow)}
+    deployed = endpoint(("wine@3", 0.02), deadline_s=5.0, shadows=("held@1", "slow@1"))
+    with gated(tmp_path, deployed, models) as gate:
+        gate.client.predict("wine", rows=[ROW])
+        held.go.set()
+        scorers = gate.plane.counters["wine"].scorers
+        until(lambda: scorers["held@1"].late == 1)
+        live = gate.plane.live("wine")
+        live.deployment = replace(live.deployment, endpoint=replace(live.deployment.endpoint, deadline_s=0.0))
+        slow.go.set()  # the deadline is over when this one comes
+        until(lambda: scorers["slow@1"].late == 1)
+        served, metrics = only(gate.client.overview()), gate.client.metrics()
+    assert {one.name: (one.late, one.missed) for one in served.versions} == {
+        **{"wine@3": (0, 0), "held@1": (1, 0), "slow@1": (1, 1)},
+    }
+    assert metrics['headrace_deadline_misses_total{endpoint="wine",model="slow@1"}'] == 1
+    shown = {line.split()[0]: line.split()[4] for line in list(scoreboard(served))[4:]}
+    assert shown == {"wine@3": "0.0%", "held@1": "0.0%", "slow@1": "100.0%"}
 
 
 def test_nobody_is_held_against_the_default(tmp_path):

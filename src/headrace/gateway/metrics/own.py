@@ -22,6 +22,7 @@ _ENDPOINT = (
 _SCORER: tuple[tuple[str, str, Callable[[ScorerCounters], int | float]], ...] = (
     ("headrace_scores_total", "Scores that came before the reply.", lambda one: one.scored),
     ("headrace_late_scores_total", "Scores that came after the reply.", lambda one: one.late),
+    ("headrace_deadline_misses_total", "Requests without the model's score at the deadline.", lambda one: one.missed),
     ("headrace_failed_scores_total", "Scores that failed: error, not finite, dropped.", lambda one: one.failed),
     ("headrace_scored_here_total", "Requests that workers did not score and the gateway did.", lambda one: one.here),
     ("headrace_wins_total", "Requests that this model version answered.", lambda one: one.won),
