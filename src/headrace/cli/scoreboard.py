@@ -99,7 +99,9 @@ def deployed_then(out: Output, deployments: "Sequence[Deployment]", said: str) -
     from headrace.serving.moments import ago
 
     moment = ago(said, datetime.now(UTC)).timestamp()
-    newest = {d.endpoint.name: d for d in deployments if d.at <= moment}
+    # Moments are printed in whole seconds: who gives one back means what is printed beside it.
+    end = moment + 1 if moment.is_integer() else moment
+    newest = {d.endpoint.name: d for d in deployments if d.at < end}
     rows = [_row(newest[name]) for name in sorted(newest)]
     columns = ["endpoint", "deployment", "since", "schedule", "split", "by", "why"]
     out.result(rows, aligned(rows, columns) if rows else ())

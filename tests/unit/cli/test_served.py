@@ -1,6 +1,7 @@
 """``headrace serving ls``: sizes that can be read, and what was deployed at a moment."""
 
 import time
+from datetime import UTC, datetime
 
 import pytest
 
@@ -32,6 +33,26 @@ def test_what_was_deployed_says_by_what_a_split_is_drawn(capsys):
     deployment = Deployment(endpoint, {"late@1": "late@1", "late@2": "late@2"}, seq=3, at=time.time() - 60)
     deployed_then(Output(), [deployment], "0s")
     assert "late@2 5% by x-customer" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("said", "live"),
+    [
+        ("2026-11-28 00:57:27Z", "late@1"),
+        ("2026-11-28 00:57:28Z", "late@2"),
+        ("2026-11-28T01:57:28+01:00", "late@2"),
+        ("2026-11-28 00:57:28.500Z", "late@1"),
+        ("2026-11-28 00:57:28.900Z", "late@2"),
+    ],
+)
+def test_a_moment_as_it_is_printed_means_what_is_printed_beside_it(said, live, capsys):
+    began = datetime(2026, 11, 28, 0, 57, 28, 700_000, UTC).timestamp()
+    deployments = [
+        Deployment(Endpoint("late", (Preference(version, 0.02),), 0.05), {version: version}, seq=seq, at=at)
+        for seq, (version, at) in enumerate([("late@1", began - 60), ("late@2", began)], 1)
+    ]
+    deployed_then(Output(), deployments, said)
+    assert live in capsys.readouterr().out
 
 
 def test_the_past_cannot_be_watched(tmp_path, monkeypatch, capsys):
