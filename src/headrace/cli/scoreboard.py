@@ -63,7 +63,7 @@ def watch(out: Output, client: "Client", endpoint: str) -> None:
 
 
 def lines(served: "Served") -> Iterator[str]:
-    """An endpoint's models side by side: how often each answered, was late, missed the deadline, failed, and says what the winner says."""
+    """An endpoint's models side by side: how often each answered, was late, failed, and says what the winner says."""
     traffic = served.traffic
     yield (
         f"{served.name}: {traffic.requests:,} requests, {traffic.per_second:.1f} a second, "

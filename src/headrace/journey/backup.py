@@ -227,8 +227,7 @@ def _verify(files: Files, facts: Iterable[Fact]) -> None:
         manifest.fetch(files, model.folder, model.manifest)
     for data in catalogue.versions(ledger):
         manifest.fetch(files, data.folder, data.manifest)
-    for name in {fact.subject for fact in ledger.query(aliases.KIND)}:
-        aliases.verify(ledger, name)
+    aliases.verify_all(ledger)
 
 
 class _Read:

@@ -19,6 +19,7 @@ from headrace.features.view import FeatureView
 from headrace.journey.layers import chosen
 from headrace.journey.platform import Platform
 from headrace.journey.scoreboard import client_of
+from headrace.models.aliases import verify_all
 from headrace.models.runtime import Batch
 from headrace.models.signature import Column, Signature
 from headrace.refs import new_id
@@ -118,7 +119,8 @@ def _ledger(platform: Platform) -> str:
     read = platform.ledger().query(PROBED, "ledger", after=written.seq - 1, newest=1)
     if not read or read[-1].seq < written.seq:
         raise Unavailable("a fact was written and cannot be read back")
-    return f"wrote and read fact {written.seq}"
+    moves = verify_all(platform.ledger())
+    return f"wrote and read fact {written.seq}" + (f"; {moves} moves of aliases are as they were made" if moves else "")
 
 
 def _files(platform: Platform) -> str:

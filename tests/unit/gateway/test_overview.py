@@ -147,7 +147,9 @@ def test_late_for_the_reply_is_not_late_for_the_deadline(tmp_path):
         until(lambda: scorers["slow@1"].late == 1)
         served, metrics = only(gate.client.overview()), gate.client.metrics()
     assert {one.name: (one.late, one.missed) for one in served.versions} == {
-        **{"wine@3": (0, 0), "held@1": (1, 0), "slow@1": (1, 1)},
+        "wine@3": (0, 0),
+        "held@1": (1, 0),
+        "slow@1": (1, 1),
     }
     assert metrics['headrace_deadline_misses_total{endpoint="wine",model="slow@1"}'] == 1
     shown = {line.split()[0]: line.split()[4] for line in list(scoreboard(served))[4:]}

@@ -1,6 +1,7 @@
 """Probes try the real parts: a broken one says FAIL with its reason, the others stay ok."""
 
 import dataclasses
+import sqlite3
 import threading
 import time
 from pathlib import Path
@@ -11,9 +12,11 @@ from memory_exchange import MemoryExchange
 from served import Gated, endpoint, linear, model, until
 
 from headrace import assembly
+from headrace.errors import IntegrityError
 from headrace.features.view import FeatureView
 from headrace.journey.doctor import diagnose
-from headrace.journey.probes import probe_all
+from headrace.journey.probes import PROBES, probe_all
+from headrace.models.aliases import Move, move
 from headrace.placement.services import ServiceState
 from headrace.serving import desk as desk_module
 from headrace.serving.deployment import KIND, Deployment
@@ -54,6 +57,18 @@ def test_a_damaged_request_log_fails_and_hides_no_other_part(tmp_path):
     assert found.score is None
     assert found.to_json()["ml_test_score"] is None
     again.close()
+
+
+def test_an_altered_promotion_fails_the_ledger(platform):
+    _, probe = PROBES["ledger"]
+    for version in (1, 2):
+        move(platform.ledger(), "late", Move("champion", version, "ann", "better"))
+    assert "2 moves of aliases are as they were made" in probe(platform)
+    with sqlite3.connect(platform.settings.root / ".headrace" / "ledger.db") as ledger:
+        altered = ledger.execute("UPDATE facts SET body = replace(body, 'ann', 'bob') WHERE kind = 'alias.moved'")
+        assert altered.rowcount == 2
+    with pytest.raises(IntegrityError, match=r"history of aliases of late was altered.*headrace restore"):
+        probe(platform)
 
 
 def test_a_view_that_an_endpoint_joins_and_nobody_can_read_fails_the_features(platform):
