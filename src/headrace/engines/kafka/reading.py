@@ -31,7 +31,7 @@ class Reader:
         """The first offset that a topic still holds, and the one that its next message will have; equal when empty.
 
         This makes no topic, and must be the first that a client is asked: then it uses the connection that it is
-        made with, where most other questions wait 50 ms for the next.
+        made with, where most other questions wait for the next.
         """
         consumer, partition = self._opened(), TopicPartition(name, 0)
         with translated(f"{self._address.brokers} {name}"):
