@@ -151,8 +151,11 @@ def by_rows(outputs: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
 
 
 def single(outputs: Mapping[str, Any]) -> Any:
-    """The values of the only output, or None when there are several."""
-    return next(iter(outputs.values())) if len(outputs) == 1 else None
+    """The values of the only output, ready to be encoded, or None when there are several."""
+    if len(outputs) != 1:
+        return None
+    (values,) = outputs.values()
+    return plain(values) if isinstance(values, np.ndarray) else values  # its hook would cost the encoder more
 
 
 def _headers(answer: Answer) -> bytes:

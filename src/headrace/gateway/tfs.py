@@ -254,10 +254,12 @@ def _which(found: re.Match[str]) -> _Which:
 
 def _parse(decoder: Decoder, body: bytes) -> tuple[Input, Render]:
     """The request's rows, and how its answer is told."""
+    read = _whole
     if len(body) > SUSPECT_BYTES:
         check_rows(decoder, body)
+        read = _parsed
     try:
-        return _parsed(decoder, body)
+        return read(decoder, body)
     except (msgspec.ValidationError, SignatureError):
         found = _flat(decoder, body)
         if found is None:
@@ -280,8 +282,8 @@ def _flat(decoder: Decoder, body: bytes) -> tuple[Input, Render] | None:
 
 
 def _parsed(decoder: Decoder, body: bytes) -> tuple[Input, Render]:
-    found = _large(decoder, body) if len(body) > SUSPECT_BYTES else None
-    return found or _whole(decoder, body)
+    large = _large(decoder, body) if len(body) > SUSPECT_BYTES else None
+    return large or _whole(decoder, body)
 
 
 def _whole(decoder: Decoder, body: bytes) -> tuple[Input, Render]:

@@ -111,7 +111,8 @@ def _tensor(value: Any, tensor: Tensor, count: int) -> Any:
         raise ValueError(f"{tensor.name!r} is not finite")
     if value.dtype.kind in "OSU":
         value = _in_words(value, tensor)
-    if tensor.shape[:1] == (-1,) and value.shape == (count, *tensor.shape[1:]):
+    shape = value.shape
+    if shape[:1] == (count,) and (-1, *shape[1:]) == tensor.shape:
         return value
     due = (count if tensor.shape[:1] == (-1,) else tensor.shape[0], *tensor.shape[1:]) if tensor.shape else ()
     if len(value.shape) != len(due) or any(d not in {-1, n} for n, d in zip(value.shape, due, strict=True)):

@@ -205,11 +205,20 @@ class Rendezvous:
         self.started = live.clock()
 
     def start(self) -> None:
-        """Hand the request to every scorer, those in threads first so that they run while the others compute."""
+        """Hand the request to every scorer."""
         live, outcomes = self._live, self._outcomes
         live.open += 1
-        inline = []
-        for slot, scorer in enumerate(live.leave_out(outcomes) if live.shed else live.scorers):
+        scorers = live.leave_out(outcomes) if live.shed else live.scorers
+        if len(scorers) == 1:
+            outcomes[0] = scorers[0].submit(self, 0)
+        else:
+            self._ask(scorers)
+        self._decide()
+
+    def _ask(self, scorers: Sequence[Scorer]) -> None:
+        """Those in threads first, so that they run while the others compute."""
+        inline, outcomes = [], self._outcomes
+        for slot, scorer in enumerate(scorers):
             if scorer.inline:
                 inline.append((slot, scorer))
             else:
@@ -221,7 +230,6 @@ class Rendezvous:
             inline = inline[first:] + inline[:first]
         for slot, scorer in inline:
             outcomes[slot] = scorer.submit(self, slot)
-        self._decide()
 
     def forgo(self, error: str, *, gone: bool = False) -> None:
         """Have no model score: the default answers, or nobody where the caller has gone."""

@@ -1,6 +1,6 @@
 """Runtime for ONNX models: ONNX Runtime in this process, one thread a model, errors in our words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -105,7 +105,8 @@ class OnnxModel:
 
     def __init__(self, session: ort.InferenceSession, outputs: tuple[str, ...], *, columns: bool) -> None:
         self._columns = columns
-        self._session: ort.InferenceSession | None = session
+        # What the session wraps: signature and decoder have checked all that the wrapper would look at again.
+        self._run: Callable[..., Any] | None = getattr(session, "_sess", session).run
         self._outputs = outputs
         self._names = list(outputs)
 
@@ -115,10 +116,10 @@ class OnnxModel:
         Raises:
             RunFailed: The model refused the batch, or is closed.
         """
-        if self._session is None:
+        if self._run is None:
             raise RunFailed("the model is closed")
         try:
-            values = self._session.run(self._names, batch)
+            values = self._run(self._names, batch, None)
         except Exception as error:
             raise RunFailed("the model did not score", why=first_line(error)) from error
         if not self._columns:
@@ -127,7 +128,7 @@ class OnnxModel:
 
     def close(self) -> None:
         """Let the session go; a call that still runs keeps it until it ends."""
-        self._session = None
+        self._run = None
 
 
 def _session(folder: Path) -> ort.InferenceSession:
