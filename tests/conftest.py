@@ -66,8 +66,9 @@ def _refused(report: Any, config: pytest.Config) -> Any:
 def noida(tmp_path_factory: pytest.TempPathFactory) -> Generator[Any, None, None]:
     """A broker of the Kafka protocol, started once."""
     import kafka_brokers
+    from programs import running
 
-    with kafka_brokers.running(kafka_brokers.noida(tmp_path_factory.mktemp("noida"))) as broker:
+    with running(kafka_brokers.noida(tmp_path_factory.mktemp("noida"))) as broker:
         yield broker
 
 
@@ -75,8 +76,9 @@ def noida(tmp_path_factory: pytest.TempPathFactory) -> Generator[Any, None, None
 def tansu(tmp_path_factory: pytest.TempPathFactory) -> Generator[Any, None, None]:
     """Another one, that shares no code with the first."""
     import kafka_brokers
+    from programs import running
 
-    with kafka_brokers.running(kafka_brokers.tansu(tmp_path_factory.mktemp("tansu"))) as broker:
+    with running(kafka_brokers.tansu(tmp_path_factory.mktemp("tansu"))) as broker:
         yield broker
 
 
@@ -87,6 +89,24 @@ def postgres() -> Generator[Any, None, None]:
 
     with postgres_server.postgres_server() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def started_s3(tmp_path_factory: pytest.TempPathFactory) -> Generator[Any, None, None]:
+    """A store of the S3 protocol, started once."""
+    from programs import running
+    from s3_store import weed
+
+    with running(weed(tmp_path_factory.mktemp("s3"))) as store:
+        yield store
+
+
+@pytest.fixture
+def s3(started_s3: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The same, and this process is told of it."""
+    for name, value in started_s3.variables().items():
+        monkeypatch.setenv(name, value)
+    return started_s3
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ class Settings:
         env: Name of the environment: which engine fulfils each port.
         home: Folder of the project's state, relative to the project.
         store: Where objects are kept: ``local`` or a URI.
+        store_cache_mb: MiB of local copies of objects, where the store is elsewhere.
         tables: The table engine: ``duckdb`` or a URI.
         steps: Where steps run: ``local`` or a URI.
         stream: Where request logs are kept: ``local`` or a URI.
@@ -58,6 +59,7 @@ class Settings:
     env: str = DEFAULT_ENV
     home: str = ".headrace"
     store: str = "local"
+    store_cache_mb: int = 10240
     tables: str = "duckdb"
     steps: str = "local"
     stream: str = "local"

@@ -119,7 +119,7 @@ def _write(file: IO[bytes], facts: list[Fact], files: Files) -> Backup:
         digests[_FACTS] = _entry(archive, _FACTS, lines)
         for key in files.list(""):
             try:
-                source = files.get(key)
+                source = files.get(key, keep=False)
             except NotFound:  # removed since it was listed: no fact that was read names it
                 continue
             size += source.stat().st_size
@@ -201,7 +201,7 @@ def _put(stores: Stores, archive: zipfile.ZipFile, contents: Mapping[str, str]) 
     with stores.folder("restore-") as folder:
         for key in keys:
             if key in standing:
-                if manifest.file_digest(stores.files.get(key)) == contents[_FILES + key]:
+                if manifest.file_digest(stores.files.get(key, keep=False)) == contents[_FILES + key]:
                     continue  # of a restore that was cut off
                 raise Refused("the store is not empty", where=key, fix="restore into a new folder")
             half = Path(tempfile.mkstemp(dir=folder)[1])
@@ -224,9 +224,9 @@ def _verify(files: Files, facts: Iterable[Fact]) -> None:
     """Every model and dataset version has its files as they were stored, and every chain of aliases is whole."""
     ledger = _Read(list(facts))
     for model in registry.versions(ledger):
-        manifest.fetch(files, model.folder, model.manifest)
+        manifest.fetch(files, model.folder, model.manifest, keep=False)
     for data in catalogue.versions(ledger):
-        manifest.fetch(files, data.folder, data.manifest)
+        manifest.fetch(files, data.folder, data.manifest, keep=False)
     aliases.verify_all(ledger)
 
 

@@ -130,7 +130,7 @@ def _files(platform: Platform) -> str:
         source = Path(folder) / "probe"
         source.write_bytes(content)
         files.put(source, key)
-    back = files.get(key).read_bytes()
+    back = files.get(key, keep=False).read_bytes()
     files.delete(key)
     if back != content:
         raise Unavailable("an object came back with other bytes than were put")

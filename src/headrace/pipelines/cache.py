@@ -93,7 +93,7 @@ def _folders(tree: Any) -> Iterator[str]:
 def _there(files: Files, folder: str) -> bool:
     """Whether the manifest exists; what it lists is verified when loaded."""
     try:
-        files.get(f"{folder}/{manifest.NAME}")
+        files.get(f"{folder}/{manifest.NAME}", keep=False)
     except NotFound:
         return False
     return True

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from headrace.errors import IntegrityError, NotFound
+from headrace.errors import IntegrityError, NotFound, Unauthorized, Unavailable
 from headrace.storage.files import Files
 
 NAME = "manifest.json"
@@ -45,19 +45,20 @@ def store(files: Files, folder: Path, prefix: str, about: Mapping[str, Any] | No
     return Manifest(digests, about or {}, hashlib.sha256(text).hexdigest())
 
 
-def read(files: Files, prefix: str, digest: str = "") -> Manifest:
+def read(files: Files, prefix: str, digest: str = "", *, keep: bool = False) -> Manifest:
     """The manifest of ``prefix``.
 
     Args:
         files: Where it is kept.
         prefix: Key of the folder.
         digest: What the manifest's own SHA-256 must be, when known.
+        keep: Whether the file is used after this call; see ``Files.get``.
 
     Raises:
         NotFound: There is no such folder.
         IntegrityError: The manifest is not the one that was written.
     """
-    text = files.get(f"{prefix}/{NAME}").read_bytes()
+    text = files.get(f"{prefix}/{NAME}", keep=keep).read_bytes()
     found = hashlib.sha256(text).hexdigest()
     if digest and found != digest:
         raise _damaged(prefix, NAME, found, digest)
@@ -68,25 +69,41 @@ def read(files: Files, prefix: str, digest: str = "") -> Manifest:
         raise IntegrityError("a stored manifest cannot be read", where=f"{prefix}/{NAME}", why=str(error)) from error
 
 
-def fetch(files: Files, prefix: str, digest: str = "") -> Path:
+def fetch(files: Files, prefix: str, digest: str = "", *, keep: bool = True) -> Path:
     """A local folder with every file of ``prefix``, each verified now, and no other file.
+
+    Args:
+        files: Where it is kept.
+        prefix: Key of the folder.
+        digest: What the manifest's own SHA-256 must be, when known.
+        keep: Whether the folder is used after this call; see ``Files.get``.
 
     Raises:
         NotFound: There is no such folder.
         IntegrityError: A file is missing, not the one that was written, or was not written with the others.
     """
-    written = read(files, prefix, digest).files
+    written = read(files, prefix, digest, keep=keep).files
     # Whoever opens a whole folder would read what somebody laid beside its files.
-    if strange := set(files.list(f"{prefix}/")) - {f"{prefix}/{name}" for name in (*written, NAME)}:
+    if strange := set(_listed(files, prefix)) - {f"{prefix}/{name}" for name in (*written, NAME)}:
         raise IntegrityError("a stored folder has a file that was not stored", where=min(strange), fix="delete it")
     for name, due in written.items():
         try:
-            found = file_digest(files.get(f"{prefix}/{name}"))
+            found = file_digest(files.get(f"{prefix}/{name}", keep=keep))
         except NotFound as error:
             raise IntegrityError("a stored file is missing", where=f"{prefix}/{name}") from error
         if found != due:
             raise _damaged(prefix, name, found, due)
-    return files.get(f"{prefix}/{NAME}").parent
+    return files.get(f"{prefix}/{NAME}", keep=keep).parent
+
+
+def _listed(files: Files, prefix: str) -> list[str]:
+    """What the store has there; nothing while it is away: what could be got without it are copies of what it had."""
+    try:
+        return files.list(f"{prefix}/")
+    except Unauthorized:
+        raise
+    except Unavailable:
+        return []
 
 
 def file_digest(path: Path) -> str:

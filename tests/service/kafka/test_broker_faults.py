@@ -10,6 +10,8 @@ import pytest
 from kafka_project import KafkaProject
 from load import Load
 from mixed_project import WINE
+from programs import running
+from s3_store import weed
 from server_process import serving, until
 from wine_project import ROW
 
@@ -90,8 +92,8 @@ def all_answered(load, server):
 def test_a_broker_that_is_killed_loses_nothing_that_was_acknowledged(tmp_path, project_on, unharmed):
     (tmp_path / "store").mkdir()
     with (
-        kafka_brokers.running(kafka_brokers.weed(tmp_path / "store")) as store,
-        kafka_brokers.running(kafka_brokers.tansu_on(store, tmp_path)) as broker,
+        running(weed(tmp_path / "store")) as store,
+        running(kafka_brokers.tansu_on(store, tmp_path)) as broker,
     ):
         project = project_on(broker)
         with serving(project.root) as server:
@@ -113,8 +115,8 @@ def test_the_newest_is_found_from_anywhere_after_a_restart_of_the_broker(tmp_pat
     """This one says afterwards that a topic ends where it did at its last start, and sends what comes after all the same."""
     (tmp_path / "store").mkdir()
     with (
-        kafka_brokers.running(kafka_brokers.weed(tmp_path / "store")) as store,
-        kafka_brokers.running(kafka_brokers.tansu_on(store, tmp_path)) as broker,
+        running(weed(tmp_path / "store")) as store,
+        running(kafka_brokers.tansu_on(store, tmp_path)) as broker,
     ):
         uri = broker.uri()
         for life in range(2):
@@ -133,7 +135,7 @@ def test_the_newest_is_found_from_anywhere_after_a_restart_of_the_broker(tmp_pat
 
 def test_a_broker_that_forgot_who_wrote_is_written_by_another_producer(tmp_path, hosts):
     """What the library calls a fatal error ends its producer, and nothing else."""
-    with kafka_brokers.running(kafka_brokers.tansu(tmp_path)) as broker:  # all in its memory
+    with running(kafka_brokers.tansu(tmp_path)) as broker:  # all in its memory
         stream = hosts(open_stream, broker.uri())
 
         def written():
@@ -150,7 +152,7 @@ def test_a_broker_that_forgot_who_wrote_is_written_by_another_producer(tmp_path,
 
 
 def test_a_broker_that_is_frozen_keeps_nobody_waiting(tmp_path, project_on, unharmed):
-    with kafka_brokers.running(kafka_brokers.noida(tmp_path)) as broker:
+    with running(kafka_brokers.noida(tmp_path)) as broker:
         project = project_on(broker)
         with serving(project.root) as server:
             load = Load(server.port, [WINE])
@@ -181,7 +183,7 @@ def test_a_gateway_starts_before_its_broker(tmp_path, project_on, unharmed):
         assert time.monotonic() - begun < 3.0
         load = Load(server.port, [WINE])
         answers_on(load, server)
-        with kafka_brokers.running(broker):
+        with running(broker):
             until(lambda: logging(server))
             load.wait_for(load.done + 300)
             all_answered(load, server)

@@ -8,9 +8,9 @@ from contextlib import ExitStack, contextmanager
 import moody
 import pytest
 from kafka_brokers import noida as broker_of_its_own
-from kafka_brokers import running
 from kafka_echo import echoing, set_aside
 from open_load import OpenLoad
+from programs import running
 from server_process import alive, serving, until
 from three_models import BEST, DEADLINE_S, SECOND, THIRD, asked, logged, three_models
 from wine_project import ROW

@@ -36,7 +36,7 @@ class LocalFiles:
             raise
         sync(target.parent)
 
-    def get(self, key: str) -> Path:
+    def get(self, key: str, *, keep: bool = True) -> Path:  # noqa: ARG002 - nothing is copied
         """The object's own path; see ``Files.get``."""
         path = contained(self._root, key)
         if not path.is_file():

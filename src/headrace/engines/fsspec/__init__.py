@@ -1,0 +1,1 @@
+"""The fsspec engine: objects in stores that are reached over the network."""
