@@ -42,7 +42,8 @@ class Settings:
         model_memory_mb: MiB of private memory that a model in a worker process may take.
         host: Address that servers bind.
         port: Port of the gateway; 0 means a free one.
-        gateway: Which gateway commands mean, where a project has several on one machine.
+        gateway: Which gateway commands mean: its name, where a project has several on one machine, or the URL of one
+            on another host.
         tls_certificate: PEM file of the certificate that the gateway shows, relative to the project; none where empty.
         tls_key: PEM file of its key.
         allowed_hosts: Names by which the gateway may be addressed besides its addresses, commas between.

@@ -272,6 +272,22 @@ def headrace(project, *arguments, code=0, **environment):
     return done.stdout + done.stderr
 
 
+def test_commands_of_another_host_ask_it_by_its_url(project, server, certificate, known, tmp_path):
+    """That host knows the ledger, here an empty one, and neither the gateway's name nor its tokens' file."""
+    elsewhere = WineProject(tmp_path)
+    elsewhere.close()
+    given = {"HEADRACE_GATEWAY": server.url, "SSL_CERT_FILE": str(certificate[0])}
+    reading, scoring = (given | {"HEADRACE_TOKEN": known[1][scope]} for scope in (Scope.READ, Scope.SCORE))
+    assert "serving" in headrace(elsewhere, "serving", "ls", **reading)
+    told = headrace(elsewhere, "serving", "predict", "wine", "--row", json.dumps(ROW), "--json", **scoring)
+    assert json.loads(told.splitlines()[0])["predictions"] == [pytest.approx(project.answer(0.5))]
+    assert "a token is due" in headrace(elsewhere, "serving", "predict", "wine", "--row", "{}", code=4, **given)
+    said = headrace(elsewhere, "serving", "run", "--stop", code=2, **reading)
+    assert f"{server.url} is not started or stopped from here" in said
+    given["HEADRACE_GATEWAY"] = server.url.replace("https", "http")
+    assert "unencrypted" in headrace(elsewhere, "serving", "ls", code=2, **given, HEADRACE_TOKEN="x" * 43)
+
+
 def test_the_commands_of_the_project_go_on_and_no_argument_has_a_token(tmp_path):
     project = WineProject(tmp_path)
     project.deploy(project.register(0.5), deadline_s=2.0)

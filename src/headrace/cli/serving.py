@@ -138,13 +138,13 @@ def run(out: Output, endpoints: tuple[str, ...], *, detach: bool, stop: bool, **
     from dataclasses import replace
 
     from headrace.placement.bind import bind_of
-    from headrace.placement.gateway import GATEWAY, Beside, check_same, gateway_spec
+    from headrace.placement.gateway import GATEWAY, Beside, check_same, checked_own, gateway_spec
 
     flags = {name: asked.pop(name) for name in ("host", "port", "tls_certificate", "tls_key")}
     unencrypted = asked.pop("expose_unencrypted")
     platform = open_project(**_from_here(flags), gateway=asked.pop("gateway"))
     services, settings, beside = platform.services(), platform.settings, Beside(**asked)
-    before = services.state(settings.gateway)
+    before = services.state(checked_own(settings.gateway))
     if stop:
         services.stop(settings.gateway)
         line = "nothing to stop: no gateway is running" if before.state == "stopped" else "stopped"

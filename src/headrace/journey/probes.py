@@ -18,10 +18,11 @@ from headrace.errors import Conflict, HeadraceError, MissingExtra, Unavailable
 from headrace.features.view import FeatureView
 from headrace.journey.layers import chosen
 from headrace.journey.platform import Platform
-from headrace.journey.scoreboard import client_of
+from headrace.journey.scoreboard import client_of, gateway_client
 from headrace.models.aliases import verify_all
 from headrace.models.runtime import Batch
 from headrace.models.signature import Column, Signature
+from headrace.placement.gateway import elsewhere
 from headrace.refs import new_id
 from headrace.serving.deployment import history
 from headrace.serving.log import topic
@@ -220,6 +221,9 @@ def _stream(platform: Platform) -> str:
 
 
 def _gateway(platform: Platform) -> str:
+    if elsewhere(named := platform.settings.gateway):
+        _looked_at(gateway_client(platform, WITHIN_S / 4), named)
+        return f"ready at {named}"
     state = platform.services().state(platform.settings.gateway)
     if state.state == "stopped":
         endpoints = sorted({d.endpoint.name for d in history(platform.ledger())})
@@ -229,10 +233,14 @@ def _gateway(platform: Platform) -> str:
     if state.state == "failed":
         why = f"its log ends: {state.detail}" if state.detail else ""
         raise Unavailable("the gateway died", why=why, fix="headrace serving run")
-    with client_of(platform, state, WITHIN_S / 4) as client:
-        _answers(client, state.address)
-        _in_order(client.overview(), state.address)
+    _looked_at(client_of(platform, state, WITHIN_S / 4), state.address)
     return f"ready at {state.address} ({f'{state.detail}; ' * bool(state.detail)}pid {state.pid})"
+
+
+def _looked_at(gateway: Client, address: str) -> None:
+    with gateway as client:
+        _answers(client, address)
+        _in_order(client.overview(), address)
 
 
 def _in_order(found: Overview, address: str) -> None:

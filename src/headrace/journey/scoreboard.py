@@ -5,21 +5,29 @@ from headrace.client.credentials import own_token, pinned
 from headrace.client.overview import Served
 from headrace.errors import NotFound, Unavailable
 from headrace.journey.platform import Platform
-from headrace.placement.gateway import asks_for_tokens, certificate_of
+from headrace.placement.gateway import asks_for_tokens, certificate_of, elsewhere
 from headrace.placement.services import ServiceState
 from headrace.placement.tokens import control_token
 
 
-def gateway_client(platform: Platform) -> Client:
-    """A client of the project's running gateway.
+def gateway_client(platform: Platform, timeout_s: float = 10.0) -> Client:
+    """A client of the gateway that the settings name: one of this machine, or one elsewhere by its URL.
+
+    Args:
+        platform: Of the project.
+        timeout_s: For connecting, and for each wait for bytes.
 
     Raises:
-        Unavailable: None runs.
+        Unavailable: None runs here.
+        UsageError: The token would go to another host unencrypted.
     """
+    named = platform.settings.gateway
+    if elsewhere(named):
+        return Client(named, token=_given_token(platform), timeout_s=timeout_s)
     state = platform.services().state(platform.settings.gateway)
     if state.state != "running":
         raise Unavailable("the gateway does not run", why=state.detail, fix="headrace serving run --detach")
-    return client_of(platform, state)
+    return client_of(platform, state, timeout_s)
 
 
 def client_of(platform: Platform, state: ServiceState, timeout_s: float = 10.0) -> Client:
@@ -33,12 +41,16 @@ def client_of(platform: Platform, state: ServiceState, timeout_s: float = 10.0) 
     Raises:
         SettingsError: There is no reading the token, or the certificate.
     """
-    settings, certificate = platform.settings, certificate_of(state.command)
-    token = own_token(settings.root / settings.token_file if settings.token_file else None)
+    token, certificate = _given_token(platform), certificate_of(state.command)
     if not token and asks_for_tokens(state.command):
         token = control_token(platform.home)
     tls = None if certificate is None else pinned(certificate)
     return Client(state.address, token=token, tls=tls, unencrypted=True, timeout_s=timeout_s)
+
+
+def _given_token(platform: Platform) -> str:
+    settings = platform.settings
+    return own_token(settings.root / settings.token_file if settings.token_file else None)
 
 
 def scoreboard(client: Client, endpoint: str) -> Served:

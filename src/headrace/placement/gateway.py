@@ -10,6 +10,7 @@ from headrace.client.credentials import LOOPBACK
 from headrace.errors import SettingsError, UsageError
 from headrace.placement.bind import CERTIFICATE, Bind, authority, checked_port
 from headrace.placement.services import ServiceSpec, ServiceState, free_port
+from headrace.settings import shown
 
 GATEWAY = "gateway"
 METRICS_NAMES = ("headrace", "tensorflow", "triton")
@@ -112,6 +113,22 @@ def checked_names(said: str) -> tuple[str, ...]:
                 fix=f"one or more of {','.join(METRICS_NAMES)}",
             )
     return names
+
+
+def elsewhere(gateway: str) -> bool:
+    """Whether the setting ``gateway`` is the URL of one on another host, and not the name of one here."""
+    return "://" in gateway
+
+
+def checked_own(gateway: str) -> str:
+    """The name of a gateway of this machine; raise ``UsageError`` for one elsewhere, which is not started from here."""
+    if elsewhere(gateway):
+        raise UsageError(
+            f"{shown(gateway)} is not started or stopped from here",
+            where="the setting gateway",
+            fix="run this on its host, or say --name of a gateway of this one",
+        )
+    return gateway
 
 
 def in_workers(said: str) -> bool:

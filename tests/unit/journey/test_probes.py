@@ -12,7 +12,7 @@ from memory_exchange import MemoryExchange
 from served import Gated, endpoint, linear, model, until
 
 from headrace import assembly
-from headrace.errors import IntegrityError
+from headrace.errors import IntegrityError, Unavailable
 from headrace.features.view import FeatureView
 from headrace.journey.doctor import diagnose
 from headrace.journey.probes import PROBES, probe_all
@@ -111,6 +111,19 @@ def test_a_model_that_no_worker_scores_fails_the_gateway(platform, tmp_path, mon
     assert probed().state == "ok"
     exchange.trouble = "no broker answers"
     assert probed().detail == "wine@1 cannot score where it should: the exchange is away: no broker answers"
+    gate.close()
+
+
+def test_a_gateway_elsewhere_is_asked_by_its_url_and_fails_while_it_follows_no_ledger(platform, tmp_path):
+    gate = Gated(tmp_path / "gate")
+    gate.flip(endpoint(("wine@1", 0.02)), {"wine@1": model("wine@1", linear)})
+    url = f"http://127.0.0.1:{gate.port}"
+    there = dataclasses.replace(platform, settings=dataclasses.replace(platform.settings, gateway=url))
+    probe = PROBES["gateway"][1]
+    assert probe(there) == f"ready at {url}"
+    gate.plane.unfollowed = "no route to host"
+    with pytest.raises(Unavailable, match=r"does not follow what is deployed.*no route to host"):
+        probe(there)
     gate.close()
 
 
