@@ -77,6 +77,17 @@ def test_an_append_whose_answer_is_lost_is_there_once(postgres, opened):
     assert opened(uri).query("alert")[1:] == written
 
 
+def test_the_server_says_when_whatever_a_host_takes_for_the_time(postgres, opened, monkeypatch):
+    ledger = opened(postgres.uri())
+    before = time.time()
+    (early,) = ledger.append([Fact("alert", "x")])
+    monkeypatch.setattr(time, "time", lambda: before - 86_400)
+    (later, *_, last) = ledger.append([Fact("alert", "x")] * 501)
+    monkeypatch.undo()
+    assert before - 1 < early.at < later.at < last.at < time.time() + 1
+    assert ledger.query("alert", newest=1) == [last]
+
+
 def test_a_mark_that_somebody_else_took_while_the_answer_was_lost_is_a_conflict(postgres, opened):
     uri = postgres.uri()
     opened(uri).append([Fact("model.version", "wine", unique="wine@1")])

@@ -6,7 +6,6 @@ has seen all below it.
 """
 
 import json
-import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -27,18 +26,19 @@ _AT_ONCE = 500
 """Facts in a statement: what each takes is bounded, so that a server that is silent is one that hangs."""
 _PAGE = 5000
 _BOUNDS = Bounds()
+# The server says when: clocks of hosts differ, and what happened later would seem to have happened before.
 # A server that commits before the disk has it is asked not to; a stricter one stays as it is.
 _APPEND = """
 WITH head AS (
     UPDATE {ledger} SET newest = newest + %(count)s
     WHERE set_config('synchronous_commit', replace(current_setting('synchronous_commit'), 'off', 'on'), true) <> ''
-    RETURNING newest - %(count)s AS before
+    RETURNING newest - %(count)s AS before, extract(epoch FROM clock_timestamp())::float8 AS moment
 )
 INSERT INTO {facts}(seq, kind, subject, body, mark, at, token)
-SELECT before + place, kind, subject, body, mark, at, CASE place WHEN 1 THEN %(token)s::uuid END
+SELECT before + place, kind, subject, body, mark, coalesce(at, moment), CASE place WHEN 1 THEN %(token)s::uuid END
 FROM head, unnest(%(kinds)s::text[], %(subjects)s::text[], %(bodies)s::text[], %(marks)s::text[], %(ats)s::float8[])
     WITH ORDINALITY AS given(kind, subject, body, mark, at, place)
-ORDER BY place RETURNING seq
+ORDER BY place RETURNING seq, at
 """
 
 _UNREAD = "the ledger cannot be read"
@@ -46,7 +46,9 @@ _UNTAKEN = "the ledger did not take the facts"
 _UNKNOWN = "nobody knows whether the ledger took the facts"
 
 V = TypeVar("V")
-Row = tuple[str, str, str, str | None, float]
+Row = tuple[str, str, str, str | None, float | None]
+Place = tuple[int, float]
+"""Number of a fact, and when it was appended."""
 
 
 class PostgresLedger:
@@ -72,14 +74,11 @@ class PostgresLedger:
             UsageError: A body exceeds the limit, or holds what PostgreSQL cannot keep.
             Unavailable: The server is away. What it was asked before it went it may have done all the same.
         """
-        rows = [(f.kind, f.subject, encoded(f), f.unique, f.at or time.time()) for f in facts]
+        rows = [(f.kind, f.subject, encoded(f), f.unique, f.at or None) for f in facts]
         if not rows:
             return []
-        before = self._written(rows) - 1
-        return [
-            Fact(f.kind, f.subject, f.body, f.unique, row[4], before + place)
-            for place, (f, row) in enumerate(zip(facts, rows, strict=True), start=1)
-        ]
+        places = self._written(rows)
+        return [Fact(f.kind, f.subject, f.body, f.unique, at, seq) for f, (seq, at) in zip(facts, places, strict=True)]
 
     def query(self, kind: str, subject: str | None = None, *, after: int = 0, newest: int | None = None) -> list[Fact]:
         """Facts of ``kind`` in order; see ``Ledger.query``.
@@ -111,20 +110,20 @@ class PostgresLedger:
         )
         return [Fact(k, s, json.loads(body), mark, at, seq) for k, s, body, mark, at, seq in rows]
 
-    def _written(self, rows: Sequence[Row]) -> int:
-        """Write them; the number of the first.
+    def _written(self, rows: Sequence[Row]) -> list[Place]:
+        """Write them.
 
         An append whose answer is lost is sent again with its token, which the database takes once.
         """
         token, unsure = uuid.uuid4(), False
 
-        def write(connection: Connection) -> int:
+        def write(connection: Connection) -> list[Place]:
             nonlocal unsure
             try:
                 return self._write(connection, rows, token)
             except errors.UniqueViolation:
-                known = self._known(connection, token) if unsure else None
-                if known is None:
+                known = self._known(connection, token, len(rows)) if unsure else []
+                if not known:
                     raise
                 return known
             except psycopg.Error as error:
@@ -146,20 +145,21 @@ class PostgresLedger:
             raised = told(error)
         raise raised  # without the library's error as its context: that one holds the password
 
-    def _write(self, connection: Connection, rows: Sequence[Row], token: uuid.UUID) -> int:
+    def _write(self, connection: Connection, rows: Sequence[Row], token: uuid.UUID) -> list[Place]:
         statement = self._tables.named(_APPEND)
         if len(rows) <= _AT_ONCE:
-            return _first(connection, statement, rows, token)
+            return _places(connection, statement, rows, token)
         with connection.transaction():
-            firsts = [
-                _first(connection, statement, rows[at : at + _AT_ONCE], token if at == 0 else None)
+            return [
+                place
                 for at in range(0, len(rows), _AT_ONCE)
+                for place in _places(connection, statement, rows[at : at + _AT_ONCE], None if at else token)
             ]
-        return firsts[0]
 
-    def _known(self, connection: Connection, token: uuid.UUID) -> int | None:
-        row = connection.execute(self._tables.named("SELECT seq FROM {facts} WHERE token = %s"), [token]).fetchone()
-        return None if row is None else int(row[0])
+    def _known(self, connection: Connection, token: uuid.UUID, count: int) -> list[Place]:
+        first = "(SELECT seq FROM {facts} WHERE token = %s)"
+        text = f"SELECT seq, at FROM {{facts}} WHERE seq >= {first} ORDER BY seq LIMIT %s"  # noqa: S608 - fixed
+        return connection.execute(self._tables.named(text), [token, count]).fetchall()
 
 
 def open_ledger(settings: Settings, uri: str) -> PostgresLedger:  # noqa: ARG001 - what every factory takes
@@ -167,14 +167,16 @@ def open_ledger(settings: Settings, uri: str) -> PostgresLedger:  # noqa: ARG001
     return PostgresLedger(Address.parse(uri))
 
 
-def _first(connection: Connection, statement: sql.Composed, rows: Sequence[Row], token: uuid.UUID | None) -> int:
+def _places(
+    connection: Connection, statement: sql.Composed, rows: Sequence[Row], token: uuid.UUID | None
+) -> list[Place]:
     kinds, subjects, bodies, marks, ats = _columns(rows)
     given: dict[str, Any] = {"count": len(rows), "token": token, "kinds": kinds, "subjects": subjects}
     given |= {"bodies": bodies, "marks": marks, "ats": ats}
-    row = connection.execute(statement, given).fetchone()
-    if row is None:
+    places: list[Place] = connection.execute(statement, given).fetchall()
+    if not places:
         raise psycopg.ProgrammingError("the row of the table ledger is missing")
-    return int(row[0])
+    return sorted(places)
 
 
 def _columns(rows: Sequence[Row]) -> Iterator[list[Any]]:
