@@ -10,7 +10,7 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,8 @@ from headrace.datasets.bins import Bins, as_category, quantile_edges
 from headrace.errors import NotFound, SignatureError, UsageError
 from headrace.evaluation.latency import Latency, side_by_side
 from headrace.evaluation.metrics import measure
-from headrace.models.params import checked_params
+from headrace.models.params import Params, checked_params
+from headrace.models.runtime import Batch
 from headrace.models.signature import Signature
 from headrace.monitoring.drift import psi
 from headrace.serving.outputs import checker
@@ -202,6 +203,17 @@ def replay(
     )
 
 
+class _Call(NamedTuple):
+    """What a model is asked: a batch, and the parameters that the callers of its rows said."""
+
+    batch: Batch
+    params: Params
+
+    def score(self, model: Model) -> Any:
+        """A model's answers, told these parameters as a gateway tells them."""
+        return told(model.loaded, model.signature, self.params).score(self.batch)
+
+
 class _Tally:
     """Sums over pages; what it holds does not grow with the log, but for labelled rows, of which there is a most."""
 
@@ -220,9 +232,9 @@ class _Tally:
         self.unlike = ""
         self.first_ms, self.last_ms = 0, 0
         self.worst: list[tuple[str, float]] = []
-        self.sample: list[Any] = []
+        self.sample: list[_Call] = []
 
-    def page(self, group: Sequence[Prediction], answers: Mapping[str, Any], batch: Any) -> None:
+    def page(self, group: Sequence[Prediction], answers: Mapping[str, Any], call: _Call) -> None:
         """Add requests with the candidate's answers to all their rows."""
         after = np.column_stack([_flat(answers[name]) for name in self._outputs])
         if why := self._unlike(group[0], after.shape[1]):
@@ -244,7 +256,7 @@ class _Tally:
         self.answered_by.update(p.winner for p in group)
         self.requests += len(group)
         if len(self.sample) < _TIMED:
-            self.sample += _single(batch, _TIMED - len(self.sample))
+            self.sample += _single(call, _TIMED - len(self.sample))
 
     def numbers(self) -> tuple[dict[str, float], dict[str, float]]:
         """The candidate's, and what was answered."""
@@ -338,14 +350,14 @@ def _alike(page: Sequence[Prediction], signature: str) -> list[list[Prediction]]
     return list(groups.values())
 
 
-def _scored(candidate: Model, decoder: Decoder, group: Sequence[Prediction]) -> tuple[Mapping[str, Any], Any]:
+def _scored(candidate: Model, decoder: Decoder, group: Sequence[Prediction]) -> tuple[Mapping[str, Any], _Call]:
     missing = [name for name in decoder.names if name not in group[0].columns]
     if missing:
         raise SignatureError(
             f"{candidate.name} takes {', '.join(missing)}", why="the logged requests have no such column"
         )
-    params = group[0].params
-    hidden = [name for name in (*decoder.names, *params) if name in group[0].masked]
+    said = group[0].params
+    hidden = [name for name in (*decoder.names, *said) if name in group[0].masked]
     if hidden:
         raise SignatureError(
             f"{candidate.name} takes {', '.join(hidden)}",
@@ -355,24 +367,27 @@ def _scored(candidate: Model, decoder: Decoder, group: Sequence[Prediction]) -> 
     columns = {name: [cell for p in group for cell in p.columns[name]] for name in decoder.names}
     given, signature = decoder.of_mapping(columns), candidate.signature
     try:
-        model = told(candidate.loaded, signature, checked_params(signature.params, params))
+        params = checked_params(signature.params, said)
     except SignatureError as error:
         fix = "replay a model that takes it"
         raise SignatureError(error.what, where=candidate.name, why=error.why, fix=fix) from None
-    return checker(signature, candidate.shapes)(model.score(given.batch), given.count), given.batch
+    call = _Call(given.batch, params)
+    return checker(signature, candidate.shapes)(call.score(candidate), given.count), call
 
 
-def _timed(candidate: Model, champion: Model | None, sample: Sequence[Any]) -> Latency | None:
+def _timed(candidate: Model, champion: Model | None, sample: Sequence[_Call]) -> Latency | None:
     if not sample:
         return None
     beside = candidate if champion is None or champion.signature != candidate.signature else champion
-    return side_by_side(candidate.loaded.score, beside.loaded.score, sample)
+    return side_by_side(lambda call: call.score(candidate), lambda call: call.score(beside), sample)
 
 
-def _single(batch: Mapping[str, NDArray[Any]], most: int) -> list[dict[str, NDArray[Any]]]:
-    """Some of a batch's rows, each as a batch of one."""
+def _single(call: _Call, most: int) -> list[_Call]:
+    """Some of a call's rows, each as a call of its own."""
+    batch, params = call
     count = len(next(iter(batch.values())))
-    return [{name: array_[i : i + 1] for name, array_ in batch.items()} for i in range(min(count, most))]
+    rows = [{name: array_[i : i + 1] for name, array_ in batch.items()} for i in range(min(count, most))]
+    return [_Call(row, params) for row in rows]
 
 
 def _flat(values: Any) -> NDArray[Any]:

@@ -1,3 +1,4 @@
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -205,6 +206,35 @@ def test_a_replay_says_what_callers_said():
     assert (found.requests, found.numbers["disagreement"]) == (5, 0)
     off = replay("wear", [[told(0), told(1, factor=0.5)]], replace(candidate, loaded=Tunable(0.2)), Asked())
     assert off.worst == [("id-0", pytest.approx(0.2))]  # only where its own default holds
+
+
+class Timed(Tunable):
+    """The same, which remembers what factor each call was told."""
+
+    def __init__(self, factor=0.1, calls=None):
+        super().__init__(factor)
+        self.calls, answers = [] if calls is None else calls, self.score
+
+        def score(batch):
+            self.calls.append((len(batch["numbers"]), factor))
+            return answers(batch)
+
+        self.score = score
+
+    def tuned(self, params):
+        return Timed(params["factor"], self.calls)
+
+
+def test_both_are_timed_with_what_callers_said():
+    """A default may be ten times as quick as what is asked of a model."""
+    candidate = replace(served(1, FACTORED), loaded=Timed())
+    champion = replace(served(1, FACTORED), loaded=Timed())
+    pages = [[told(0, factor=0.5), told(1, factor=3.0)]]
+    found = replay("wear", pages, candidate, Asked(champion=champion))
+    for model_ in (candidate, champion):
+        timed = Counter(factor for rows, factor in model_.loaded.calls if rows == 1)
+        assert timed == {0.5: 220, 3.0: 220}  # 400 calls and 40 to warm up, in turns
+    assert found.champion["p50_ms"] > 0
 
 
 def test_a_candidate_that_cannot_be_told_is_refused():
