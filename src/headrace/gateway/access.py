@@ -48,6 +48,7 @@ class Access:
 
     def __init__(self, tokens: Tokens) -> None:
         self.tokens, self._trouble = tokens, ""
+        self._ended: set[str] = set()
         tokens.current()
 
     def denial(self, header: bytes, needed: Needed | None) -> Denial | None:
@@ -69,12 +70,18 @@ class Access:
         invalid = f'{_REALM}, error="invalid_token"'
         if token is None:
             return _unknown("the token is not accepted", "it is none of ours, or was revoked", invalid)
-        if token.expired:
+        if self._over(token):
             when = datetime.fromtimestamp(token.expires_s or 0.0, UTC).isoformat(timespec="seconds")
             return _unknown(f"token {token.name!r} expired", f"at {when}", invalid)
         if needed is not None and not token.allows(Scope(needed)):
             return _insufficient(token, Scope(needed))
         return None
+
+    def _over(self, token: Token) -> bool:
+        """Whether its time is over, or once was: a clock that is set back brings no token back."""
+        if token.expired:
+            self._ended.add(token.sha256)
+        return token.sha256 in self._ended
 
     def _known(self, secret: bytes) -> Token | None:
         """The token; all are compared, each in the same time wherever it differs."""

@@ -1,6 +1,7 @@
 """Who may do what, on every route and call there is: the tables below are held against the routing itself."""
 
 import json
+import time
 from concurrent.futures import Future
 
 import grpc
@@ -283,6 +284,19 @@ def test_who_may_not_is_told_what_is_lacking(port):
     assert reply.header("www-authenticate") == 'Bearer realm="headrace", error="insufficient_scope", scope="score"'
     error = json.loads(reply.body)["error"]
     assert error == "token 'scraper' lacks the scope score - it has read - fix: headrace tokens make NAME --scope score"
+
+
+def test_a_clock_that_is_set_back_brings_no_expired_token_back(port, monkeypatch):
+    client, known = port
+    secret, now = known.make("guest", [Scope.READ], for_s=60), time.time()
+    asked = {"authorization": f"Bearer {secret}"}
+    statuses = []
+    for later_s in (0, 59, -3600, 61, 59, -3600):
+        monkeypatch.setattr("headrace.placement.access.time.time", lambda at=now + later_s: at)
+        statuses.append(client.request("GET", "/overview", headers=asked).status)
+    assert statuses == [200, 200, 200, 401, 401, 401]
+    anew = known.make("guest-2", [Scope.READ], for_s=60)
+    assert client.request("GET", "/overview", headers={"authorization": f"Bearer {anew}"}).status == 200
 
 
 def test_revoked_and_expired_tokens_end_between_two_requests(port, tmp_path):
