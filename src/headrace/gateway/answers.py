@@ -2,7 +2,7 @@
 
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -34,38 +34,36 @@ Render = Callable[[Live, Answer], Response]
 Fail = Callable[[HeadraceError], Response]
 
 
-class Replies(NamedTuple):
-    """How a protocol says what came of a request.
+class Respond:
+    """Scores what a protocol has parsed, and replies in its words.
 
-    Attributes:
-        render: An answer.
-        fail: That there is none.
+    Args:
+        plane: What scores.
+        fail: Says that there is no answer.
     """
 
-    render: Render
-    fail: Fail
+    def __init__(self, plane: DataPlane, fail: Fail) -> None:
+        self._plane, self._fail = plane, fail
 
+    def __call__(self, live: Live, parsed: Input, render: Render, request: Request, send: Send) -> None:
+        """Score ``parsed``, the body of ``request``, and send the reply; ``request.pending`` calls it off until then.
 
-def respond(plane: DataPlane, live: Live, parsed: Input, *, request: Request, send: Send, replies: Replies) -> None:
-    """Score ``parsed``, the body of ``request``, and send the reply; ``request.pending`` calls it off until then.
+        Raises:
+            Overloaded: Too many rows wait; nothing is sent.
+        """
 
-    Raises:
-        Overloaded: Too many rows wait; nothing is sent.
-    """
-    render, fail = replies
+        def reply(answer: Answer) -> None:
+            if answer.fault is not None:
+                send(self._fail(answer.fault))
+                return
+            try:
+                status, body, content_type, headers = render(live, answer)
+            except Exception:  # noqa: BLE001 - it may come from a thread, where nobody else would answer
+                send(our_fault())
+                return
+            send(Response(status, body, content_type, headers + _headers(answer)))
 
-    def reply(answer: Answer) -> None:
-        if answer.fault is not None:
-            send(fail(answer.fault))
-            return
-        try:
-            status, body, content_type, headers = render(live, answer)
-        except Exception:  # noqa: BLE001 - it may come from a thread, where nobody else would answer
-            send(our_fault())
-            return
-        send(Response(status, body, content_type, headers + _headers(answer)))
-
-    request.pending = plane.predict(live, parsed, reply, request)
+        request.pending = self._plane.predict(live, parsed, reply, request)
 
 
 def parse(live: Live, body: bytes, how: Callable[[Decoder, bytes], Any]) -> Any:

@@ -16,7 +16,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from headrace import __version__
 from headrace.errors import HeadraceError, SignatureError, Unavailable, UsageError
-from headrace.gateway.answers import Replies, by_rows, encode, parse, respond, single, unused, wrong_method
+from headrace.gateway.answers import Respond, by_rows, encode, parse, single, unused, wrong_method
 from headrace.gateway.depth import check_text, check_value, passing_over
 from headrace.gateway.faults import retry_after, said, status_of
 from headrace.gateway.http import TEXT, Request, Response, Send
@@ -63,7 +63,7 @@ class MlflowScoring:
     routes = (route("/invocations", SCORE), route("/(ping|health)", HEALTH), route("/version", READ))
 
     def __init__(self, plane: DataPlane) -> None:
-        self._plane = plane
+        self._plane, self._respond = plane, Respond(plane, _error)
 
     def __call__(self, request: Request, path: str, send: Send) -> None:
         """Answer one of the four."""
@@ -97,8 +97,8 @@ class MlflowScoring:
                 self._later(live, request, send)
                 return
             parsed = parse(live, request.body, of_csv if kind == CSV else _parse)
-            replies = _UNUSED if isinstance(parsed, TunedInput) and parsed.unused else _REPLIES
-            respond(self._plane, live, parsed, request=request, send=send, replies=replies)
+            render = _render_unused if isinstance(parsed, TunedInput) and parsed.unused else _render
+            self._respond(live, parsed, render, request, send)
         except HeadraceError as error:
             send(_error(error))
 
@@ -108,7 +108,7 @@ class MlflowScoring:
         def read(done: "asyncio.Future[Input]") -> None:
             live.open -= 1
             try:
-                respond(self._plane, live, done.result(), request=request, send=send, replies=_REPLIES)
+                self._respond(live, done.result(), _render, request, send)
             except HeadraceError as error:
                 live.counters.refused += isinstance(error, UsageError)
                 send(_error(error))
@@ -255,7 +255,3 @@ def _error(error: HeadraceError) -> Response:
 
 def _render_unused(live: Live, answer: Answer) -> Response:
     return unused(_render(live, answer))
-
-
-_REPLIES = Replies(_render, _error)
-_UNUSED = Replies(_render_unused, _error)

@@ -13,12 +13,11 @@ from headrace import __version__
 from headrace.errors import HeadraceError, NotFound, Unavailable, UsageError
 from headrace.gateway.answers import (
     UNREADABLE,
-    Replies,
+    Respond,
     encode,
     error_body,
     parse,
     refuse_foreign_type,
-    respond,
     version_number,
     versions_of,
     wrong_method,
@@ -61,7 +60,7 @@ class OpenInference:
     )
 
     def __init__(self, plane: DataPlane) -> None:
-        self._plane = plane
+        self._plane, self._respond = plane, Respond(plane, error_body)
 
     def __call__(self, request: Request, path: str, send: Send) -> None:
         """Answer a request below ``/v2``."""
@@ -140,7 +139,7 @@ class OpenInference:
         def render(live: Live, answer: Answer) -> Response:
             return infer_reply(answer, live.signature, name=name, asked=asked, wanted=wanted)
 
-        respond(self._plane, live, parsed, request=request, send=send, replies=Replies(render, error_body))
+        self._respond(live, parsed, render, request, send)
 
 
 def _metadata(name: str, live: Live) -> dict[str, Any]:

@@ -16,13 +16,12 @@ from msgspec import UNSET
 from headrace.errors import HeadraceError, NotFound, SignatureError, Unavailable, UnknownSignature, UsageError
 from headrace.gateway.answers import (
     Render,
-    Replies,
+    Respond,
     by_rows,
     encode,
     error_body,
     parse,
     refuse_foreign_type,
-    respond,
     single,
     unused,
     version_number,
@@ -122,7 +121,7 @@ class TensorFlowServing:
     routes = (Route(_ACT, SCORE), Route(_READ, READ))
 
     def __init__(self, plane: DataPlane) -> None:
-        self._plane = plane
+        self._plane, self._respond = plane, Respond(plane, error_body)
         self._asked: dict[str, _Asked] = {}
 
     def __call__(self, request: Request, path: str, send: Send) -> None:
@@ -176,7 +175,7 @@ class TensorFlowServing:
             parsed, signature_name = parse(live, request.body, parse_examples)
             check_signature_name(signature_name, live.signature)
             render = _classify if method == "classify" else _regress
-        respond(self._plane, live, parsed, request=request, send=send, replies=Replies(render, error_body))
+        self._respond(live, parsed, render, request, send)
 
     def _status(self, found: re.Match[str]) -> Response:
         which = _which(found)
