@@ -12,6 +12,11 @@ def quality(alcohol, grape, year):
     return alcohol + 100 * (grape == "red") + np.array([1000 if g is None else 0 for g in grape]) + (year - 2000)
 
 
+def apart(at, number):
+    """How far they are from what float32 would round them to."""
+    return {"at_apart": at - 1_700_000_000, "number_apart": number - 2**53, "positive": number > 0}
+
+
 def halves(x):
     """Two tensors of one."""
     return {"half": x / 2, "rest": x - x / 2}

@@ -8,10 +8,12 @@ from numpy.typing import NDArray
 
 from headrace.errors import SignatureError
 from headrace.models.runtime import Batch, numeric, textual
-from headrace.models.signature import WORDS, Signature, Tensor
+from headrace.models.signature import WORDS, Dtype, Signature, Tensor
 from headrace.models.tensors import NUMPY
 
 Matrix = NDArray[Any]
+
+_MOST_INT64 = np.nextafter(2.0**63, 0)
 
 
 class Columns:
@@ -108,12 +110,19 @@ def typed_columns(batch: Batch, signature: Signature) -> dict[str, Matrix]:
     given = {c.name: c for c in signature.columns}
     cells: dict[str, Matrix] = {}
     for name, column in _split(batch, "numbers", numeric(signature)):
-        whole = given[name].dtype not in {"float32", "float64"} and np.isnan(column).any()
-        cells[name] = column.astype(np.float64 if whole else given[name].dtype)
+        cells[name] = _typed(column, given[name].dtype)
     for name, column in _split(batch, "strings", textual(signature)):
         # Null is the empty text in a batch, and null again here.
         cells[name] = np.where(column == "", None, column) if given[name].nullable else column  # type: ignore[call-overload]
     return cells
+
+
+def _typed(column: Matrix, dtype: Dtype) -> Matrix:
+    if dtype not in {"float32", "float64"} and np.isnan(column).any():
+        return column.astype(np.float64)
+    if dtype == "int64":  # the largest was rounded up, to what int64 does not hold
+        column = np.minimum(column, _MOST_INT64)
+    return column.astype(dtype)
 
 
 def _split(batch: Batch, part: str, names: tuple[str, ...]) -> Iterator[tuple[str, Matrix]]:

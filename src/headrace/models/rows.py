@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from headrace.errors import SignatureError
 from headrace.models.lists import tensor_of
-from headrace.models.runtime import Batch, numeric, textual
+from headrace.models.runtime import Batch, number_type, numeric, textual
 from headrace.models.signature import Column, Signature
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -56,20 +56,21 @@ def batch_of_rows(rows: pa.RecordBatch, signature: Signature, first: int) -> Bat
     columns = {c.name: c for c in signature.columns}
     batch: dict[str, NDArray[Any]] = {}
     if names := numeric(signature):
-        batch["numbers"] = np.column_stack([_numbers(rows.column(n), columns[n], first) for n in names])
+        dtype = number_type(signature)
+        batch["numbers"] = np.column_stack([_numbers(rows.column(n), columns[n], first).astype(dtype) for n in names])
     if names := textual(signature):
         batch["strings"] = np.column_stack([_texts(rows.column(n), columns[n], first) for n in names])
     return batch
 
 
-def _numbers(cells: pa.Array, due: Column, first: int) -> NDArray[np.float32]:
+def _numbers(cells: pa.Array, due: Column, first: int) -> NDArray[Any]:
     cells = _dense(cells)
     _check_nulls(cells.is_null(), due, first)
     if pa.types.is_boolean(cells.type):
         cells = cells.cast(pa.uint8())
     elif pa.types.is_decimal(cells.type):
         cells = cells.cast(pa.float64())
-    values = cells.to_numpy(zero_copy_only=False)
+    values: NDArray[Any] = cells.to_numpy(zero_copy_only=False)
     if values.dtype.kind == "f":
         _check_nulls(pa.array(np.isnan(values)), due, first)
         # Comparisons with NaN are false, so a null passes both.
@@ -79,7 +80,7 @@ def _numbers(cells: pa.Array, due: Column, first: int) -> NDArray[np.float32]:
     if due.dtype in _BOUNDED:
         bounds = _BOUNDED[due.dtype]
         _check((values < bounds.min) | (values > bounds.max), values, due, first, f"out of range for {due.dtype}")
-    return np.asarray(values, np.float32)
+    return values
 
 
 def _texts(cells: pa.Array, due: Column, first: int) -> NDArray[Any]:

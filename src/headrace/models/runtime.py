@@ -13,9 +13,14 @@ from headrace.models.signature import Signature
 Batch = Mapping[str, NDArray[Any]]
 """A batch by input.
 
-Tables: ``{"numbers": float32 [rows, numeric columns], "strings": object [rows, string columns]}``, either absent when
-the signature has no such column. Tensors: one array per input, batch first.
+Tables: ``{"numbers": [rows, numeric columns], "strings": object [rows, string columns]}``, either absent when the
+signature has no such column; numbers are of ``number_type``. Tensors: one array per input, batch first.
 """
+
+FLOAT32_FORMATS = frozenset({"onnx", "xgboost"})
+"""Formats whose models of tables compute with float32, whatever their columns are."""
+
+_FITS_FLOAT32 = frozenset({"float32", "bool", "uint8"})
 
 
 class Loaded(Protocol):
@@ -101,12 +106,18 @@ def textual(signature: Signature) -> tuple[str, ...]:
     return tuple(c.name for c in signature.columns if c.dtype == "string")
 
 
+def number_type(signature: Signature) -> type[np.float32] | type[np.float64]:
+    """Of the float matrix: what holds every number of the signature's types, whole ones up to 2**53."""
+    return np.float32 if {c.dtype for c in signature.columns} <= _FITS_FLOAT32 | {"string"} else np.float64
+
+
 def to_batch(columns: Mapping[str, Any], signature: Signature) -> Batch:
     """Matrices of a table batch from columns of cells (lists or arrays), nulls as NaN and ``""``."""
     batch: dict[str, NDArray[Any]] = {}
     numbers, strings = numeric(signature), textual(signature)
     if numbers:
-        batch["numbers"] = np.column_stack([np.asarray(columns[n], dtype=np.float32) for n in numbers])
+        dtype = number_type(signature)
+        batch["numbers"] = np.column_stack([np.asarray(columns[n], dtype) for n in numbers])
     if strings:
         cells = [["" if v is None else v for v in columns[n]] for n in strings]
         batch["strings"] = np.array(cells, dtype=object).T

@@ -47,14 +47,17 @@ class JoinDecoder(TableDecoder):
         signature: What the models take.
         joins: Those that add something to it, over the versions of their views that the endpoint was deployed with.
         event_time: A further column that callers may send; empty for none.
+        narrow: Whether all models compute with float32.
 
     Attributes:
         views: Names of the views that are read, one for each join.
     """
 
-    def __init__(self, signature: Signature, joins: Sequence[Join], event_time: str = "") -> None:
+    def __init__(
+        self, signature: Signature, joins: Sequence[Join], event_time: str = "", *, narrow: bool = False
+    ) -> None:
         super().__init__(asked(signature, joins), event_time)
-        self._whole = Matrices(signature)
+        self._whole = Matrices(signature, narrow=narrow)
         inputs = tuple(column.name for column in self._whole.fields)
         # What is only joined by comes after what models take, and the event time last.
         self.names = (*inputs, *(name for name in self.sent if name not in inputs))

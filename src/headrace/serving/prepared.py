@@ -70,7 +70,7 @@ def prepared(deployment: Deployment, models: Mapping[str, Model], place: Place) 
     live = Live(
         deployment=deployment,
         signature=signature,
-        decoder=decoder_of(signature, endpoint.event_time, joins),
+        decoder=decoder_of(signature, endpoint.event_time, joins, narrow=all(models[name].narrow for name in order)),
         lookups=place.lookups if joins else None,
         scorers=[_scorer(models[name], signature, place, _terms(deployment, name), errand) for name in order],
         schedule=[(order.index(deployment.models[p.model]), p.wait_s) for p in endpoint.schedule],
@@ -97,7 +97,7 @@ def _standby(live: Live, model: Model, place: Place) -> Live:
     return Live(
         deployment=live.deployment,
         signature=model.signature,
-        decoder=decoder_of(model.signature, endpoint.event_time, joins),
+        decoder=decoder_of(model.signature, endpoint.event_time, joins, narrow=model.narrow),
         lookups=place.lookups if joins else None,
         scorers=[_scorer(model, model.signature, place, terms, Errand((model.name,), model.name, endpoint.deadline_s))],
         schedule=[(0, endpoint.deadline_s)],

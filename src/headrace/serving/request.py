@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from headrace.errors import SignatureError, UsageError
 from headrace.models.params import NO_PARAMS, Params
-from headrace.models.runtime import Batch, numeric, textual
+from headrace.models.runtime import Batch, number_type, numeric, textual
 from headrace.models.signature import Column, Signature
 from headrace.serving.moments import instant
 
@@ -102,16 +102,18 @@ class Matrices:
 
     Args:
         signature: Of kind ``table``.
+        narrow: Whether all models compute with float32, so that nothing wider need be made for them.
 
     Attributes:
         fields: Its columns in the order that rows have them, numeric ones first.
     """
 
-    def __init__(self, signature: Signature) -> None:
+    def __init__(self, signature: Signature, *, narrow: bool = False) -> None:
         numbers, strings = numeric(signature), textual(signature)
         by_name = {c.name: c for c in signature.columns}
         self.fields = [by_name[n] for n in (*numbers, *strings)]
         self._numbers, self._inputs = len(numbers), len(self.fields)
+        self._dtype = np.float32 if narrow else number_type(signature)
         self._null_text = any(c.nullable for c in self.fields if c.dtype == "string")
 
     def of(self, rows: Sequence[Row], width: int) -> Batch:
@@ -124,7 +126,7 @@ class Matrices:
         n, m = self._numbers, self._inputs
         batch: dict[str, NDArray[Any]] = {}
         if n:
-            batch["numbers"] = np.array(rows if width == n else [r[:n] for r in rows], dtype=np.float32)
+            batch["numbers"] = np.array(rows if width == n else [r[:n] for r in rows], dtype=self._dtype)
         if m > n:
             texts = [r[n:m] for r in rows]
             if self._null_text:
@@ -139,6 +141,7 @@ class TableDecoder:
     Args:
         signature: Of kind ``table``.
         event_time: A further column that callers may send; empty for none.
+        narrow: Whether all models compute with float32.
 
     Attributes:
         row: A msgspec type for one row as a JSON object.
@@ -150,9 +153,9 @@ class TableDecoder:
         parsers: What protocols compiled from ``row`` and ``columns``, by their own name for it.
     """
 
-    def __init__(self, signature: Signature, event_time: str = "") -> None:
+    def __init__(self, signature: Signature, event_time: str = "", *, narrow: bool = False) -> None:
         self.signature = signature
-        self._matrices = Matrices(signature)
+        self._matrices = Matrices(signature, narrow=narrow)
         self._fields = self._matrices.fields
         known = tuple(c.name for c in self._fields)
         self.event_time = bool(event_time) and event_time not in known

@@ -174,17 +174,22 @@ Decoder = TableDecoder | TensorDecoder
 
 
 @lru_cache(maxsize=64)
-def decoder_of(signature: Signature, event_time: str = "", joins: tuple[Join, ...] = ()) -> Decoder:
+def decoder_of(
+    signature: Signature, event_time: str = "", joins: tuple[Join, ...] = (), *, narrow: bool = False
+) -> Decoder:
     """What reads requests by a signature, compiled once: the classes it is made of are never quite given back.
 
     Args:
         signature: What the models take.
         event_time: A further column of a table that callers may send; empty for none.
         joins: Those that add features to it.
+        narrow: Whether all models compute with float32.
     """
     if signature.kind != "table":
         return TensorDecoder(signature)
-    return JoinDecoder(signature, joins, event_time) if joins else TableDecoder(signature, event_time)
+    if joins:
+        return JoinDecoder(signature, joins, event_time, narrow=narrow)
+    return TableDecoder(signature, event_time, narrow=narrow)
 
 
 def row_type(tensor: Tensor) -> Any:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from headrace.errors import ParityFailed, RunFailed, SignatureError
 from headrace.models.params import checked_params
 from headrace.models.registry import EXAMPLES, fetch, find
-from headrace.models.runtime import Batch, Loaded, Runtime, Several, Tunable, cautious
+from headrace.models.runtime import FLOAT32_FORMATS, Batch, Loaded, Runtime, Several, Tunable, cautious
 from headrace.models.signature import Signature
 from headrace.models.tensors import bytes_of, from_cells
 from headrace.models.version import ModelVersion
@@ -65,6 +65,11 @@ class Model:
     def signature(self) -> Signature:
         """What it takes and gives."""
         return self.version.signature
+
+    @property
+    def narrow(self) -> bool:
+        """Whether it computes with float32, whatever its columns are."""
+        return self.version.format in FLOAT32_FORMATS
 
     @property
     def fast(self) -> bool:

@@ -22,7 +22,7 @@ def test_null_becomes_nan_and_empty_text(adds, wine):
     frame = nw.from_native(wine.with_columns(alcohol=wine["alcohol"].set(wine["ash"] == 3, None)))
     batch = batch_of(frame, signature_of(adds(0.0), frame))
     assert np.isnan(batch["numbers"][1, 0])
-    assert batch["numbers"].dtype == np.float32
+    assert batch["numbers"].dtype == np.float64
     assert batch["strings"].tolist() == [["red"], [""]]
 
 

@@ -7,6 +7,7 @@ import headrace as hr
 from headrace.assembly import open_platform
 from headrace.errors import UsageError
 from headrace.models.registry import Registration, register
+from headrace.serving.tensors import decoder_of
 from headrace.serving.versions import load_model
 from headrace.settings import Settings
 
@@ -35,6 +36,17 @@ def test_a_function_is_registered_and_served_like_other_models(served):
     numbers = np.array([[12.5, 2001], [13.5, 2002]], np.float32)
     strings = np.array([["red"], [""]], object)
     assert model.loaded.score({"numbers": numbers, "strings": strings})["quality"].tolist() == [113.5, 1015.5]
+
+
+def test_numbers_are_told_as_they_were_sent(served):
+    """An instant in seconds and a number of nine quadrillions: float32 knows neither."""
+    artifact = hr.serve_function(served_functions.apart, outputs=("at_apart", "number_apart", "positive"))
+    model = served(artifact, pl.DataFrame({"at": [0.5], "number": [1]}))
+    rows = [{"at": 1_700_000_000.25, "number": 2**53 - 1}, {"at": 1_700_000_001.5, "number": 2**63 - 1}]
+    found = model.loaded.score(decoder_of(model.signature).of_records(rows).batch)
+    assert found["at_apart"].tolist() == [0.25, 1.5]
+    assert found["number_apart"][0] == -1
+    assert found["positive"].tolist() == [1, 1]
 
 
 def test_tensors_and_several_outputs(served):

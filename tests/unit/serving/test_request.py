@@ -31,9 +31,21 @@ def test_rows_become_the_matrices_that_models_take():
     found = decoded([ROW, {**ROW, "ph": None, "organic": False}])
     assert DECODER.names == ("alcohol", "year", "ph", "organic", "grape", "at")
     np.testing.assert_array_equal(found.batch["numbers"], [[12.5, 2019, 3.5, 1], [12.5, 2019, math.nan, 0]])
-    assert found.batch["numbers"].dtype == np.float32
     assert found.batch["strings"].tolist() == [["riesling"], ["riesling"]]
     assert found.cells[0] == (12.5, 2019, 3.5, True, "riesling", "")
+
+
+def test_numbers_are_as_exact_as_their_columns_unless_no_model_takes_them_so():
+    exact = {**ROW, "alcohol": 0.1, "year": 2**53 - 1}
+    wide, narrow = (decoder_of(WINE, narrow=n).of_records([exact]).batch["numbers"] for n in (False, True))
+    assert (wide.dtype, narrow.dtype) == (np.float64, np.float32)
+    assert wide[0, :2].tolist() == [0.1, 2**53 - 1]
+    assert narrow[0, :2].tolist() == [np.float32(0.1), 2**53]
+
+
+def test_narrow_columns_stay_float32():
+    signature = Signature("table", (Column("a", "float32"), Column("b", "bool")), (Column("y", "float32"),))
+    assert decoder_of(signature).of_records([{"a": 0.1, "b": True}]).batch["numbers"].dtype == np.float32
 
 
 @given(st.permutations(list(ROW)))

@@ -21,6 +21,7 @@ from headrace.settings import Settings
 MAIN_FILE = "model.onnx"
 # What ONNX Runtime calls our types, where it calls them otherwise.
 _KINDS = {"float32": "float", "float64": "double"}
+_FLOAT32 = np.dtype(np.float32)
 _ERRORS_ONLY = 3  # ONNX Runtime's log level
 
 
@@ -119,7 +120,7 @@ class OnnxModel:
         if self._run is None:
             raise RunFailed("the model is closed")
         try:
-            values = self._run(self._names, batch, None)
+            values = self._run(self._names, _narrow(batch) if self._columns else batch, None)
         except Exception as error:
             raise RunFailed("the model did not score", why=first_line(error)) from error
         if not self._columns:
@@ -129,6 +130,14 @@ class OnnxModel:
     def close(self) -> None:
         """Let the session go; a call that still runs keeps it until it ends."""
         self._run = None
+
+
+def _narrow(batch: Batch) -> Batch:
+    """A table's batch with the matrix that its graph takes, which is of float32."""
+    numbers = batch.get("numbers")
+    if numbers is None or numbers.dtype is _FLOAT32:
+        return batch
+    return {**batch, "numbers": numbers.astype(np.float32)}
 
 
 def _session(folder: Path) -> ort.InferenceSession:
