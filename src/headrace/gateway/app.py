@@ -178,7 +178,7 @@ class Gateway:
 
 
 def _nowhere(_request: Request, path: str, send: Send) -> None:
-    send(error_body(NotFound(f"nothing is served at {path[:200]}", fix="/v1/models/<endpoint>:predict")))
+    send(error_body(NotFound(f"nothing is served at {path[:200]}", fix="GET / says what is")))
 
 
 def _told(_request: Request, _path: str, send: Send) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from headrace.errors import SignatureError
 from headrace.gateway.answers import encode
 from headrace.gateway.http import Response
-from headrace.gateway.oip_request import DATATYPES, Infer
+from headrace.gateway.oip_request import DATATYPES, Infer, refuse_shared
 from headrace.models.signature import WORDS, Dtype, Signature
 from headrace.models.tensors import NUMPY
 from headrace.serving.rendezvous import Answer
@@ -31,6 +31,7 @@ def wanted_outputs(asked: Infer, signature: Signature) -> dict[str, bool]:
             raise SignatureError(f"there is no output {output.name}", why=f"there is {', '.join(sorted(known))}")
         if "classification" in parameters:
             raise SignatureError("the classification extension is not spoken", where=f"output {output.name!r}")
+        refuse_shared(output.name, parameters)
         wanted[output.name] = parameters.get("binary_data", raw) is True
     return wanted or {field.name: raw for field in signature.outputs}
 

@@ -7,7 +7,7 @@ With the header ``Inference-Header-Content-Length`` a body is so many bytes of J
 import math
 import re
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -50,6 +50,8 @@ _NESTED = re.compile(rb"\s*\[\s*\[")
 
 SIGNATURE = "signature_name"
 """The parameter of a request that names one of the model's signatures, as TensorFlow Serving's requests call it."""
+
+_SHARED = "shared_memory_region"
 
 Cell = float | int | str | bool | None
 Sent = memoryview | NDArray[Any] | None
@@ -155,6 +157,12 @@ def with_params(decoder: Decoder, parameters: Mapping[str, Any] | None, given: I
     if not parameters or not signature.params:
         return given
     return tuned(given, signature, {p.name: parameters[p.name] for p in signature.params if p.name in parameters})
+
+
+def refuse_shared(name: str, parameters: Collection[str] | None) -> None:
+    """Raise ``SignatureError`` where a tensor's parameters say that it lies, or is to lie, in shared memory."""
+    if parameters and _SHARED in parameters:
+        raise SignatureError("shared memory is not spoken", where=f"tensor {name!r}", fix="have its values in messages")
 
 
 def signature_asked(body: bytes, header_bytes: int | None) -> str:
@@ -333,6 +341,7 @@ def _with_bytes(sent: Sequence[InputTensor], tail: memoryview) -> Sequence[tuple
     pairs: list[tuple[InputTensor, Sent]] = []
     at = 0
     for item in sent:
+        refuse_shared(item.name, item.parameters)
         size = item.parameters.get("binary_data_size") if item.parameters else None
         if size is None or len(item.parameters or ()) > 1:
             check_value(item.parameters, around=3)

@@ -60,6 +60,8 @@ def test_health_and_metadata(call):
     assert call("ServerLive").live
     assert call("ServerReady").ready
     assert call("ModelReady", name="pixels").ready
+    assert not call("ModelReady", name="nobody").ready  # clients wait so for what is loaded later
+    assert not call("ModelReady", name="pixels", version="9").ready
     assert call("ServerMetadata").name == "headrace"
     reply = call("ModelMetadata", name="pixels", version="1")
     assert (reply.inputs[0].datatype, list(reply.inputs[0].shape), list(reply.versions)) == ("FP32", [-1, 2, 3], ["1"])
@@ -148,6 +150,17 @@ def test_what_does_not_fit_is_refused_with_a_code(call, name):
         call("ModelInfer", **request)
     assert caught.value.code().name == code
     assert caught.value.details()
+
+
+def test_shared_memory_is_refused_before_a_client_reads_it(call):
+    """It would find there what lay there before, and take that for the answer."""
+    region = {"shared_memory_region": INFERENCE.InferParameter(string_param="region")}
+    output = INFERENCE.InferRequestedOutput(name="double", parameters=region)
+    elsewhere = INFERENCE.InferTensor(name="pixels", datatype="FP32", shape=X.shape, parameters=region)
+    for inputs, outputs in (([tensor("pixels", X, "float32", raw=False)], [output]), ([elsewhere], [])):
+        with pytest.raises(grpc.RpcError, match="shared memory is not spoken") as caught:
+            call("ModelInfer", model_name="pixels", inputs=inputs, outputs=outputs)
+        assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
 
 def test_a_call_that_is_not_offered(channel):

@@ -105,6 +105,7 @@ LIES = {
     "raw and short": ({"parameters": {"binary_data_size": 24}}, "bytes are left"),
     "negative size": ({"parameters": {"binary_data_size": -1}}, "bytes are left"),
     "another name": ({"name": "x"}, "not an input"),
+    "elsewhere": ({"parameters": {"shared_memory_region": "a"}}, "shared memory is not spoken - tensor 'pixels'"),
 }
 
 
@@ -115,6 +116,14 @@ def test_a_tensor_that_lies_is_refused(post, name):
     status, reply = post("/v2/models/pixels/infer", {"inputs": [sent]})
     assert status == 400
     assert said in reply["error"]
+
+
+def test_an_output_in_shared_memory_is_refused(post):
+    """A client would read there what lay there before, and take that for the answer."""
+    sent = {"name": "pixels", "shape": [1, 2, 3], "datatype": "FP32", "data": [ONE]}
+    wanted = {"name": "sum", "parameters": {"shared_memory_region": "a", "shared_memory_byte_size": 4}}
+    status, reply = post("/v2/models/pixels/infer", {"inputs": [sent], "outputs": [wanted]})
+    assert (status, "shared memory is not spoken - tensor 'sum'" in reply["error"]) == (400, True)
 
 
 def test_the_log_holds_the_tensors_as_nested_lists(gate, post):

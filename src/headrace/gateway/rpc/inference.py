@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 
 from headrace import __version__
-from headrace.errors import HeadraceError, Unavailable, UsageError
+from headrace.errors import HeadraceError, NotFound, Unavailable, UsageError
 from headrace.gateway.answers import version_number, versions_of
 from headrace.gateway.control import check_parameters
 from headrace.gateway.faults import said
@@ -120,7 +120,7 @@ class InferenceService(Offered):
     def _model_ready(self, request: Any) -> Any:
         try:
             self._find(request.name, request.version)
-        except Unavailable:
+        except (NotFound, Unavailable):  # Triton's clients wait so for a model that is not there yet
             return INFERENCE.ModelReadyResponse(ready=False)
         return INFERENCE.ModelReadyResponse(ready=True)
 

@@ -9,7 +9,16 @@ from numpy.typing import NDArray
 
 from headrace.errors import SignatureError
 from headrace.gateway.oip_reply import shape_of, to_bytes
-from headrace.gateway.oip_request import DATATYPES, Infer, InputTensor, OutputWanted, Sent, parse_tensors, with_params
+from headrace.gateway.oip_request import (
+    DATATYPES,
+    Infer,
+    InputTensor,
+    OutputWanted,
+    Sent,
+    parse_tensors,
+    refuse_shared,
+    with_params,
+)
 from headrace.gateway.rpc.messages import INFERENCE
 from headrace.models.signature import Dtype, Signature
 from headrace.models.tensors import NUMPY, check_extents, makeable
@@ -36,6 +45,8 @@ def parse_request(decoder: Decoder, request: Any) -> tuple[Infer, Input]:
     Raises:
         SignatureError: A tensor or parameter does not fit the signature, or a tensor has no contents, or both kinds.
     """
+    for tensor in request.inputs:
+        refuse_shared(tensor.name, tensor.parameters)
     raw = request.raw_input_contents
     if raw and (len(raw) != len(request.inputs) or any(tensor.HasField("contents") for tensor in request.inputs)):
         raise SignatureError(f"{len(raw)} raw contents for {len(request.inputs)} inputs", why="all are raw, or none")
