@@ -28,6 +28,7 @@ class OpenLoad:
         request: What to ask, as a whole message.
         rate: How often a second.
         connections: As many requests can be under way.
+        host: Where the gateway listens.
 
     Attributes:
         request: What is asked from now on.
@@ -37,8 +38,8 @@ class OpenLoad:
         unasked: Replies to nothing: a second answer to a request.
     """
 
-    def __init__(self, port, request, *, rate=100, connections=64):
-        self.port, self.request, self.rate = port, request, rate
+    def __init__(self, port, request, *, rate=100, connections=64, host="127.0.0.1"):
+        self.port, self.request, self.rate, self.host = port, request, rate, host
         self.replies, self.sent, self.broken, self.unasked = [], 0, 0, 0
         self.free, self.stopping = deque(), False
         self._connections = connections
@@ -93,7 +94,7 @@ class OpenLoad:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                _, line = await loop.create_connection(lambda: _Line(self), "127.0.0.1", self.port)
+                _, line = await loop.create_connection(lambda: _Line(self), self.host, self.port)
             except OSError:  # between two lives of the server
                 await asyncio.sleep(0.01)
                 continue

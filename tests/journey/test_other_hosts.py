@@ -279,6 +279,9 @@ def test_commands_of_another_host_ask_it_by_its_url(project, server, certificate
     given = {"HEADRACE_GATEWAY": server.url, "SSL_CERT_FILE": str(certificate[0])}
     reading, scoring = (given | {"HEADRACE_TOKEN": known[1][scope]} for scope in (Scope.READ, Scope.SCORE))
     assert "serving" in headrace(elsewhere, "serving", "ls", **reading)
+    away = headrace(elsewhere, "serving", "ls", **reading, HEADRACE_LEDGER="sqlite:headrace.toml")
+    assert "serving" in away
+    assert "what is deployed is not known here: the ledger cannot be opened" in away
     told = headrace(elsewhere, "serving", "predict", "wine", "--row", json.dumps(ROW), "--json", **scoring)
     assert json.loads(told.splitlines()[0])["predictions"] == [pytest.approx(project.answer(0.5))]
     assert "a token is due" in headrace(elsewhere, "serving", "predict", "wine", "--row", "{}", code=4, **given)

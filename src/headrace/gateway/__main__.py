@@ -7,6 +7,7 @@ import gc
 import os
 import resource
 import signal
+import socket
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
@@ -199,9 +200,9 @@ def _interrupted(looks: Interruptions, plane: DataPlane, source: LedgerSource, d
 
 
 def _one_of_several(platform: Platform) -> str:
-    """What this gateway is called where the project has others; else nothing."""
-    named = platform.settings.gateway
-    return "" if named == GATEWAY else named
+    """What this gateway is called where the project may have others, here or on other hosts; else nothing."""
+    named, alone = platform.settings.gateway, platform.settings.ledger.startswith("sqlite")
+    return " ".join([*([] if named == GATEWAY else [named]), *([] if alone else ["on", socket.gethostname()])])
 
 
 def _report(error: Exception) -> None:

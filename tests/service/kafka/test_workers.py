@@ -1,7 +1,6 @@
 """An endpoint in several processes, over a real broker, while what it is made of is killed, frozen, slow or wrong."""
 
 import os
-import shutil
 import signal
 from contextlib import ExitStack, contextmanager
 
@@ -16,10 +15,7 @@ from three_models import BEST, DEADLINE_S, SECOND, THIRD, asked, logged, three_m
 from wine_project import ROW
 from worker_process import working
 
-from headrace.assembly import open_platform
-from headrace.journey.backup import backup, restore
 from headrace.monitoring.alerts import alerts
-from headrace.settings import load_settings
 
 pytestmark = pytest.mark.service
 
@@ -98,24 +94,6 @@ def test_workers_score_what_a_front_door_is_asked(fleet, unharmed):
     assert door.metric("headrace_scored_here_total", endpoint="wine", model=SECOND) == 0
     assert worker.end() == 0
     until(lambda: runs(door) == ["worker", "no worker", "no worker"])  # the preferred model is at the front door too
-
-
-def test_a_worker_on_another_host_scores_with_a_backup(fleet, tmp_path):
-    """It shares the brokers, and no file."""
-    backup(fleet.project.platform.stores(), tmp_path / "wine.backup")
-    there = tmp_path / "there"
-    there.mkdir()
-    shutil.copy(fleet.project.root / "headrace.toml", there)
-    copy = open_platform(load_settings(there))
-    restore(copy.stores(), tmp_path / "wine.backup")
-    copy.close()
-    worker, door = fleet.stack.enter_context(working(there, "wine")), fleet.door()
-    fleet.ready(door)
-    log = []
-    while not log:
-        door.client.predict("wine", rows=[ROW])
-        log = [p for p in logged(fleet.project) if len([s for s in p.scores if s.worker]) == 3]
-    assert {score.worker.rpartition("/")[2] for score in log[0].scores} == {str(worker.pid)}
 
 
 def test_two_workers_share_and_one_that_is_killed_costs_no_answer(fleet, unharmed):

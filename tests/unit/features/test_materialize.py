@@ -91,6 +91,19 @@ def test_equal_content_is_the_same_version(platform, stored):
     assert [view.dataset for view in views(platform.ledger(), "weather")] == ["weather@1", "weather@1", "weather@2"]
 
 
+def test_another_host_of_the_project_gets_the_same_version_by_the_same_command(platform, stored, tmp_path):
+    stored("weather", WEATHER)
+    view = made(platform, data="weather", by=["origin"], event_time="hour")
+    shared = {"ledger": f"sqlite:{platform.home}/ledger.db", "store": f"local:{platform.home}/store"}
+    there = open_platform(Settings(root=tmp_path / "there", workers=1, **shared))
+    with pytest.raises(NotFound):
+        rows_of(there, "EWR")
+    assert made(there, data="weather", by=["origin"], event_time="hour").version == view.version
+    assert rows_of(there, "EWR", "JFK") == rows_of(platform, "EWR", "JFK")
+    there.close()
+    assert len(views(platform.ledger(), "weather")) == 1
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
