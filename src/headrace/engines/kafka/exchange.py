@@ -9,7 +9,6 @@ import itertools
 import threading
 import time
 import uuid
-import zlib
 from collections.abc import Callable, Sequence
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
@@ -41,7 +40,7 @@ def open_exchange(settings: Settings, uri: str) -> "KafkaExchange":  # noqa: ARG
 class KafkaExchange:
     """Exchange port on Kafka; see there.
 
-    Two front doors that draw the same partition each pass over what is the other's.
+    Two front doors may draw the same partition. Answers say in their key for which of them they are.
 
     Args:
         address: The cluster.
@@ -51,7 +50,8 @@ class KafkaExchange:
         self._address, self._topics = address, Topics(address)
         self._sender = Sender(address)
         self._listeners: list[_Listener] = []
-        self._partition = 1 + zlib.crc32(uuid.uuid4().bytes) % (ANSWERS - 1)
+        drawn = uuid.uuid4().int
+        self._own = 1 + drawn % (ANSWERS - 1) + ANSWERS * (drawn >> 96)
         self._names: dict[tuple[str, str], str] = {}
 
     @property
@@ -67,15 +67,16 @@ class KafkaExchange:
         """Send to one front door, or to all."""
         if address is None:
             self._make(endpoint)  # a broker might make a topic that it does not know, with one partition
-        self._sender.send(self._named("scored", endpoint), message, partition=address or 0)
+        partition, key = (0, None) if address is None else (address % ANSWERS, _key(address))
+        self._sender.send(self._named("scored", endpoint), message, partition, key)
 
     def listen(self, endpoint: str, take: Callable[[Sequence[bytes]], None]) -> int:
         """Have ``take`` called with what comes from now on."""
         self._make(endpoint)
         name = self._named("scored", endpoint)
-        self._listeners.append(_Listener(self._address, name, (0, self._partition), take))
+        self._listeners.append(_Listener(self._address, name, self._own, take))
         self._sender.start()
-        return self._partition
+        return self._own
 
     def join(self, endpoint: str, group: str) -> KafkaGroup:
         """Become a member of a group."""
@@ -126,7 +127,7 @@ class Sender:
         """Connect, in the background."""
         self._outlet.producer()
 
-    def send(self, name: str, value: bytes, partition: int = -1) -> None:
+    def send(self, name: str, value: bytes, partition: int = -1, key: bytes | None = None) -> None:
         """Queue a message; raise ``Unavailable`` when it would not be taken."""
         if trouble := self.trouble:
             raise silent(f"{self._address.brokers} {name}", trouble)
@@ -134,7 +135,7 @@ class Sender:
         self._sent[token] = time.monotonic()
         try:
             with translated(self._address.brokers):
-                producer.produce(name, value, partition=partition, on_delivery=_Told(self._sent, token))
+                producer.produce(name, value, key=key, partition=partition, on_delivery=_Told(self._sent, token))
         except BufferError as error:
             del self._sent[token]
             raise silent(f"{self._address.brokers} {name}", "more waits to be sent than the memory holds") from error
@@ -172,12 +173,10 @@ class _Told:
 
 
 class _Listener:
-    """Reads some partitions from now on, on a thread of its own."""
+    """Reads announcements, and answers to one address, from now on, on a thread of its own."""
 
-    def __init__(
-        self, address: Address, name: str, partitions: Sequence[int], take: Callable[[Sequence[bytes]], None]
-    ) -> None:
-        self._take, self._closed = take, False
+    def __init__(self, address: Address, name: str, own: int, take: Callable[[Sequence[bytes]], None]) -> None:
+        self._take, self._keys, self._closed = take, (None, _key(own)), False
         with translated(f"{address.brokers} {name}"):
             self._consumer = Consumer(
                 address.properties(
@@ -187,7 +186,7 @@ class _Listener:
                     fetch_wait_max_ms=500,
                 )
             )
-            places = [TopicPartition(name, partition) for partition in partitions]
+            places = [TopicPartition(name, partition) for partition in (0, own % ANSWERS)]
             for place in places:
                 place.offset = max(self._consumer.get_watermark_offsets(place, timeout=WITHIN_S)[1], 0)
             self._consumer.assign(places)
@@ -205,7 +204,15 @@ class _Listener:
             if first is None:
                 continue
             found = [first, *self._consumer.consume(_MOST, 0)]
-            values = [value for message in found if message.error() is None and (value := message.value())]
+            values = [
+                value
+                for message in found
+                if message.error() is None and message.key() in self._keys and (value := message.value())
+            ]
             if values:
                 self._take(values)
         self._consumer.close()
+
+
+def _key(address: int) -> bytes:
+    return str(address).encode()
