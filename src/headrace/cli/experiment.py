@@ -39,8 +39,8 @@ def ab(out: Output, endpoint: str, since: str, **asked: Any) -> None:
     from headrace.serving.moments import ago
 
     since_s = ago(since, datetime.now(UTC)).timestamp() if since else 0.0
-    with out.progress("requests read") as progress:
-        found = judge_experiment(open_project(), endpoint, Asked(progress=progress, **asked), since_s)
+    with out.progress("requests read", about=True) as progress:
+        found = judge_experiment(open_project(), endpoint, Asked(**asked), since_s, progress)
     out.result(found.to_json(), _lines(found))
 
 

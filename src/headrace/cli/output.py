@@ -1,16 +1,24 @@
 """How commands speak: results to stdout, everything else to stderr; JSON and quiet; colour only on a terminal."""
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import click
 
 from headrace.errors import HeadraceError
+
+
+class Told(Protocol):
+    """Hears how far something is."""
+
+    def __call__(self, done: int, total: int = ...) -> None:
+        """So many are done, of so many; a total of 0 is not known."""
 
 
 class Output:
@@ -51,25 +59,17 @@ class Output:
         if not self.quiet:
             click.echo(text, err=True)
 
-    def progress(self, label: str, total: int = 0) -> AbstractContextManager[Callable[[int], None]]:
+    def progress(self, label: str, total: int = 0, *, about: bool = False) -> AbstractContextManager[Told]:
         """A bar on a terminal, a line every few seconds elsewhere; call what the block gets with the number done.
 
-        A total of 0 is not known.
+        Its clock starts with the first call, which may be of nothing done.
+
+        Args:
+            label: What is counted.
+            total: How many there are; 0 is not known, or is said with each call.
+            about: Whether the total is an estimate.
         """
-        return _progress(label, total, quiet=self.quiet)
-
-    @contextmanager
-    def counting(self, label: str) -> Iterator[Callable[[int, int], None]]:
-        """The same for work whose extent is known once it runs: call what the block gets with done and total."""
-        with ExitStack() as open_bar:
-            bars: dict[int, Callable[[int], None]] = {}
-
-            def to(done: int, total: int) -> None:
-                if total not in bars:
-                    bars[total] = open_bar.enter_context(self.progress(label, total))
-                bars[total](done)
-
-            yield to
+        return _progress(label, total, about=about, quiet=self.quiet)
 
     def error(self, error: HeadraceError) -> None:
         """An error with its code; JSON on stderr under ``--json``."""
@@ -123,26 +123,50 @@ def options(function: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-_BAR = 30
+_BAR, _LEAST_BAR = 30, 8
 _LINE_EVERY_S = 5.0
+_UNITS, _SOME = (("h", 3600), ("min", 60), ("s", 1)), 3
+"""A time is told in the largest unit of which it has so many."""
 
 
 @contextmanager
-def _progress(label: str, total: int, *, quiet: bool) -> Iterator[Callable[[int], None]]:
-    started = said = time.monotonic()
+def _progress(label: str, total: int, *, about: bool, quiet: bool) -> Iterator[Told]:
+    begun: tuple[float, int] | None = None
+    said = time.monotonic()
     alive = sys.stderr.isatty()
 
-    def to(done: int) -> None:
-        nonlocal said
+    def to(done: int, total: int = total) -> None:
+        nonlocal begun, said
         now = time.monotonic()
-        if quiet or (not alive and now - said < _LINE_EVERY_S):
+        begun = begun or (now, done)
+        if quiet or not done or (not alive and now - said < _LINE_EVERY_S):
             return
         said = now
-        rate = done / max(now - started, 1e-9)
-        text = f"  {label} {done:,}{f' of {total:,}' if total else ''}, {rate:,.0f} a second"
-        bar = f" [{'#' * (_BAR * done // total):<{_BAR}}]" if total else ""
-        click.echo(f"\r{text}{bar}" if alive else text, err=True, nl=not alive)
+        text = f"  {label} {_extent(done, total, about=about)}{_pace(done, total, now - begun[0], done - begun[1])}"
+        click.echo(f"\r\x1b[2K{text}{_bar(done, total, len(text))}" if alive else text, err=True, nl=not alive)
 
     yield to
     if alive and not quiet:
         click.echo("\r\x1b[2K", err=True, nl=False)
+
+
+def _extent(done: int, total: int, *, about: bool) -> str:
+    return f"{done:,} of {'about ' * about}{total:,}" if total else f"{done:,}"
+
+
+def _pace(done: int, total: int, took_s: float, counted: int) -> str:
+    """How many a second, and how long the rest will take at that."""
+    if took_s <= 0 or not counted:
+        return ""
+    rate = counted / took_s
+    left_s = max(total - done, 0) / rate
+    unit, seconds = next(((u, s) for u, s in _UNITS if left_s >= _SOME * s), _UNITS[-1])
+    return f", {rate:,.0f} a second" + (f", {left_s / seconds:,.0f} {unit} left" if total else "")
+
+
+def _bar(done: int, total: int, taken: int) -> str:
+    """A bar in what is left of the line; a line that is broken in two is not drawn over."""
+    room = min(_BAR, shutil.get_terminal_size().columns - taken - len(" []") - 1)
+    if not total or room < _LEAST_BAR:
+        return ""
+    return f" [{'#' * min(room * done // total, room):<{room}}]"

@@ -47,7 +47,7 @@ def predict(  # noqa: PLR0913 - one parameter for each option
     platform = open_platform()
     terms = Terms(expectations(platform.settings.contracts, to), fresh=new_contract)
     asked = Predictions(reference, data, to, keep or (() if only_outputs else None), terms, read_params(params))
-    with out.counting("scored") as told:
+    with out.progress("scored") as told:
         done = predicted(platform.stores(), platform.runtime, asked, told)
     out.result(_said(done), [_line(done)])
 

@@ -294,7 +294,7 @@ def replay(out: Output, endpoint: str, *, since: str, slices: tuple[str, ...], *
 
     since_s = ago(since, datetime.now(UTC)).timestamp() if since else 0.0
     platform = open_project()
-    with out.progress("requests replayed") as progress:
+    with out.progress("requests replayed", about=True) as progress:
         found = replayed(platform, Replay(endpoint, since_s=since_s, slices=slices, progress=progress, **asked))
     out.result(found.to_json(), lines(found))
 

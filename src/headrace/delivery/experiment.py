@@ -8,7 +8,7 @@ outcomes change with time, arms that grew at different times differ by that alon
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from itertools import takewhile
 from typing import Any, Literal
 
@@ -40,7 +40,6 @@ class Asked:
         smaller_is_better: None for what ``OUTCOMES`` says.
         alpha: Largest probability of ever telling two equal models apart.
         lift: A difference whose sample size is wanted; 0 for none.
-        progress: Told how many requests are done.
 
     Raises:
         UsageError: ``alpha`` is no probability, or ``lift`` no number.
@@ -50,7 +49,6 @@ class Asked:
     smaller_is_better: bool | None = None
     alpha: float = 0.05
     lift: float = 0.0
-    progress: Callable[[int], None] = field(default=lambda _: None)
 
     def __post_init__(self) -> None:
         if not 0 < self.alpha < 1:
@@ -177,14 +175,11 @@ def judge(
     models, endpoint = deployment.models, deployment.endpoint
     control = models[endpoint.schedule[0].model]
     tallies = {name: _Tally() for name in dict.fromkeys((control, *(models[ref] for ref in endpoint.split.shares)))}
-    done = 0
     for page in pages:
         for _, prediction in page:
             tally = tallies.get(prediction.drawn) if prediction.deployment in standing.seqs else None
             if tally is not None and prediction.winner != GONE:
                 tally.add(prediction, _value(prediction, labels(prediction.id), asked.outcome))
-        done += len(page)
-        asked.progress(done)
     base = tallies[control].arm()
     alpha = asked.alpha / max(1, len(tallies) - 1)  # Bonferroni: each challenger is a chance to be wrong
 

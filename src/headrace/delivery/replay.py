@@ -9,7 +9,7 @@ import time
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -130,7 +130,6 @@ class Asked:
         champion: What answers now, to be timed beside the candidate; None where nothing is loaded.
         own_too: Whether to compare the candidate with what it answered itself, which shows nothing of another version.
         labels: Row to label of a request; None without labels.
-        progress: Told how many requests are done.
 
     Raises:
         UsageError: ``tolerance`` is no number from 0.
@@ -141,7 +140,6 @@ class Asked:
     champion: Model | None = None
     own_too: bool = False
     labels: Labels | None = None
-    progress: Callable[[int], None] = field(default=lambda _: None)
 
     def __post_init__(self) -> None:
         if not 0 <= self.tolerance < math.inf:
@@ -174,7 +172,6 @@ def replay(
         tally.skipped += len(logged) - sum(map(len, groups))
         for group in groups:
             tally.page(group, *_scored(candidate, decoder, group))
-        asked.progress(tally.requests + tally.skipped + tally.own)
     took = time.monotonic() - begun
     if not tally.requests and tally.unlike:
         raise SignatureError(f"{candidate.name} cannot be compared with what {endpoint} answered", why=tally.unlike)

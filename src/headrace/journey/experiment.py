@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from headrace.delivery.experiment import KIND, Asked, Experiment, begun, judge
 from headrace.delivery.traffic import unknown
 from headrace.errors import NotFound, UsageError
+from headrace.journey.logged import Tell, paged, unheard
 from headrace.journey.platform import Platform
 from headrace.monitoring.labels import reader
 from headrace.serving.deployment import history
@@ -13,7 +14,9 @@ from headrace.serving.log import RequestLog
 from headrace.storage.ledger import Fact
 
 
-def judge_experiment(platform: Platform, endpoint: str, asked: Asked, since: float = 0.0) -> Experiment:
+def judge_experiment(
+    platform: Platform, endpoint: str, asked: Asked, since: float = 0.0, progress: Tell = unheard
+) -> Experiment:
     """Compare the models that an endpoint's split draws, by the labels that have come in.
 
     Args:
@@ -21,6 +24,7 @@ def judge_experiment(platform: Platform, endpoint: str, asked: Asked, since: flo
         endpoint: Its name.
         asked: How.
         since: Unix seconds from which requests count; 0 for as long as these shares stand.
+        progress: Told how many requests were read, and about how many there are.
 
     Raises:
         NotFound: No such endpoint, nothing is split there, or no label was ever kept.
@@ -40,7 +44,7 @@ def judge_experiment(platform: Platform, endpoint: str, asked: Asked, since: flo
             why="what became of the requests is what models are compared by",
             fix=f"headrace monitor label {endpoint} FILE",
         )
-    found = judge(standing, RequestLog(stream, endpoint).between(int(standing.since * 1000)), labels, asked)
+    found = judge(standing, paged(RequestLog(stream, endpoint), standing.since, progress), labels, asked)
     ledger.append([Fact(KIND, endpoint, found.to_json())])
     return found
 

@@ -1,12 +1,13 @@
 """Use case: replay an endpoint's log with a candidate, and record what came of it."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from headrace.delivery.replay import KIND, Asked, Replayed, replay
 from headrace.errors import HeadraceError, NotFound
+from headrace.journey.logged import Tell, paged, unheard
 from headrace.journey.platform import Platform
 from headrace.models.registry import find
 from headrace.monitoring.labels import reader
@@ -27,7 +28,7 @@ class Replay:
         since_s: Unix seconds; 0 for the whole log.
         slices: Input columns to look at category by category.
         tolerance: Answers differ when they are farther apart.
-        progress: Told how many requests are done.
+        progress: Told how many requests are done, and about how many there are.
     """
 
     endpoint: str
@@ -35,7 +36,7 @@ class Replay:
     since_s: float = 0.0
     slices: Sequence[str] = ()
     tolerance: float = 0.01
-    progress: Callable[[int], None] = field(default=lambda _: None)
+    progress: Tell = unheard
 
 
 def replayed(platform: Platform, asked: Replay) -> Replayed:
@@ -52,7 +53,7 @@ def replayed(platform: Platform, asked: Replay) -> Replayed:
     deployed = current(ledger, asked.endpoint)
     if deployed is None and asked.endpoint not in watched(ledger):
         raise NotFound(f"no endpoint named {asked.endpoint!r}", fix="headrace serving ls")
-    how = Asked(asked.tolerance, asked.slices, labels=reader(stream, asked.endpoint), progress=asked.progress)
+    how = Asked(asked.tolerance, asked.slices, labels=reader(stream, asked.endpoint))
     version = find(ledger, asked.model)
     # What a watched folder serves is in no registry to be loaded from: the candidate is timed alone.
     beside = "" if deployed is None else deployed.models[deployed.endpoint.schedule[0].model]
@@ -62,7 +63,7 @@ def replayed(platform: Platform, asked: Replay) -> Replayed:
         champion = _champion(platform, beside) if beside else None
         if champion is not None:
             opened.callback(champion.loaded.close)
-        pages = RequestLog(stream, asked.endpoint).between(int(asked.since_s * 1000))
+        pages = paged(RequestLog(stream, asked.endpoint), asked.since_s, asked.progress)
         how = replace(how, champion=champion, own_too=beside == str(version))
         try:
             found = replay(asked.endpoint, pages, candidate, how)

@@ -18,7 +18,7 @@ from headrace.refs import id_time_ms
 from headrace.serving.arrival import Raw
 from headrace.serving.records import Prediction, Score
 from headrace.serving.request import Joined
-from headrace.storage.stream import FAR, Record, Stream
+from headrace.storage.stream import FAR, Record, Stream, newest
 
 _PAGE = 1000
 _ARRAY = 1  # MessagePack's extension that an array is
@@ -155,6 +155,11 @@ class RequestLog:
             yield list(self._page(asked, late=False))
             if records[-1].at_ms > last_ms + _STEP_MS:
                 return
+
+    def last(self) -> int:
+        """The offset of its newest record, found by bisection; -1 of an empty log."""
+        found = newest(self._stream, self._topic)
+        return -1 if found is None else found.offset
 
     def find(self, identifier: str) -> Prediction | None:
         """The logged request with this id, or None."""
