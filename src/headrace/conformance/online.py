@@ -81,6 +81,20 @@ class OnlineSuite:
         with pytest.raises(NameRefused):
             online.write(replace(VIEW, name="../nothing"), iter(ROWS))
 
+    def test_what_is_at_hand_is_what_is_read(self, online: OnlineFeatures) -> None:
+        """However often it was read: all of it, of the version that is there, or None; and nothing is raised."""
+        assert online.at_hand("orders", [("ada",)]) is None
+        assert online.at_hand("../nothing", [("ada",)]) is None
+        online.write(VIEW, iter(ROWS))
+        keys = [("bob",), ("nobody",), ("ada",)]
+        for _ in range(_READS):
+            due = online.read("orders", keys)
+            assert online.at_hand("orders", keys) in (None, due)
+            assert online.at_hand("orders", keys[1:2]) in (None, replace(due, rows=(None,)))
+        online.write(replace(VIEW, version="b" * 64, rows=0), iter([]))
+        assert online.read("orders", keys).rows == [None] * 3
+        assert online.at_hand("orders", keys) in (None, online.read("orders", keys))
+
     def test_keys_of_several_columns_and_types(self, online: OnlineFeatures) -> None:
         """``1``, ``"1"`` and ``True`` are three entities, and the order of a key's parts counts."""
         view = replace(VIEW, keys={"a": "string", "b": "int64", "c": "bool"}, columns={"n": "int64"}, rows=4)

@@ -53,5 +53,12 @@ class OnlineFeatures(Protocol):
             Unavailable: It cannot be read.
         """
 
+    def at_hand(self, name: str, keys: Sequence[Key]) -> Found | None:
+        """The same, of what this process has in memory already; None for whatever might have to be waited for.
+
+        An event loop calls it: it touches no disk and no network, waits for no other thread, and raises nothing. An
+        engine may know nothing at hand, ever.
+        """
+
     def close(self) -> None:
         """Release what is open; what was written stays."""

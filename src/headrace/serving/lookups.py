@@ -1,9 +1,9 @@
-"""Lookups: features read on a thread of their own, for all requests that wait at once; where reads are quick, at once.
+"""Lookups: features read on a thread of their own, for all requests that wait at once; what is at hand, at once.
 
 A store that is slow, or hangs, holds up that thread and nobody else: who waits is told so when his time is over, and
-while the thread is held up nobody begins to wait. The way to a thread and back costs several times what a read of a few
-keys does where the store is on this machine. So a store that was quick often enough is read on the event loop, as a
-quick model is called there, until reads are slow.
+while the thread is held up nobody begins to wait. The way to a thread and back costs several times what a few keys do
+that the store has in memory. So these are read on the event loop, and nothing else is: however quick a disk was, the
+next read may hang.
 """
 
 import queue
@@ -21,10 +21,6 @@ _WAITING = 65_536
 """Keys that wait at most; who comes then does without, so that a store that hangs fills no memory."""
 _FEW = 32
 """More keys are never read on the event loop."""
-_QUICK_S, _PROVEN, _TRUSTED = 0.0002, 64, 256
-"""A read that takes less is quick; with so many more quick ones than others it is proven; no more are counted."""
-_SLOW_S, _DEARER, _OVERRUN_S = 0.005, 32, 0.1
-"""On the event loop a read that takes this long counts as so many; one that takes longer still ends it at once."""
 
 Read = Sequence[Found] | HeadraceError
 """For each view that was asked for what was found, or why there is nothing."""
@@ -63,20 +59,18 @@ class Lookups:
         self._thread: threading.Thread | None = None
         self._begun = 0.0
         self._asked = 0
-        self._quick = 0
+        self._opened = False
 
-    def at_once(self, wanted: Wanted) -> Read | None:
-        """What is found, where reading is quick; None where it must be waited for."""
-        # While the thread reads, the store may make others wait for it.
-        if self._quick < _PROVEN or self._asked or _size(wanted) > _FEW:
+    def at_once(self, wanted: Wanted) -> Sequence[Found] | None:
+        """What is found at hand, all or nothing; None where it must be waited for."""
+        if not self._opened or _size(wanted) > _FEW:
             return None
-        begun = time.monotonic()
-        found = self._of([*zip(wanted.views, wanted.keys, strict=True)])
-        took_s = time.monotonic() - begun
-        if took_s > _SLOW_S or isinstance(found, HeadraceError):
-            self._quick = self._quick - _DEARER if took_s < _OVERRUN_S else 0
-        elif self._quick < _TRUSTED:
-            self._quick += 1
+        at_hand, found = self._online().at_hand, []
+        for view, keys in zip(wanted.views, wanted.keys, strict=True):
+            read = at_hand(view, keys)
+            if read is None:
+                return None
+            found.append(read)
         return found
 
     def ask(self, wanted: Wanted, within_s: float) -> bool:
@@ -102,22 +96,20 @@ class Lookups:
         while (first := self._queue.get()) is not None:
             taken, last = self._gathered(first)
             waiting = [wanted for wanted in taken if not wanted.over]
-            self._begun = begun = time.monotonic()
+            self._begun = time.monotonic()
             read = self._read(waiting)
             self._begun = 0.0
             try:
-                self._post(self._told, read, sum(map(_size, taken)), time.monotonic() - begun)
+                self._post(self._told, read, sum(map(_size, taken)))
             except RuntimeError:  # it hung until the loop was closed: nobody waits
                 return
             if last:
                 return
 
-    def _told(self, read: Sequence[tuple[Wanted, Read]], taken: int, took_s: float) -> None:
-        """On the event loop: what the thread read, of so many keys that waited, and how long it took."""
+    def _told(self, read: Sequence[tuple[Wanted, Read]], taken: int) -> None:
+        """On the event loop: what the thread read, of so many keys that waited."""
         self._asked -= taken
-        if read and sum(_size(wanted) for wanted, _ in read) <= _FEW:  # where all have gone nothing was read
-            well = took_s < _QUICK_S and not any(isinstance(found, HeadraceError) for _, found in read)
-            self._quick = self._quick + 1 if well else max(self._quick - 1, 0)
+        self._opened = self._opened or any(not isinstance(found, HeadraceError) for _, found in read)
         for wanted, found in read:
             wanted.found(found)
 

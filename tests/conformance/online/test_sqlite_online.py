@@ -1,7 +1,9 @@
 """``headrace.conformance.online`` on SQLite."""
 
 import fcntl
+import os
 import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -62,6 +64,77 @@ def test_a_read_that_hangs_does_not_hold_up_the_end(tmp_path, monkeypatch):
         go.set()
         reader.join(10)
         ending.join(10)
+
+
+@pytest.fixture
+def now(monkeypatch):
+    moments = [100.0]
+    monkeypatch.setattr(sqlite_online.time, "monotonic", lambda: moments[0])
+    return moments
+
+
+def held(online, name="orders"):
+    """Read a view until it is at hand, ten seconds at most."""
+    for _ in range(10_000):
+        online.read(name, [("ada",)])
+        if found := online.at_hand(name, [("ada",)]):
+            return found
+        time.sleep(0.001)
+    raise AssertionError("never at hand")
+
+
+def test_what_is_at_hand_needs_no_disk(online, tmp_path, now):
+    """The file is emptied under it: whoever read that would find nothing."""
+    online.write(VIEW, iter(ROWS))
+    assert online.at_hand("orders", [("ada",)]) is None
+    assert held(online) == online.read("orders", [("ada",)])
+    os.truncate(tmp_path / "features" / "orders.sqlite", 0)
+    keys = [("bob",), ("nobody",), ("Łódź 😀",)]
+    assert online.at_hand("orders", keys).rows == [(None, 7), None, (1e300, -(2**62))]
+
+
+def test_what_is_at_hand_is_told_for_a_moment_only(online, tmp_path, now):
+    """Which version a name means is known by looking, and looking may hang: another thread does it."""
+    online.write(VIEW, iter(ROWS))
+    held(online)
+    now[0] += 0.049
+    assert online.at_hand("orders", [("ada",)]) is not None
+    now[0] += 0.002
+    assert online.at_hand("orders", [("ada",)]) is None
+    online.read("orders", [("ada",)])
+    assert online.at_hand("orders", [("ada",)]) is not None
+    other = open_online(Settings(root=tmp_path), "sqlite:features")
+    other.write(replace(VIEW, version="b" * 64), iter([(("ada",), (9.0, 9))]))
+    now[0] += 0.051
+    assert online.at_hand("orders", [("ada",)]) is None
+    assert online.read("orders", [("ada",)]).rows[0] == (9.0, 9)
+    assert held(online).rows[0] == (9.0, 9)
+
+
+def test_a_view_that_is_too_large_is_never_at_hand(online, monkeypatch):
+    """Nor one more, where the others fill what there is."""
+    online.write(VIEW, iter(ROWS))
+    online.write(replace(VIEW, name="other"), iter(ROWS))
+    size = online.read("orders", ()) and online._open["orders"].size_bytes
+    monkeypatch.setattr(sqlite_online, "_HELD_BYTES", size * 3 // 2)
+    held(online)
+    for _ in range(200):
+        online.read("other", [("ada",)])
+    assert online._open["other"].held_bytes == 0
+    assert online.at_hand("other", [("ada",)]) is None
+
+
+def test_a_damaged_row_is_not_at_hand(online, tmp_path):
+    online.write(VIEW, iter(ROWS))
+    path = tmp_path / "features" / "orders.sqlite"
+    whole = bytearray(path.read_bytes())
+    whole[whole.index(b"bob") + 6] ^= 1
+    path.unlink()
+    path.write_bytes(whole)
+    assert held(online).rows[0] == (0.25, 12)
+    assert online.at_hand("orders", [("bob",)]) is None
+    with pytest.raises(IntegrityError):
+        online.read("orders", [("bob",)])
 
 
 def test_two_writers_of_one_view(online, tmp_path):

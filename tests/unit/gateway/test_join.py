@@ -15,6 +15,7 @@ from memory_exchange import MemoryExchange
 from rpc_served import rpc_channel
 from served import Function, Gated, constant, endpoint, gated, linear, model, until
 
+from headrace.client import Client
 from headrace.errors import IntegrityError, NotFound, Unavailable
 from headrace.features.view import FeatureView
 from headrace.gateway.rpc.messages import INFERENCE
@@ -299,6 +300,9 @@ class Broken:
     def __init__(self, read):
         self.read = read
 
+    def at_hand(self, name, keys):
+        return None
+
     def close(self):
         pass
 
@@ -389,6 +393,27 @@ def test_a_store_that_hangs_holds_up_requests_for_half_the_deadline_then_nobody(
     own.online = store
     go.set()
     until(lambda: ask(own, "rows", SENT)[1].header("x-headrace-winner") == "wine@3")
+
+
+def test_a_store_that_was_quick_and_hangs_holds_nobody_up(own):
+    """It was read so often that the event loop itself would read it: others are answered all the while."""
+
+    def at_hand():
+        assert ask(own, "rows", SENT)[1].header("x-headrace-winner") == "wine@3"
+        return own.online.at_hand("cellars", [("north",)])
+
+    for _ in range(100):
+        at_hand()
+    until(at_hand)
+    own.online, entered, go = hanging(own.online)
+    asking = threading.Thread(target=ask, args=(own, "rows", SENT))
+    asking.start()
+    assert entered.wait(10)
+    with Client(f"http://127.0.0.1:{own.port}", timeout_s=5) as other:
+        assert other.request("GET", "/v2/health/live").status == 200
+        assert not go.is_set()
+    go.set()
+    asking.join(10)
 
 
 def test_a_view_that_lost_a_column_is_not_guessed(own):

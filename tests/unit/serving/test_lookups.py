@@ -1,4 +1,4 @@
-"""Lookups: on a thread for all that wait at once; on the event loop where reads were quick often enough."""
+"""Lookups: on a thread for all that wait at once; on the event loop what is at hand, and nothing else."""
 
 import queue
 import threading
@@ -31,6 +31,7 @@ class Store:
 
     def __init__(self):
         self.reads, self.go, self.entered, self.broken = [], threading.Event(), threading.Event(), {}
+        self.in_memory = {}
         self.go.set()
 
     def read(self, name, keys):
@@ -40,6 +41,9 @@ class Store:
         if name in self.broken:
             raise self.broken[name]
         return Found(VIEWS[name], [(f"{name}{key[0]}",) for key in keys])
+
+    def at_hand(self, name, keys):
+        return self.in_memory.get(name)
 
 
 class Loop:
@@ -173,87 +177,59 @@ def test_a_read_that_outlives_the_loop_ends_without_a_word(store, monkeypatch):
 
 
 @pytest.fixture
-def quick(lookups, loop, store, monkeypatch):
-    """The same once the store has proven quick, on a clock that tests move; returns that clock."""
-    now = [100.0]
-    monkeypatch.setattr(lookups_module.time, "monotonic", lambda: now[0])
-    for _ in range(64):
-        assert lookups.at_once(Wanted()) is None
-        lookups.ask(Wanted(), 1.0)
-        loop.turn()
+def read(lookups, loop, store):
+    """The same once the thread has read, with view ``a`` at hand; what it may find there."""
+    lookups.ask(Wanted(), 1.0)
+    loop.turn()
     del store.reads[:]
-    return now
+    store.in_memory["a"] = Found(VIEWS["a"], [("held",)])
+    return store.in_memory
 
 
-def test_a_store_that_was_quick_is_read_at_once(lookups, store, quick):
-    found = lookups.at_once(Wanted(("a", "b"), ((("y",),), (("w",),))))
-    assert rows(found) == [[("ay",)], [("bw",)]]
-    here = threading.current_thread().name
-    assert store.reads == [(here, "a", 1), (here, "b", 1)]
-
-
-def test_a_store_proves_nothing_by_requests_that_nobody_waits_for(lookups, loop, store, monkeypatch):
-    monkeypatch.setattr(lookups_module.time, "monotonic", lambda: 100.0)
-    for _ in range(100):
-        lookups.ask(Wanted(over=True), 1.0)
-        loop.turn()
+def test_what_is_at_hand_is_read_at_once(lookups, store, read):
+    assert rows(lookups.at_once(Wanted())) == [[("held",)]]
     assert store.reads == []
-    assert lookups.at_once(Wanted()) is None
 
 
-def test_many_keys_are_never_read_at_once(lookups, quick):
+def test_a_view_that_is_not_at_hand_is_waited_for_with_those_that_are(lookups, store, read):
+    both = Wanted(("a", "b"), ((("y",),), (("w",),)))
+    assert lookups.at_once(both) is None
+    read["b"] = Found(VIEWS["b"], [("held too",)])
+    assert rows(lookups.at_once(both)) == [[("held",)], [("held too",)]]
+    assert store.reads == []
+
+
+def test_many_keys_are_never_read_at_once(lookups, read):
+    assert lookups.at_once(Wanted(keys=([("x",)] * 32,))) is not None
     assert lookups.at_once(Wanted(keys=([("x",)] * 33,))) is None
 
 
-def test_while_the_thread_reads_nothing_is_read_at_once(lookups, loop, store, quick):
-    """The store may make one reader wait for the other, and the event loop waits for nobody."""
+def test_what_is_at_hand_waits_for_no_read_that_hangs(lookups, loop, store, read):
     store.go.clear()
     store.entered.clear()
-    lookups.ask(Wanted(keys=([("x",)] * 100,)), 1.0)
-    assert lookups.at_once(Wanted()) is None
+    lookups.ask(Wanted(), 1.0)
     assert store.entered.wait(20)
-    assert lookups.at_once(Wanted()) is None
+    assert rows(lookups.at_once(Wanted())) == [[("held",)]]
     store.go.set()
     loop.turn()
-    assert lookups.at_once(Wanted()) is not None
 
 
-@pytest.mark.parametrize("slow_s", [0.2, 0.01])
-def test_a_store_that_becomes_slow_is_left_to_the_thread(lookups, loop, store, quick, slow_s, monkeypatch):
-    """At once where it took long, and else when it goes on."""
-    read = store.read
+@pytest.mark.parametrize("broken", [True, False])
+def test_the_event_loop_opens_no_store(loop, store, broken):
+    """To open one may hang; nothing is at hand before the thread has read."""
+    opened = []
 
-    def slowly(name, keys):
-        quick[0] += slow_s
-        return read(name, keys)
+    def online():
+        opened.append(threading.current_thread().name)
+        if broken:
+            raise Unavailable("away")
+        return store
 
-    monkeypatch.setattr(store, "read", slowly)
-    count = 0
-    while lookups.at_once(Wanted()) is not None:
-        count += 1
-        assert count < 10
-    assert count == 1
-    wanted = Wanted()
-    assert lookups.ask(wanted, 1.0)
+    lookups = Lookups(online, loop.post)
+    store.in_memory["a"] = Found(VIEWS["a"], [("held",)])
+    assert lookups.at_once(Wanted()) is None
+    lookups.ask(Wanted(), 1.0)
     loop.turn()
-    assert rows(wanted.told[0]) == [[("ax",)]]
-
-
-def test_one_slow_read_among_many_quick_ones_is_forgiven(lookups, store, quick, monkeypatch):
-    for _ in range(100):
-        lookups.at_once(Wanted())
-    read = store.read
-
-    def slowly(name, keys):
-        quick[0] += 0.01
-        return read(name, keys)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(store, "read", slowly)
-        assert lookups.at_once(Wanted()) is not None
-    assert lookups.at_once(Wanted()) is not None
-
-
-def test_a_failure_at_once_is_told_at_once(lookups, store, quick):
-    store.broken["a"] = Unavailable("away")
-    assert str(lookups.at_once(Wanted())) == "away"
+    assert (lookups.at_once(Wanted()) is None) == broken
+    assert opened == (["features"] if broken else ["features", threading.current_thread().name])
+    lookups.close()

@@ -1,6 +1,7 @@
 """Online features in SQLite: each version of a view is a file that is never changed, put in its place by its name.
 
-A reader keeps the file open that it found, and looks now and then whether the name means another one by now.
+A reader keeps the file open that it found, and looks now and then whether the name means another one by now. What is
+read often is copied to memory, so that an event loop can read it however the disk is.
 """
 
 import fcntl
@@ -10,7 +11,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -35,6 +36,13 @@ _SUM_BYTES = 4
 _CLOSE_S = 1.0
 _LOOK_S = 0.05
 """To look what a name means costs a system call, as much as a read."""
+_OFTEN = 64
+"""A version that was read so often is copied to memory."""
+_HELD_BYTES = 128 * 1024 * 1024
+"""So much of all views together; what is larger is read from its file."""
+_PAGES = 256
+"""Copied at a time; other threads have their turn in between."""
+_HARM = (sqlite3.Error, msgspec.DecodeError, IntegrityError)
 
 _pack = msgspec.msgpack.encode
 _unpack = msgspec.msgpack.Decoder().decode
@@ -80,11 +88,21 @@ class SqliteOnline:
             if version is None or time.monotonic() > version.until:
                 version = self._version(name, version)
             try:
-                return version.read(keys)
-            except (sqlite3.Error, msgspec.DecodeError, IntegrityError) as error:
+                found = version.read(keys)
+            except _HARM as error:
                 del self._open[name]
                 version.close()
                 raise _told(version.path, error) from error
+            if version.reads == _OFTEN:
+                self._hold(version)
+            return found
+
+    def at_hand(self, name: str, keys: Sequence[Key]) -> Found | None:
+        """Look entities up in a copy in memory, for as long as the last ``read`` knew which version the name means."""
+        version = self._open.get(name)
+        if version is None or time.monotonic() > version.until:
+            return None
+        return version.at_hand(keys)
 
     def close(self) -> None:
         """Close every file; one whose reader hangs is left to the end of the process."""
@@ -96,6 +114,13 @@ class SqliteOnline:
             self._open.clear()
         finally:
             self._lock.release()
+
+    def _hold(self, version: "_Version") -> None:
+        """Have a version copied, by a thread of its own: nobody waits for it, and it may hang."""
+        held = sum(other.held_bytes for other in self._open.values())
+        if held + version.size_bytes <= _HELD_BYTES:
+            version.held_bytes = version.size_bytes
+            threading.Thread(target=version.hold, name=f"features {version.path.stem}", daemon=True).start()
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{checked_name(name, of='feature view')}.sqlite"
@@ -120,7 +145,7 @@ class SqliteOnline:
                 ) from None
             identity = (now.st_dev, now.st_ino, now.st_mtime_ns)
             if known is None or known.identity != identity:
-                self._open[name] = _Version(path, identity)
+                self._open[name] = _Version(path, identity, now.st_size)
                 if known is not None:
                     known.close()
         found = self._open[name]
@@ -147,26 +172,66 @@ class _Version:
     Args:
         path: Where it is.
         identity: What tells it from those before and after it under the same name.
+        size_bytes: Of it.
 
     Attributes:
         until: So long it is taken for what its name means, in monotonic seconds.
+        reads: How often it was read.
+        held_bytes: What its copy in memory takes, or will; 0 without one.
     """
 
-    def __init__(self, path: Path, identity: tuple[int, int, int]) -> None:
-        self.path, self.identity, self.until = path, identity, 0.0
-        # Immutable: nothing is locked, and nobody can lock us out.
-        self._db = sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True, check_same_thread=False)
+    def __init__(self, path: Path, identity: tuple[int, int, int], size_bytes: int) -> None:
+        self.path, self.identity, self.size_bytes, self.until = path, identity, size_bytes, 0.0
+        self.reads = self.held_bytes = 0
+        self._turn, self._closed = threading.Lock(), False
+        self._copy: sqlite3.Connection | None = None
+        self._file = _opened(path)
         try:
-            about = self._db.execute("SELECT view FROM about").fetchone() or (b"",)
-            self._view = msgspec.msgpack.decode(_checked(b"", about[0]), type=FeatureView)
+            self._view = _view_of(self._file)
         except BaseException:
-            self._db.close()
+            self._file.close()
             raise
 
     def read(self, keys: Sequence[Key]) -> Found:
+        """From the copy, or else from the file."""
+        self.reads += 1
+        return self.at_hand(keys) or self._found(self._file, keys)
+
+    def at_hand(self, keys: Sequence[Key]) -> Found | None:
+        """From the copy; None without one, while another thread reads it, or where it is damaged as its file is."""
+        if self._copy is None or not self._turn.acquire(blocking=False):
+            return None
+        try:
+            return self._found(self._copy, keys)
+        except _HARM:
+            return None
+        finally:
+            self._turn.release()
+
+    def hold(self) -> None:
+        """Copy the file to memory, unless its name means another one by now."""
+        with suppress(*_HARM, OSError, MemoryError):
+            copy = sqlite3.connect(":memory:", check_same_thread=False)
+            with closing(_opened(self.path)) as file:
+                file.backup(copy, pages=_PAGES, sleep=0)
+            with self._turn:
+                if self._closed or _view_of(copy) != self._view:
+                    copy.close()
+                else:
+                    self._copy = copy
+
+    def close(self) -> None:
+        """Close the file, and the copy."""
+        with self._turn:
+            self._closed = True
+            self._file.close()
+            if self._copy is not None:
+                self._copy.close()
+
+    def _found(self, db: sqlite3.Connection, keys: Sequence[Key]) -> Found:
         if len(keys) == 1:
             key = _pack(keys[0])
-            row = self._db.execute("SELECT cells FROM features WHERE key = ?", (key,)).fetchone()
+            row = db.execute("SELECT cells FROM features WHERE key = ?", (key,)).fetchone()
             return Found(self._view, (None if row is None else self._cells(key, row[0]),))
         wanted = [_pack(key) for key in keys]
         found: dict[bytes, Cells] = {}
@@ -174,18 +239,25 @@ class _Version:
         for start in range(0, len(each), _AT_ONCE):
             some = each[start : start + _AT_ONCE]
             marks = ",".join("?" * len(some))
-            rows = self._db.execute(f"SELECT key, cells FROM features WHERE key IN ({marks})", some)  # noqa: S608 - ours
+            rows = db.execute(f"SELECT key, cells FROM features WHERE key IN ({marks})", some)  # noqa: S608 - ours
             found |= {key: self._cells(key, cells) for key, cells in rows}
         return Found(self._view, [found.get(key) for key in wanted])
-
-    def close(self) -> None:
-        self._db.close()
 
     def _cells(self, key: bytes, data: bytes) -> Cells:
         cells = tuple(_unpack(_checked(key, data)))
         if len(cells) != len(self._view.columns):
             raise IntegrityError("a row has another number of features than its view")
         return cells
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    # Immutable: nothing is locked, and nobody can lock us out.
+    return sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True, check_same_thread=False)
+
+
+def _view_of(db: sqlite3.Connection) -> FeatureView:
+    about = db.execute("SELECT view FROM about").fetchone() or (b"",)
+    return msgspec.msgpack.decode(_checked(b"", about[0]), type=FeatureView)
 
 
 def _build(path: Path, view: FeatureView, rows: Iterable[tuple[Key, Cells]]) -> None:
