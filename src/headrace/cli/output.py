@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -103,6 +104,31 @@ def aligned(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[s
         return "  ".join(padded).rstrip()
 
     return [line([c.upper().replace("_", " ") for c in columns]), *(line(r) for r in cells)]
+
+
+def fitted(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[str]:
+    """The same in the width of the terminal, the widest cells broken into lines; elsewhere as wide as it comes."""
+    whole = aligned(rows, columns)
+    room = shutil.get_terminal_size().columns - 1
+    if not sys.stdout.isatty() or max(map(len, whole)) <= room:
+        return whole
+    texts = [{c: _cell(row.get(c)) for c in columns} for row in rows]
+    widths = {c: max(len(c), *(len(text[c]) for text in texts)) for c in columns}
+    least = {c: len(c) for c in columns}
+    over = sum(widths.values()) + 2 * (len(columns) - 1) - room
+    for _ in range(over):
+        widest = max(columns, key=lambda c: widths[c] - least[c])
+        widths[widest] -= widths[widest] > least[widest]
+    broken = [_broken(row, text, widths) for row, text in zip(rows, texts, strict=True)]
+    return aligned([line for lines in broken for line in lines], columns)
+
+
+def _broken(row: Mapping[str, Any], text: Mapping[str, str], widths: Mapping[str, int]) -> list[dict[str, Any]]:
+    """A row as so many rows as its highest cell has lines."""
+    cells = {c: textwrap.wrap(text[c], width, break_on_hyphens=False) for c, width in widths.items()}
+    high = max(1, *map(len, cells.values()))
+    first = {c: row.get(c) if len(lines) <= 1 else lines[0] for c, lines in cells.items()}
+    return [first, *({c: lines[at] if at < len(lines) else "" for c, lines in cells.items()} for at in range(1, high))]
 
 
 def _cell(value: Any) -> str:

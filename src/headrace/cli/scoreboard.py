@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from headrace.cli.output import Output, aligned
+from headrace.cli.output import Output, aligned, fitted
 from headrace.cli.shares import lines as sharing
 from headrace.errors import UsageError
 
@@ -104,7 +104,7 @@ def deployed_then(out: Output, deployments: "Sequence[Deployment]", said: str) -
     newest = {d.endpoint.name: d for d in deployments if d.at < end}
     rows = [_row(newest[name]) for name in sorted(newest)]
     columns = ["endpoint", "deployment", "since", "schedule", "split", "by", "why"]
-    out.result(rows, aligned(rows, columns) if rows else ())
+    out.result(rows, fitted(rows, columns) if rows else ())
     if not rows:
         out.say("nothing was deployed then")
 
@@ -123,7 +123,7 @@ def timeline(out: Output, moments: "Sequence[Moment]") -> None:
         }
         for one in moments
     ]
-    out.result(rows, aligned([{**row, "gates": ", ".join(row["gates"])} for row in rows], list(rows[0])))
+    out.result(rows, fitted([{**row, "gates": ", ".join(row["gates"])} for row in rows], list(rows[0])))
 
 
 def _moment(at: float) -> str:

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from headrace.cli import output as output_module
-from headrace.cli.output import Output
+from headrace.cli.output import Output, aligned, fitted
 
 
 class Screen(io.StringIO):
@@ -87,3 +87,47 @@ def test_quiet_says_nothing(now, screen):
         now[0] += 9.0
         told(50)
     assert shown.getvalue() == ""
+
+
+ROWS = [
+    {"at": "2026-11-28 01:22:52Z", "deployment": 7, "by": "ada@mill", "split": "", "why": "better for two weeks " * 4},
+    {
+        "at": "2026-11-28 01:23:00Z",
+        "deployment": 12,
+        "by": "bob",
+        "split": "late@2 5%, late@3 5%",
+        "why": "unbroken" * 9,
+    },
+]
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    def of(columns, *, alive=True):
+        monkeypatch.setattr(output_module.sys, "stdout", Screen(alive=alive))
+        monkeypatch.setattr(output_module.shutil, "get_terminal_size", lambda: os.terminal_size((columns, 24)))
+
+    return of
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100])
+def test_a_table_fits_the_terminal_and_loses_nothing(terminal, columns):
+    terminal(columns)
+    lines = fitted(ROWS, list(ROWS[0]))
+    assert max(map(len, lines)) < columns
+    assert lines[0].split() == ["AT", "DEPLOYMENT", "BY", "SPLIT", "WHY"]
+    start = lines[0].index("WHY")
+    whole = "".join(line[start:].replace(" ", "") for line in lines[1:])
+    assert whole == "betterfortwoweeks" * 4 + "unbroken" * 9
+    split = lines[0].index("SPLIT")
+    assert (
+        "late@2 5%, late@3 5%" in " ".join(line[split:start].strip() for line in lines[1:]).replace("  ", " ").strip()
+    )
+
+
+def test_a_table_is_not_broken_where_it_fits_or_nobody_looks(terminal):
+    whole = aligned(ROWS, list(ROWS[0]))
+    terminal(80, alive=False)
+    assert fitted(ROWS, list(ROWS[0])) == whole
+    terminal(200)
+    assert fitted(ROWS, list(ROWS[0])) == whole
