@@ -127,11 +127,11 @@ class Gated:
     def call(self, coroutine):
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(20)
 
-    def flip(self, deployed, models):
+    def flip(self, deployed, models, canary=None):
         """Serve ``deployed`` with each of its references' models; returns what is set when those before are drained."""
         self._seq += 1
         named = {reference: models[reference] for reference in deployed.models}
-        record = Deployment(deployed, {r: str(m.version) for r, m in named.items()}, seq=self._seq)
+        record = Deployment(deployed, {r: str(m.version) for r, m in named.items()}, canary=canary, seq=self._seq)
         drained = threading.Event()
 
         async def flip():

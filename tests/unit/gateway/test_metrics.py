@@ -13,7 +13,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from served import ROW, Held, constant, endpoint, gated, linear, model, until
 
 from headrace.gateway.metrics.exposition import Buckets, Family, page
+from headrace.serving.canary import Canary
 from headrace.serving.endpoint import Batching
+from headrace.serving.split import Split
 
 NAMES = ("headrace", "tensorflow", "triton")
 PAGE = (Path(__file__).parents[3] / "docs/reference/protocols.md").read_text("utf-8")
@@ -224,6 +226,43 @@ def test_failures_have_their_reasons(tmp_path):
         assert value(gate, ":tensorflow:serving:request_count", model_name="wine", status="UNAVAILABLE") == 1
         assert value(gate, ":tensorflow:serving:request_count", model_name="wine", status="OK") == 0
         assert value(gate, "headrace_unanswered_total", endpoint="wine") == 1
+
+
+def told_of(gate, name):
+    found = [sample for family in read(gate) if family.name == name for sample in family.samples]
+    assert {family.type for family in read(gate) if family.name == name} <= {"gauge"}
+    return {tuple(sorted(sample.labels.items())): sample.value for sample in found}
+
+
+def test_who_is_preferred_is_told_as_it_changes(tmp_path):
+    """Shares come to 1 whatever stands, and a canary's numbers go with it."""
+    first, second = ("wine@3", 2.0), ("plain@1", 2.5)
+    models = {name: model(name, constant(1.0), fast=True) for name in ("wine@3", "plain@1")}
+    wine, plain = ({("endpoint", "wine"), ("model", name)} for name in models)
+
+    def key(labels, **more):
+        return tuple(sorted(labels | set(more.items())))
+
+    with gated(tmp_path, endpoint(first, second), models) as gate:
+        assert told_of(gate, "headrace_live_info") == {key(wine, deployment="1"): 1}
+        assert told_of(gate, "headrace_share_ratio") == {key(wine): 1}
+        assert told_of(gate, "headrace_canary_share_ratio") == {}
+        gate.flip(endpoint(first, second, split=Split({"plain@1": 0.25})), models)
+        assert told_of(gate, "headrace_live_info") == {key(wine, deployment="2"): 1}
+        assert told_of(gate, "headrace_share_ratio") == {key(wine): 0.75, key(plain): 0.25}
+        assert told_of(gate, "headrace_canary_step") == {}
+        canary = Canary("plain@1", (0.1, 0.5, 1.0), 60.0, step=1)
+        gate.flip(endpoint(first, second, split=Split({"plain@1": 0.5})), models, canary=canary)
+        assert told_of(gate, "headrace_share_ratio") == {key(wine): 0.5, key(plain): 0.5}
+        assert told_of(gate, "headrace_canary_share_ratio") == {key(plain): 0.5}
+        assert told_of(gate, "headrace_canary_step") == {key(plain): 2}
+        families = [family for family in read(gate) if family.name.startswith(("headrace_canary", "headrace_share"))]
+        assert all(f"| `{family.name}` |" in PAGE and family.documentation for family in families)
+        gate.loop.call_soon_threadsafe(gate.plane.live("wine").draw_no_more)  # a rule holds
+        until(lambda: told_of(gate, "headrace_share_ratio") == {key(wine): 1})
+        assert told_of(gate, "headrace_canary_share_ratio") == {}
+        gate.flip(endpoint(second, first), models)
+        assert told_of(gate, "headrace_live_info") == {key(plain, deployment="4"): 1}
 
 
 def test_names_are_those_asked_for(tmp_path):

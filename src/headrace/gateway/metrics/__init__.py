@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
-from headrace.gateway.metrics import own, process, tensorflow, triton
+from headrace.gateway.metrics import own, process, tensorflow, traffic, triton
 from headrace.gateway.metrics.exposition import Family, page
 from headrace.serving.dataplane import DataPlane
 
 _FAMILIES: Mapping[str, Callable[[DataPlane], Iterable[Family]]] = {
-    "headrace": lambda plane: (*own.families(plane), *process.families()),
+    "headrace": lambda plane: (*own.families(plane), *traffic.families(plane), *process.families()),
     "tensorflow": tensorflow.families,
     "triton": triton.families,
 }
