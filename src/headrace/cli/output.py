@@ -158,13 +158,14 @@ _UNITS, _SOME = (("h", 3600), ("min", 60), ("s", 1)), 3
 @contextmanager
 def _progress(label: str, total: int, *, about: bool, quiet: bool) -> Iterator[Told]:
     begun: tuple[float, int] | None = None
-    said = time.monotonic()
+    said = 0.0
     alive = sys.stderr.isatty()
 
     def to(done: int, total: int = total) -> None:
         nonlocal begun, said
         now = time.monotonic()
-        begun = begun or (now, done)
+        if begun is None:
+            begun, said = (now, done), now
         if quiet or not done or (not alive and now - said < _LINE_EVERY_S):
             return
         said = now

@@ -72,6 +72,7 @@ def test_a_line_is_never_longer_than_the_terminal(now, screen, columns, bar):
 def test_elsewhere_a_line_is_written_every_few_seconds(now, screen):
     shown = screen(alive=False)
     with Output().progress("requests", 100) as told:
+        now[0] += 60.0  # until there is something to count
         for done in range(0, 101, 5):
             told(done)
             now[0] += 0.5
