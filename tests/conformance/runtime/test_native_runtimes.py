@@ -2,6 +2,7 @@
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import lightgbm
 import numpy as np
@@ -156,6 +157,34 @@ def test_a_lightgbm_text_that_can_be_read_in_two_ways_is_refused(tmp_path, lit):
         (tmp_path / "model.lightgbm").write_text(lit[0].decode().replace(*change, 1))
         with pytest.raises(IntegrityError, match="read in two ways"):
             open_lightgbm(Settings(root=tmp_path), "lightgbm").load(tmp_path, SUM)
+
+
+@pytest.fixture(params=["json", "ubj"])
+def weighed(request):
+    """A linear booster: what it is kept as, and what it predicts."""
+    data = xgboost.DMatrix(ROWS, TRUTH, feature_names=["a", "b"])
+    booster = xgboost.train({"booster": "gblinear", "nthread": 1, "updater": "coord_descent"}, data, 30)
+    return booster, bytes(booster.save_raw(request.param))
+
+
+def test_a_linear_booster_scores_for_several_threads(tmp_path, weighed):
+    booster, raw = weighed
+    (tmp_path / "model.xgboost").write_bytes(raw)
+    model = open_xgboost(Settings(root=tmp_path), "xgboost").load(tmp_path, SUM)
+    due = booster.predict(xgboost.DMatrix(ROWS, feature_names=["a", "b"]))
+    assert np.ptp(due) > 1
+    parts = [slice(at, at + 30) for at in range(0, 300, 30)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda part: model.score({"numbers": ROWS[part]})["total"], parts * 5))
+    np.testing.assert_array_equal(np.concatenate(found), np.tile(due, 5))
+
+
+def test_a_linear_booster_that_lacks_weights_is_refused(tmp_path, weighed):
+    about = json.loads(bytes(weighed[0].save_raw("json")))
+    about["learner"]["gradient_booster"]["model"]["weights"].pop()
+    (tmp_path / "model.xgboost").write_text(json.dumps(about))
+    with pytest.raises(IntegrityError, match="2 weights - 3 are due"):
+        open_xgboost(Settings(root=tmp_path), "xgboost").load(tmp_path, SUM)
 
 
 def test_boosters_of_every_kind_are_found_to_be_of_trees():

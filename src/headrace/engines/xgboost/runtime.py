@@ -1,11 +1,13 @@
 """Runtime for XGBoost's own model files, JSON or UBJSON, scored in this process by one thread a call."""
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import xgboost
 
-from headrace.engines.xgboost.trees import check_trees
+from headrace.engines.xgboost.trees import check_trees, is_linear
 from headrace.errors import IntegrityError, first_line
 from headrace.models.matrices import Columns, Matrix
 from headrace.models.signature import Signature
@@ -15,6 +17,8 @@ from headrace.serving.worker import Score
 from headrace.settings import Settings
 
 MAIN_FILE = "model.xgboost"
+
+Predict = Callable[[Matrix], Matrix]
 
 
 def open_runtime(settings: Settings, name: str) -> NativeRuntime:  # noqa: ARG001 - every factory takes both
@@ -38,13 +42,26 @@ def load(folder: Path, signature: Signature) -> Score:
     """
     booster = _booster(folder)
     columns = Columns(signature, booster.num_features(), booster.feature_names or ())
-
-    def predict(matrix: Matrix) -> Matrix:
-        # Names were checked above, once; NaN is what the model knows as missing.
-        return np.asarray(booster.inplace_predict(matrix, validate_features=False))
-
+    predict = _of_weights(booster) if is_linear(booster) else _of_trees(booster)
     columns.check(predict)
     return lambda batch: columns.score(batch, predict)
+
+
+def _of_trees(booster: xgboost.Booster) -> Predict:
+    # Names were checked before, once; NaN is what the model knows as missing.
+    return lambda matrix: np.asarray(booster.inplace_predict(matrix, validate_features=False))
+
+
+def _of_weights(booster: xgboost.Booster) -> Predict:
+    """A linear booster knows one way to predict, which is not for several threads at once."""
+    one = threading.Lock()
+
+    def predict(matrix: Matrix) -> Matrix:
+        rows = xgboost.DMatrix(matrix, nthread=1)
+        with one:
+            return np.asarray(booster.predict(rows, validate_features=False))
+
+    return predict
 
 
 def _booster(folder: Path) -> xgboost.Booster:

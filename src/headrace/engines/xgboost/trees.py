@@ -10,9 +10,11 @@ import xgboost
 from headrace.errors import IntegrityError
 from headrace.models.trees import check_children, check_within, numbers
 
+_LINEAR = "gblinear"
+
 
 def check_trees(booster: xgboost.Booster) -> None:
-    """See that every tree is one, whose features, categories and classes the model has.
+    """See that every tree is one, whose features, categories and classes the model has; or every weight is there.
 
     Raises:
         IntegrityError: It is none.
@@ -20,12 +22,20 @@ def check_trees(booster: xgboost.Booster) -> None:
     learner = json.loads(bytes(booster.save_raw("json")))["learner"]
     about, kept = learner["learner_model_param"], learner["gradient_booster"]
     model = kept.get("gbtree", kept)["model"]
-    if "trees" not in model:  # a linear booster
-        return
     groups = max(1, int(about["num_class"]), int(about.get("num_target", 1)))
+    if kept["name"] == _LINEAR:
+        due = (int(about["num_feature"]) + 1) * groups
+        if len(model["weights"]) != due:
+            raise IntegrityError(f"the model has {len(model['weights'])} weights", why=f"{due} are due")
+        return
     check_within("class", model["tree_info"], 0, groups)
     for tree in model["trees"]:
         _check_tree(tree, int(about["num_feature"]))
+
+
+def is_linear(booster: xgboost.Booster) -> bool:
+    """Whether a booster is of weights, and has no trees."""
+    return bool(json.loads(booster.save_config())["learner"]["gradient_booster"]["name"] == _LINEAR)
 
 
 def _check_tree(tree: Mapping[str, Any], width: int) -> None:
