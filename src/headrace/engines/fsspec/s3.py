@@ -17,7 +17,7 @@ from s3fs import S3FileSystem
 from headrace.engines.fsspec.address import Address
 from headrace.engines.fsspec.faults import Absent, no_bucket, translated
 from headrace.engines.fsspec.remote import Changed, Stat
-from headrace.errors import HeadraceError
+from headrace.errors import HeadraceError, RunFailed
 from headrace.settings import shown
 
 T = TypeVar("T")
@@ -213,6 +213,8 @@ def _body(source: Path, begin: int, length: int) -> dict[str, Any]:
     with source.open("rb") as reading:
         reading.seek(begin)
         content = reading.read(length)
+    if len(content) != length:
+        raise RunFailed("a file changed while it was put", where=str(source), fix="put it again, once it is whole")
     digest = hashlib.md5(content, usedforsecurity=False).digest()
     return {"Body": content, "ContentMD5": base64.b64encode(digest).decode()}
 
