@@ -16,7 +16,7 @@ from headrace.serving.retention import FOR_EVER
 from headrace.serving.scorer import Post
 from headrace.storage.stream import Bounds, Record, Stream, newest
 
-_GROUP = 2000
+_GROUP, _GROUP_BYTES = 2000, 64 << 20
 _GATHER_S = 0.001
 _BACKLOG = 100_000
 _CLOSE_S = 8.0
@@ -118,9 +118,18 @@ class LogWriter:
             self._wake.wait()
             self._wake.clear()  # before looking: what is gathered from here on sets it again
             while self._pending:
-                self._commit([self._pending.popleft() for _ in range(min(len(self._pending), _GROUP))])
+                self._commit(self._next_group())
                 if self._gathering and not self._closing:
                     break
+
+    def _next_group(self) -> Sequence[_Entry]:
+        """The records that are written next; of large ones fewer, for no log takes any number of bytes at once."""
+        group, size = list[_Entry](), 0
+        while self._pending and len(group) < _GROUP and size < _GROUP_BYTES:
+            entry = self._pending.popleft()
+            group.append(entry)
+            size += len(entry[0].value)
+        return group
 
     def _in_order(self, record: Record) -> Record:
         """Times never fall, or a clock that was stepped back would hide records from who looks for a span of time."""

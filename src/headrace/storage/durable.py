@@ -1,6 +1,8 @@
 """What must survive a power cut."""
 
 import os
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 
@@ -22,3 +24,21 @@ def make_folders(folder: Path) -> None:
     for made in reversed(missing):
         made.mkdir(exist_ok=True)
         sync(made.parent)
+
+
+def keep_names(folder: Path) -> None:
+    """Wait until a folder and all above it are on the disk under their names, whoever made them.
+
+    Who made one may have died before it was synced. Asked again for the same folder, this costs little.
+    """
+    _keep_names(folder.absolute(), folder.stat().st_ino)
+
+
+@lru_cache(1024)
+def _keep_names(folder: Path, _inode: int) -> None:
+    above = folder.parent
+    if above == folder or above.stat().st_dev != folder.stat().st_dev:  # who mounts a disk gives its root a name
+        return
+    with suppress(PermissionError):  # what may not be read was not made by us
+        sync(above)
+    _keep_names(above, above.stat().st_ino)

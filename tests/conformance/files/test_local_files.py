@@ -35,9 +35,10 @@ def test_a_link_out_of_the_store_is_refused(tmp_path):
 def test_an_object_is_on_disk_before_its_name_is(tmp_path, monkeypatch):
     order = []
     sync, replace = os.fsync, os.replace
+    (tmp_path / "source").write_text("x")
+    files = open_files(Settings(root=tmp_path), "local:store")
+    files.put(tmp_path / "source", "before")  # then the names of the folders are kept
     monkeypatch.setattr(os, "fsync", lambda handle: (order.append("fsync"), sync(handle)))
     monkeypatch.setattr(os, "replace", lambda *names: (order.append("rename"), replace(*names)))
-    (tmp_path / "source").write_text("x")
-    (tmp_path / "store").mkdir()
-    open_files(Settings(root=tmp_path), "local:store").put(tmp_path / "source", "key")
+    files.put(tmp_path / "source", "key")
     assert order == ["fsync", "rename", "fsync"]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from server_process import until
 
+from headrace.engines.local import appending
 from headrace.engines.local.stream import LocalStream
 from headrace.errors import SettingsError, Unavailable
 from headrace.serving import log_writer
@@ -53,6 +54,23 @@ def test_records_that_come_during_a_commit_share_the_next(stream):
     assert len(counting.groups) <= 3
     assert [r.key for r in stream.read("t", limit=2)] == ["first", "0"]
     assert len(stream.read("t", limit=10_000)) == 501
+
+
+def test_large_records_are_written_a_few_at_a_time(stream, monkeypatch):
+    """All together they are more than a log takes at once."""
+    monkeypatch.setattr(appending, "MOST_BYTES", 4 << 20)
+    monkeypatch.setattr(log_writer, "_GROUP_BYTES", 2 << 20)
+    counting = Counting(stream)
+    writer = LogWriter(counting, "t", direct)
+    counting.gate.clear()
+    done = []
+    for number in range(10):
+        writer.add(str(number), bytes(1 << 20), number, done.append)
+    counting.gate.set()
+    writer.close()
+    assert done == [True] * 10
+    assert max(count for count, _ in counting.groups) == 2
+    assert [r.key for r in stream.read("t")] == [str(number) for number in range(10)]
 
 
 class Turns:

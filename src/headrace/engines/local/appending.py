@@ -15,10 +15,11 @@ from pathlib import Path
 
 from headrace.engines.local.followed import Followed
 from headrace.engines.local.frames import MOST_BYTES, encoded
+from headrace.engines.local.halves import sweep
 from headrace.engines.local.key_file import ENDING, KeyFile
-from headrace.engines.local.segment import Segment, bases, path_of
+from headrace.engines.local.segment import HEAD_BYTES, Segment, bases, path_of
 from headrace.errors import Unavailable, UsageError
-from headrace.storage.durable import make_folders, sync
+from headrace.storage.durable import keep_names, make_folders, sync
 from headrace.storage.stream import Bounds, Record
 
 _BUSY_S = 10.0
@@ -56,7 +57,7 @@ class TopicWriter:
         self._tail: Followed | None = None
         self._bases: list[int] = []
         self._kept_bytes = 0
-        self._named = False
+        self._named = self._barren = False
 
     def append(self, records: Sequence[Record], *, power_safe: bool, keep: Bounds | None) -> int:
         """Write a batch and forget; see the port."""
@@ -71,9 +72,9 @@ class TopicWriter:
                     return -1
                 offset, place = tail.offset, tail.end
                 self._put(tail, encoded(records, keys, mark=tail.segment.mark, offset=offset))
-                tail.keys.add(keys, [record.at_ms for record in records], range(place, place + len(keys)))
                 if power_safe:
-                    self._sync(tail)
+                    self._sync(tail, place)
+                tail.keys.add(keys, [record.at_ms for record in records], range(place, place + len(keys)))
                 return offset
 
     def close(self) -> None:
@@ -102,6 +103,7 @@ class TopicWriter:
 
     def _open(self) -> Followed:
         make_folders(self._folder)
+        sweep(self._folder)
         for base in bases(self._folder)[:-1]:
             _restore_keys(self._folder, base)
         self._tail = self._newest(-1, otherwise=0)
@@ -130,12 +132,17 @@ class TopicWriter:
         following = self._newest(base if kept else -1, otherwise=base + tail.segment.size())
         try:
             _take_turn(following)
-            if kept and not path_of(self._folder, base, ENDING).exists():
+            if kept and not self._barren and not path_of(self._folder, base, ENDING).exists():
                 with suppress(OSError):  # readers do without, and the next writer tries again
                     tail.keys.save(self._folder, base)
         except BaseException:
             following.close()  # which also ends the turn there
             raise
+        if self._barren:  # else a disk that fails for an hour would leave thousands of them
+            with suppress(OSError):
+                path_of(self._folder, base, ENDING).unlink(missing_ok=True)
+                tail.segment.path.unlink()
+            self._barren = False
         self._tail = following
         tail.close()  # which also ends the turn there
         return following
@@ -164,11 +171,24 @@ class TopicWriter:
             raise
         tail.end += len(data)
 
-    def _sync(self, tail: Followed) -> None:
-        os.fdatasync(tail.segment.handle)
-        if not self._named:
-            sync(self._folder)
-            self._named = True
+    def _sync(self, tail: Followed, place: int) -> None:
+        """Wait until the frame that begins here is on the disk.
+
+        Where that fails, what the disk holds of it is unknown for ever: the next attempt may succeed without it.
+        So the frame is cut, which ends the segment for every process, and none ever follows it there.
+        """
+        try:
+            os.fdatasync(tail.segment.handle)
+            if not self._named:
+                sync(self._folder)
+                keep_names(self._folder)
+                self._named = True
+        except BaseException:
+            with suppress(OSError):
+                os.ftruncate(tail.segment.handle, tail.end - 1)
+            tail.give_up(place)
+            self._barren = place == HEAD_BYTES
+            raise
 
     def _forget(self, end: int, keep: Bounds, most: int) -> None:
         """Delete the oldest segments of which nothing is to be kept; never the newest, which tells where to go on."""

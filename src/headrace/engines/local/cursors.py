@@ -1,9 +1,8 @@
 """How far readers of a topic are: a file each, replaced as a whole."""
 
-import secrets
-from contextlib import suppress
 from pathlib import Path
 
+from headrace.engines.local.halves import replace
 from headrace.refs import checked_name
 from headrace.storage.durable import make_folders
 
@@ -13,14 +12,7 @@ _ENDING = ".cursor"
 def remember(folder: Path, name: str, offset: int) -> None:
     """Keep how far a reader is."""
     make_folders(folder)
-    half = folder / f".half-{secrets.token_hex(8)}"
-    try:
-        half.write_text(f"{offset}\n", "ascii")
-        half.replace(_path(folder, name))
-    except OSError:
-        with suppress(OSError):
-            half.unlink(missing_ok=True)
-        raise
+    replace(_path(folder, name), f"{offset}\n".encode("ascii"))
 
 
 def remembered(folder: Path, name: str) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from headrace.errors import NotFound
 from headrace.refs import contained
 from headrace.settings import Settings
-from headrace.storage.durable import make_folders, sync
+from headrace.storage.durable import keep_names, make_folders, sync
 
 _HALF = ".half-"
 
@@ -24,6 +24,7 @@ class LocalFiles:
         """Copy under a temporary name, fsync, rename, fsync the folder; see ``Files.put``."""
         target = contained(self._root, key)
         make_folders(target.parent)
+        keep_names(target.parent)
         half = target.parent / f"{_HALF}{secrets.token_hex(8)}"
         try:
             with source.open("rb") as reading, half.open("xb") as writing:

@@ -18,8 +18,8 @@ class Followed:
         segment: As given.
         keys: Of its whole frames.
         end: The place behind the last whole frame.
-        closed: Whether nothing is to be added to it: it says so itself, is damaged or deleted, or ends in what is no
-            whole frame. To who does not hold the writer's lock, the latter may be a frame that is just being written.
+        closed: Whether nothing is to be added to it: it says so itself, is damaged, deleted, cut or given up, or ends
+            in what is no whole frame. Without the writer's lock, that may be one that is just being written.
     """
 
     def __init__(self, segment: Segment) -> None:
@@ -35,8 +35,8 @@ class Followed:
     def follow(self) -> None:
         """Take in what was added."""
         about = os.fstat(self.segment.handle)
-        size, deleted = about.st_size, not about.st_nlink
-        self.closed |= deleted
+        size, gone = about.st_size, not about.st_nlink or about.st_size < self.end
+        self.closed |= gone
         if size == self.end or self._said_so:
             return
         self._walk()
@@ -47,7 +47,11 @@ class Followed:
             self._harmed |= beyond > self.end
             self.end = beyond
             self._walk()
-        self.closed = self._said_so or self._harmed or self.end < size or deleted
+        self.closed = self._said_so or self._harmed or self.end < size or gone
+
+    def give_up(self, place: int) -> None:
+        """Add nothing to it any more, whatever it looks like, and take it to end here."""
+        self.end, self.closed, self._harmed = place, True, True
 
     def close(self) -> None:
         """Close the file."""

@@ -6,7 +6,7 @@ lies, so that a copy of it elsewhere, as in the body of a request, is none.
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 from zlib import crc32
@@ -20,6 +20,7 @@ _HEADER = struct.Struct("<8sIII")
 _PLACE = struct.Struct("<QI")
 HEADER_BYTES = _HEADER.size
 _PER_RECORD = 16
+_PIECE = 1 << 20
 
 
 class Frame(NamedTuple):
@@ -28,17 +29,21 @@ class Frame(NamedTuple):
     Attributes:
         offset: Where it begins in the topic, and the offset of its first record; others follow one by one.
         holds: How many records; none closes a segment.
-        body: As written.
+        body: As written; of a large frame, as it begins, up to the values.
+        size: Its bytes, header and all.
+        rest: Reads some bytes of a large frame's body from a place in it on.
     """
 
     offset: int
     holds: int
     body: bytes
+    size: int
+    rest: Callable[[int, int], bytes] | None = None
 
     @property
     def end(self) -> int:
         """Where the next one begins, as an offset."""
-        return self.offset + HEADER_BYTES + len(self.body)
+        return self.offset + self.size
 
     def keys(self) -> list[bytes]:
         """The records' keys, encoded."""
@@ -61,9 +66,10 @@ class Frame(NamedTuple):
         start = _PER_RECORD * self.holds + sum(map(len, keys)) + sum(sizes[:first])
         found = []
         for place in range(first, last):
-            value = self.body[start : start + sizes[place]]
+            size = sizes[place]
+            value = self.body[start : start + size] if self.rest is None else self.rest(start, size)
             found.append(Record(keys[place].decode(), value, times[place], self.offset + place))
-            start += sizes[place]
+            start += size
         return found
 
 
@@ -90,7 +96,19 @@ def decoded(data: bytes, start: int, size: int, offset: int) -> Frame | None:
     """The frame that takes ``size`` bytes of ``data``, if all of them are as they were written."""
     _, _, count, checksum = _HEADER.unpack_from(data, start)
     body = data[start + HEADER_BYTES : start + size]
-    return Frame(offset, count, body) if _sum(offset, count, body) == checksum else None
+    return Frame(offset, count, body, size) if _sum(offset, count, body) == checksum else None
+
+
+def outlined(header: bytes, offset: int, rest: Callable[[int, int], bytes]) -> Frame | None:
+    """A large frame, if it is as it was written, without its values in memory; ``rest`` as ``Frame`` has it."""
+    _, size, count, checksum = _HEADER.unpack_from(header)
+    made = crc32(_PLACE.pack(offset, count))
+    for place in range(0, size, _PIECE):
+        made = crc32(rest(place, min(_PIECE, size - place)), made)
+    if made != checksum:
+        return None
+    keys = sum(struct.unpack(f"<{count}I", rest(4 * count, 4 * count)))
+    return Frame(offset, count, rest(0, _PER_RECORD * count + keys), HEADER_BYTES + size, rest)
 
 
 def _sum(offset: int, count: int, body: bytes) -> int:

@@ -4,16 +4,16 @@ The file has, for each record, 32 bits drawn from its key, and its place, sorted
 them, so whoever asks compares keys. It can be made anew from the segment at any time.
 """
 
-import contextlib
-import secrets
 import struct
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
+from headrace.engines.local.halves import replace
 from headrace.engines.local.segment import path_of
 
 ENDING = ".keys"
@@ -64,14 +64,7 @@ class Keys:
             greatest = b"\xff" * _LONGEST
         found = b"".join((marks[order].tobytes(), places[order].tobytes()))
         head = _HEAD.pack(_KIND, self.count, self.newest_ms, len(least), len(greatest), crc32(found)) + least + greatest
-        target = path_of(folder, base, ENDING)
-        half = target.with_name(f".half-{secrets.token_hex(8)}")
-        try:
-            half.write_bytes(head + _SUM.pack(crc32(head)) + found)
-            half.replace(target)
-        finally:
-            with contextlib.suppress(OSError):
-                half.unlink(missing_ok=True)
+        replace(path_of(folder, base, ENDING), head + _SUM.pack(crc32(head)) + found)
 
 
 class KeyFile:
@@ -117,6 +110,8 @@ class KeyFile:
     def find(self, key: bytes) -> list[int]:
         """Places of the records that may have this key, in order.
 
+        A file that is damaged is deleted: then the next writer makes it anew.
+
         Raises:
             FileNotFoundError: The file cannot be read.
         """
@@ -132,6 +127,8 @@ class KeyFile:
             file.seek(self._start)
             data = file.read(8 * self._count)
         if len(data) < 8 * self._count or crc32(data) != self._sum:
+            with suppress(OSError):
+                self._path.unlink()
             raise FileNotFoundError(self._path)
         both = np.frombuffer(data, "<u4")
         return both[: self._count], both[self._count :]

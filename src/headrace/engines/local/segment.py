@@ -10,16 +10,19 @@ import os
 import secrets
 import struct
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Self
 
-from headrace.engines.local.frames import MARK_BYTES, Frame, claimed, decoded
+from headrace.engines.local.frames import HEADER_BYTES, MARK_BYTES, Frame, claimed, decoded, outlined
 
 _HEAD = struct.Struct("<8s8sQ")
 _KIND = b"headrac1"
 HEAD_BYTES = _HEAD.size
 _WINDOW = 256 * 1024
-_BACK = 64 * 1024
+_BACK, _MOST_BACK = 64 * 1024, 4 << 20
+_WHOLE = 16 << 20
+"""Frames up to this are read as a whole."""
 _DIGITS = 20
 ENDING = ".log"
 
@@ -116,9 +119,9 @@ class Segment:
                 size = claimed(data, 0, mark)
                 if size is None or start + size > end:
                     return
-                if size > len(data):
+                if len(data) < size <= _WHOLE:
                     data = os.pread(self.handle, size, start)
-            frame = decoded(data, start - first, size, self.base + start)
+            frame = self._frame(data, start - first, size, start)
             if frame is None:
                 return
             yield frame
@@ -147,17 +150,16 @@ class Segment:
 
     def begin_of(self, place: int) -> int:
         """Where the last whole frame begins that does not begin after a place in the file; the first place of all."""
-        place = min(place, self.size())
-        low, reach = place + 1, _BACK
-        while low > HEAD_BYTES:
-            low = max(HEAD_BYTES, place + 1 - reach)
-            data = os.pread(self.handle, place - low + MARK_BYTES, low)
+        high, reach = min(place, self.size()) + 1, _BACK
+        while high > HEAD_BYTES:
+            low = max(HEAD_BYTES, high - reach)
+            data = os.pread(self.handle, high - low + MARK_BYTES - 1, low)
             found = data.rfind(self.mark) if self.mark else -1
             while found >= 0:
                 if self._is_frame(low + found):
                     return low + found
                 found = data.rfind(self.mark, 0, found + MARK_BYTES - 1)
-            reach *= 4
+            high, reach = low, min(4 * reach, _MOST_BACK)
         return HEAD_BYTES
 
     def next_of(self, place: int) -> int | None:
@@ -173,6 +175,15 @@ class Segment:
                 return None
             place += len(data) - MARK_BYTES + 1
         return None
+
+    def _frame(self, data: bytes, start: int, size: int, place: int) -> Frame | None:
+        """The frame at a place in the file, which lies in what was read if it is not large."""
+        if size <= _WHOLE:
+            return decoded(data, start, size, self.base + place)
+        return outlined(data[start : start + HEADER_BYTES], self.base + place, partial(self._in_frame, place))
+
+    def _in_frame(self, frame: int, place: int, size: int) -> bytes:
+        return os.pread(self.handle, size, frame + HEADER_BYTES + place)
 
     def _is_frame(self, place: int) -> bool:
         return next(self.frames(place), None) is not None

@@ -12,7 +12,7 @@ from typing import Any
 
 from headrace.errors import Conflict, Unavailable
 from headrace.settings import Settings
-from headrace.storage.durable import make_folders, sync
+from headrace.storage.durable import keep_names, make_folders, sync
 from headrace.storage.ledger import Fact, encoded
 
 _SCHEMA = """
@@ -128,6 +128,7 @@ def open_ledger(settings: Settings, uri: str) -> SqliteLedger:
 def _make(path: Path) -> None:
     """An empty ledger, whole before it has its name; when two processes make it at once, the first one's stays."""
     make_folders(path.parent)
+    keep_names(path.parent)
     half = path.with_name(f"{path.name}.half-{os.urandom(4).hex()}")
     connection = sqlite3.connect(half, isolation_level=None)
     try:
