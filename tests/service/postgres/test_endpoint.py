@@ -84,7 +84,7 @@ def test_a_gateway_goes_on_while_its_ledger_is_away(project, postgres, how, figu
         try:
             figure(f"serving.sees_ledger_away_s, {how}", until(lambda: not followed(server), SEES_S))
             standing = len(winners)
-            until(lambda: len(winners) > standing + 20)
+            until(lambda: len(winners) > standing + 20, SEES_S)  # not one of them waited for a connection
         finally:
             back()
         until(lambda: followed(server))
