@@ -1,5 +1,6 @@
 """Traffic as operators change it: by the command line, on a gateway that runs, back again, and explained."""
 
+import hashlib
 import json
 import signal
 import subprocess
@@ -215,6 +216,8 @@ def test_masked_columns_are_hashed_with_a_key_of_the_project(project):
     assert "masks alcohol" in headrace(project, "explain", identifier, "--body", code=5).stderr
     key = project.root / ".headrace" / "mask.key"
     assert key.stat().st_mode & 0o077 == 0
+    (known,) = project.platform.ledger().query("mask.key")  # for gateways of other hosts to compare
+    assert known.body["sha256"] == hashlib.sha256(key.read_bytes().strip()).hexdigest()
     assert "hashes of it only" in headrace(project, "replay", "wine", "--model", "wine@1", code=2).stderr
 
 
