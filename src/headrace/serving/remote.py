@@ -24,6 +24,8 @@ from headrace.serving.versions import Model
 
 _SMOOTHING = 0.1
 _STANDS_S = 10.0
+_CLOCKS_S = 1.0
+"""A worker allows clocks to differ by twice as much: what it says is late, and came so long after now, was not."""
 
 
 class Elsewhere:
@@ -169,16 +171,26 @@ class RemoteScorer(Scorer):
         now = time.monotonic()
         self._round_s += _SMOOTHING * (now - ticket.started - self._round_s)
         came, within = _placed(scored, ticket.queued, now)
-        if scored.error:
-            if scored.error == EXPIRED and now - ticket.started < self._errand.deadline_s:
-                ahead_s = scored.came_ms / 1000 - time.time()
-                self._ahead = now, f"the clock of worker {scored.worker} is {ahead_s:.1f} s ahead of this host's"
+        if scored.error == EXPIRED and now - ticket.started < self._errand.deadline_s and self._is_ahead(scored, now):
+            instead = self._instead(ticket, slot, scored.error)
+            if instead is None:
+                return
+            outcome = instead
+        elif scored.error:
             outcome = Outcome({}, now, scored.error, came, within, scored.worker)
         else:
             outcome = Outcome(self._read(scored), now, "", came, within, scored.worker)
             parts = (0.0, scored.took_s, 0.0)
             self.counters.calls.add(Call(ticket.input.count, 1, now - ticket.started - scored.took_s, *parts))
         ticket.arrived(slot, outcome)
+
+    def _is_ahead(self, scored: Scored, now: float) -> bool:
+        """Whether a worker took for late by its clock what is in time by ours."""
+        ahead_s = scored.came_ms / 1000 - time.time()
+        if ahead_s < _CLOCKS_S:
+            return False
+        self._ahead = now, f"the clock of worker {scored.worker} is {ahead_s:.1f} s ahead of this host's"
+        return True
 
     def _read(self, scored: Scored) -> dict[str, Any]:
         arrays = unpacked(scored.outputs)

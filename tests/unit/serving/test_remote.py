@@ -186,6 +186,18 @@ def test_a_worker_whose_clock_is_ahead_is_told_from_one_that_is_late(exchange, d
     assert one.trouble == ""
     expired(Ticket("soon"))
     assert one.trouble.startswith("the clock of worker w is 60.0 s ahead of this host's")
+    assert one.counters.here == 0
+
+
+def test_what_a_worker_with_a_wrong_clock_takes_for_late_is_scored_here(exchange, desk, scorer, on_loop):
+    met(exchange, desk, "wine@1")
+    one, ticket = scorer(model=here(linear), wait_s=10.0), Ticket("soon")
+    assert on_loop(one.submit, ticket, 0) is None
+    said = ("soon", "wine@1", "w", [], EXPIRED, (time.time() + 60) * 1000, 0.0, 0.0)
+    exchange.tell("wine", pack(Scored(*said)), 0)
+    assert ticket.came.wait(10)
+    assert (ticket.outcomes[0][1].error, one.counters.here) == ("", 1)
+    one.close()
 
 
 def test_a_score_that_comes_twice_arrives_once(exchange, desk, scorer, on_loop):
