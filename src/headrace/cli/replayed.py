@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from headrace.delivery.replay import Replayed
 
 _NAMES = {
+    "error_rate": "requests without a score",
     "disagreement": "rows that differ",
     "mean_difference": "mean difference",
     "score_psi": "PSI of the scores",
@@ -18,9 +19,13 @@ _NAMES = {
 
 
 def lines(found: "Replayed") -> Iterator[str]:
-    """Lines for ``journey.replay``'s result: numbers, slices, the requests that differ most."""
-    yield f"{found.model} on {found.requests:,} logged requests of {found.endpoint}"
-    left_out = {"no model had answered, or otherwise": found.skipped, "it had answered itself": found.own}
+    """Lines for ``journey.replay``'s result: numbers, slices, the requests that failed or differ most."""
+    yield f"{found.model} on {found.requests + found.failed:,} logged requests of {found.endpoint}"
+    left_out = {
+        "no model had answered, or otherwise": found.skipped,
+        "it had answered itself": found.own,
+        "are masked in the log": found.masked,
+    }
     said = [f"{count:,} {which}" for which, count in left_out.items() if count]
     if said:
         yield f"left out: {', '.join(said)}"
@@ -36,6 +41,10 @@ def lines(found: "Replayed") -> Iterator[str]:
     for column, sides in found.slices.items():
         yield ""
         yield from aligned([{column: c, **side} for c, side in sides.items()], [column, *next(iter(sides.values()))])
+    if found.failures:
+        yield ""
+        yield f"no score: {found.failed:,} requests, the first of them"
+        yield from aligned([{"id": i, "why": why} for i, why in found.failures], ["id", "why"])
     if found.worst:
         yield ""
         yield "differing most: headrace serving explain ID"

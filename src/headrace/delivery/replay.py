@@ -10,29 +10,29 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headrace.datasets.bins import Bins, as_category, quantile_edges
-from headrace.errors import NotFound, SignatureError, UsageError
+from headrace.delivery.rescoring import Call, alike, flat, hidden, scored
+from headrace.errors import HeadraceError, NotFound, RunFailed, SignatureError, UsageError
 from headrace.evaluation.latency import Latency, side_by_side
 from headrace.evaluation.metrics import measure
-from headrace.models.params import Params, checked_params
-from headrace.models.runtime import Batch
 from headrace.models.signature import Signature
 from headrace.monitoring.drift import psi
-from headrace.serving.outputs import checker
-from headrace.serving.records import DEFAULT, Prediction
-from headrace.serving.tensors import Decoder, decoder_of
-from headrace.serving.tuned import told
+from headrace.serving.records import Prediction
+from headrace.serving.tensors import decoder_of
 from headrace.serving.versions import Model
 
 KIND = "replay.finished"
 """The fact that a candidate was replayed, which a promotion may require."""
 
-MEASURED = ("disagreement", "mean_difference", "score_psi", "p50_ms", "p99_ms", "auc", "log_loss", "brier", "rmse")
+MEASURED = (
+    *("error_rate", "disagreement", "mean_difference", "score_psi", "p50_ms", "p99_ms"),
+    *("auc", "log_loss", "brier", "rmse"),
+)
 """What a replay measures."""
 
 ABOUT = ("requests", "tolerance")
@@ -54,12 +54,14 @@ class Side:
 
     Attributes:
         rows: Rows compared.
+        failed: Rows of requests that the candidate gave no score for; what was answered differs from none.
         differ: Rows whose answers differ by more than the tolerance.
         before: Sum of what was answered.
         after: Sum of what the candidate answers.
     """
 
     rows: int = 0
+    failed: int = 0
     differ: int = 0
     before: float = 0.0
     after: float = 0.0
@@ -75,7 +77,12 @@ class Side:
         """Rows, share that differs, and the mean answers."""
         rows = max(self.rows, 1)
         means = {"mean_before": self.before / rows, "mean_after": self.after / rows}
-        return {"rows": self.rows, "disagreement": self.differ / rows, **means}
+        return {"rows": self.rows + self.failed, "disagreement": self.disagreement, **means}
+
+    @property
+    def disagreement(self) -> float:
+        """Share of the rows that differ."""
+        return (self.differ + self.failed) / max(self.rows + self.failed, 1)
 
 
 @dataclass(frozen=True)
@@ -85,22 +92,28 @@ class Replayed:
     Attributes:
         model: The candidate (``late@4``).
         endpoint: Whose log was read.
-        requests: Replayed.
+        requests: Replayed and scored.
+        failed: Replayed, and the candidate gave no score: it raised, or what it gave is not finite or of a wrong shape.
         skipped: Requests left out, because no model had answered them, they asked by another signature, or their
             answers have other values than the candidate's.
+        masked: Requests left out, because the log holds only hashes of what the candidate takes.
+        own: Requests left out, because the candidate had answered them.
         span_s: Time between the first and the last request, as it was.
         took_s: How long replaying took.
         numbers: By name of ``MEASURED``; those of the candidate.
         champion: The same of what was answered, where there is such a thing.
         slices: Column to category to what it came to.
         worst: Ids of the requests whose answers differ most, with the difference.
+        failures: Ids of the first requests that failed, with the reason.
         answered_by: Model version to how many of the requests it had answered.
     """
 
     model: str
     endpoint: str
     requests: int
+    failed: int
     skipped: int
+    masked: int
     own: int
     span_s: float
     took_s: float
@@ -108,6 +121,7 @@ class Replayed:
     champion: Mapping[str, float]
     slices: Mapping[str, Mapping[str, Mapping[str, float]]]
     worst: Sequence[tuple[str, float]]
+    failures: Sequence[tuple[str, str]]
     answered_by: Mapping[str, int]
 
     @property
@@ -117,7 +131,8 @@ class Replayed:
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return {**vars(self), "worst": [list(w) for w in self.worst], "speed": self.speed}
+        pairs = {name: [list(pair) for pair in getattr(self, name)] for name in ("worst", "failures")}
+        return {**vars(self), **pairs, "speed": self.speed}
 
 
 @dataclass(frozen=True)
@@ -160,6 +175,7 @@ def replay(
     Raises:
         NotFound: There is no request to replay.
         SignatureError: The candidate takes a column that the log does not have, or gives what no answer has.
+        RunFailed: The candidate scored none of them.
         UsageError: A slice is no column of the log.
     """
     tally = _Tally(candidate.signature, asked)
@@ -167,17 +183,18 @@ def replay(
     begun = time.monotonic()
     for page in pages:
         logged = [p for _, p in page if asked.own_too or p.winner != candidate.name]
-        groups = _alike(logged, candidate.signature.name)
+        groups = alike(logged, candidate.signature.name)
         tally.own += len(page) - len(logged)
         tally.skipped += len(logged) - sum(map(len, groups))
         for group in groups:
-            tally.page(group, *_scored(candidate, decoder, group))
+            if unseen := hidden(candidate, group[0]):
+                tally.hidden, tally.masked = unseen, tally.masked + len(group)
+                continue
+            for part in scored(candidate, decoder, group, tally.fail):
+                tally.page(*part)
     took = time.monotonic() - begun
-    if not tally.requests and tally.unlike:
-        raise SignatureError(f"{candidate.name} cannot be compared with what {endpoint} answered", why=tally.unlike)
     if not tally.requests:
-        why = f"{candidate.name} answered them itself" if tally.own else "none was logged in that time"
-        raise NotFound(f"no request of {endpoint} to replay", why=why, fix="--since earlier")
+        raise _nothing(endpoint, candidate, tally)
     latency = _timed(candidate, asked.champion, tally.sample)
     numbers, champion = tally.numbers()
     if latency is not None:
@@ -188,7 +205,9 @@ def replay(
         candidate.name,
         endpoint,
         tally.requests,
+        tally.failed,
         tally.skipped,
+        tally.masked,
         tally.own,
         (tally.last_ms - tally.first_ms) / 1000,
         took,
@@ -196,19 +215,28 @@ def replay(
         champion,
         tally.slices(),
         tally.worst,
+        tally.failures,
         dict(tally.answered_by.most_common()),
     )
 
 
-class _Call(NamedTuple):
-    """What a model is asked: a batch, and the parameters that the callers of its rows said."""
-
-    batch: Batch
-    params: Params
-
-    def score(self, model: Model) -> Any:
-        """A model's answers, told these parameters as a gateway tells them."""
-        return told(model.loaded, model.signature, self.params).score(self.batch)
+def _nothing(endpoint: str, candidate: Model, tally: "_Tally") -> HeadraceError:
+    """Why nothing was compared."""
+    if tally.failures:
+        (identifier, why), fix = tally.failures[0], "headrace serving explain " + tally.failures[0][0]
+        return RunFailed(
+            f"{candidate.name} scored none of {tally.failed} requests", where=f"request {identifier}", why=why, fix=fix
+        )
+    if tally.unlike:
+        return SignatureError(f"{candidate.name} cannot be compared with what {endpoint} answered", why=tally.unlike)
+    if tally.hidden:
+        return SignatureError(
+            f"{candidate.name} takes {', '.join(tally.hidden)}",
+            why="the log holds hashes of it only: the endpoint masks it",
+            fix="replay a model without it, or a time in which it was not masked",
+        )
+    why = f"{candidate.name} answered them itself" if tally.own else "none was logged in that time"
+    return NotFound(f"no request of {endpoint} to replay", why=why, fix="--since earlier")
 
 
 class _Tally:
@@ -225,15 +253,16 @@ class _Tally:
         self._held: list[tuple[NDArray[Any], NDArray[Any]]] = []
         self._truth, self._before, self._after = array("d"), array("d"), array("d")
         self.answered_by: Counter[str] = Counter()
-        self.requests = self.skipped = self.own = 0
-        self.unlike = ""
+        self.requests = self.failed = self.skipped = self.masked = self.own = 0
+        self.unlike, self.hidden = "", list[str]()
+        self.failures: list[tuple[str, str]] = []
         self.first_ms, self.last_ms = 0, 0
         self.worst: list[tuple[str, float]] = []
-        self.sample: list[_Call] = []
+        self.sample: list[Call] = []
 
-    def page(self, group: Sequence[Prediction], answers: Mapping[str, Any], call: _Call) -> None:
+    def page(self, group: Sequence[Prediction], answers: Mapping[str, Any], call: Call) -> None:
         """Add requests with the candidate's answers to all their rows."""
-        after = np.column_stack([_flat(answers[name]) for name in self._outputs])
+        after = np.column_stack([flat(answers[name]) for name in self._outputs])
         if why := self._unlike(group[0], after.shape[1]):
             self.unlike, self.skipped = why, self.skipped + len(group)
             return
@@ -255,12 +284,23 @@ class _Tally:
         if len(self.sample) < _TIMED:
             self.sample += _single(call, _TIMED - len(self.sample))
 
+    def fail(self, one: Prediction, why: str) -> None:
+        """Add a request that the candidate gave no score for."""
+        self.failed += 1
+        self._whole.failed += len(next(iter(one.outputs.values())))
+        for name, sides in self._slices.items():
+            for cell in self._cells(one, name):
+                sides[_category(cell)].failed += 1
+        if len(self.failures) < _WORST:
+            self.failures.append((one.id, why))
+
     def numbers(self) -> tuple[dict[str, float], dict[str, float]]:
         """The candidate's, and what was answered."""
         self._settle()
         rows = max(self._whole.rows, 1)
         own = {
-            "disagreement": self._whole.differ / rows,
+            "error_rate": self.failed / max(self.requests + self.failed, 1),
+            "disagreement": self._whole.disagreement,
             "mean_difference": self._difference / rows,
             "score_psi": psi(*self._counts) if self._counts else 0.0,
         }
@@ -273,7 +313,8 @@ class _Tally:
     def slices(self) -> dict[str, dict[str, dict[str, float]]]:
         """The categories with most rows of each column."""
         most = {
-            n: Counter({c: s.rows for c, s in of.items()}).most_common(_MOST_SLICES) for n, of in self._slices.items()
+            n: Counter({c: s.rows + s.failed for c, s in of.items()}).most_common(_MOST_SLICES)
+            for n, of in self._slices.items()
         }
         return {name: {c: self._slices[name][c].to_json() for c, _ in found} for name, found in most.items()}
 
@@ -290,7 +331,7 @@ class _Tally:
         return "" if answered == values else f"it gives {values} values a row, the answers have {answered}"
 
     def _answered(self, group: Sequence[Prediction]) -> tuple[NDArray[Any], NDArray[Any]]:
-        columns = [np.concatenate([_flat(p.outputs[name]) for p in group]) for name in self._outputs]
+        columns = [np.concatenate([flat(p.outputs[name]) for p in group]) for name in self._outputs]
         counts = np.array([len(p.outputs[self._outputs[0]]) for p in group])
         return np.column_stack(columns), counts
 
@@ -311,12 +352,15 @@ class _Tally:
 
     def _slice(self, group: Sequence[Prediction], before: Any, after: Any, differ: Any) -> None:
         for name, sides in self._slices.items():
-            if name not in group[0].columns:
-                raise UsageError(f"the log has no column {name!r}", fix=f"one of {', '.join(group[0].columns)}")
-            cells = np.array([_category(cell) for p in group for cell in p.columns[name]])
+            cells = np.array([_category(cell) for p in group for cell in self._cells(p, name)])
             for category in np.unique(cells):
                 inside = cells == category
                 sides[str(category)].add(before[inside], after[inside], differ[inside])
+
+    def _cells(self, one: Prediction, name: str) -> Sequence[Any]:
+        if name not in one.columns:
+            raise UsageError(f"the log has no column {name!r}", fix=f"one of {', '.join(one.columns)}")
+        return one.columns[name]
 
     def _label(self, group: Sequence[Prediction], starts: Any, before: Any, after: Any) -> None:
         if self._asked.labels is None:
@@ -333,72 +377,19 @@ class _Tally:
         self.worst = sorted([*self.worst, *found], key=lambda pair: -pair[1])[:_WORST]
 
 
-def _alike(page: Sequence[Prediction], signature: str) -> list[list[Prediction]]:
-    """Requests with the same columns, parameters and as many values a row together, as the endpoint's may have changed.
-
-    Left out are those that the default answered, and those that asked by another signature than the one named.
-    """
-    groups: defaultdict[tuple[Any, ...], list[Prediction]] = defaultdict(list)
-    for prediction in page:
-        if prediction.winner != DEFAULT and prediction.outputs and prediction.signature == signature:
-            answered = tuple((name, _values(rows)) for name, rows in prediction.outputs.items())
-            params = tuple(sorted((name, repr(value)) for name, value in prediction.params.items()))
-            groups[tuple(prediction.columns), prediction.masked, params, answered].append(prediction)
-    return list(groups.values())
-
-
-def _scored(candidate: Model, decoder: Decoder, group: Sequence[Prediction]) -> tuple[Mapping[str, Any], _Call]:
-    missing = [name for name in decoder.names if name not in group[0].columns]
-    if missing:
-        raise SignatureError(
-            f"{candidate.name} takes {', '.join(missing)}", why="the logged requests have no such column"
-        )
-    said = group[0].params
-    hidden = [name for name in (*decoder.names, *said) if name in group[0].masked]
-    if hidden:
-        raise SignatureError(
-            f"{candidate.name} takes {', '.join(hidden)}",
-            why="the log holds hashes of it only: the endpoint masks it",
-            fix="replay from before it was masked, or a model without it",
-        )
-    columns = {name: [cell for p in group for cell in p.columns[name]] for name in decoder.names}
-    given, signature = decoder.of_mapping(columns), candidate.signature
-    try:
-        params = checked_params(signature.params, said)
-    except SignatureError as error:
-        fix = "replay a model that takes it"
-        raise SignatureError(error.what, where=candidate.name, why=error.why, fix=fix) from None
-    call = _Call(given.batch, params)
-    return checker(signature, candidate.shapes)(call.score(candidate), given.count), call
-
-
-def _timed(candidate: Model, champion: Model | None, sample: Sequence[_Call]) -> Latency | None:
+def _timed(candidate: Model, champion: Model | None, sample: Sequence[Call]) -> Latency | None:
     if not sample:
         return None
     beside = candidate if champion is None or champion.signature != candidate.signature else champion
     return side_by_side(lambda call: call.score(candidate), lambda call: call.score(beside), sample)
 
 
-def _single(call: _Call, most: int) -> list[_Call]:
+def _single(call: Call, most: int) -> list[Call]:
     """Some of a call's rows, each as a call of its own."""
     batch, params = call
     count = len(next(iter(batch.values())))
     rows = [{name: array_[i : i + 1] for name, array_ in batch.items()} for i in range(min(count, most))]
-    return [_Call(row, params) for row in rows]
-
-
-def _flat(values: Any) -> NDArray[Any]:
-    """An output as numbers: [rows], or [rows, values of a row]."""
-    try:
-        found = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise UsageError("text answers cannot be replayed", why="numbers are compared") from error
-    return found if found.ndim == 1 else found.reshape(len(found), -1)
-
-
-def _values(rows: Sequence[Any]) -> int:
-    """How many values a row's answer has; 0 where it is one, and not a list of it."""
-    return len(rows[0]) if rows and isinstance(rows[0], list) else 0
+    return [Call(row, params) for row in rows]
 
 
 def _category(cell: Any) -> str:

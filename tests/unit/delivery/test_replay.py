@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 from served import Function, model
 
+from headrace.cli.replayed import lines
 from headrace.delivery.replay import Asked, replay
-from headrace.errors import NotFound, SignatureError, UsageError
+from headrace.errors import IntegrityError, NotFound, RunFailed, SignatureError, UsageError
 from headrace.models.params import Param
 from headrace.models.signature import Column, Signature, Tensor
+from headrace.serving.outcome import AWAY
 from headrace.serving.records import DEFAULT, Prediction
 
 SIGNATURE = Signature("table", (Column("heat", "float64"), Column("site", "string")), (Column("wear", "float32"),))
@@ -136,6 +138,66 @@ def test_answers_that_cannot_be_compared_are_refused_with_the_reason(outputs, wh
     page = [prediction(0, [1.0], ["north"], outputs=outputs)]
     with pytest.raises(SignatureError, match=why):
         replay("wear", [page], served(1), Asked())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (lambda wear, hot: np.where(hot, np.nan, wear), "ValueError: 'wear' is not finite"),
+        (lambda wear, hot: np.where(hot, np.inf, wear), "ValueError: 'wear' is not finite"),
+        (lambda wear, hot: wear[~hot], "ValueError: wrong shape"),
+        (lambda wear, hot: wear / 0 if hot.any() and 1 // 0 else wear, "ZeroDivisionError: "),
+    ],
+)
+def test_a_request_without_a_score_ends_no_replay_and_differs(pages, spoil, why):
+    def score(batch):
+        heat = batch["numbers"][:, 0]
+        return {"wear": spoil((heat * 0.1).astype(np.float32), heat > 100)}
+
+    for page, at in ((0, 0), (2, 41), (2, 42)):
+        number, one = pages[page][at]
+        pages[page][at] = prediction(number, [101.0, 1.0, 1.0], one.columns["site"])
+    found = replay("wear", pages, model("wear@2", score, signature=SIGNATURE), Asked(slices=("site",)))
+    assert (found.requests, found.failed, found.skipped) == (497, 3, 0)
+    assert found.numbers["error_rate"] == 3 / 500
+    assert found.numbers["disagreement"] == 3 / 500  # and with every other request it agrees
+    assert found.slices["site"]["north"] | {"mean_before": 0, "mean_after": 0} == {
+        "rows": 500,
+        "disagreement": 3 / 500,
+        "mean_before": 0,
+        "mean_after": 0,
+    }
+    assert [one[0] for one in found.failures] == ["id-0", "id-241", "id-242"]
+    assert all(said.startswith(why) for _, said in found.failures)
+    told = "\n".join(lines(found))
+    assert "wear@2 on 500 logged requests" in told
+    assert f"no score: 3 requests, the first of them\nID      WHY\nid-0    {why}" in told
+
+
+def test_a_candidate_that_scores_nothing_has_not_been_replayed(pages):
+    def score(batch):
+        raise ValueError("no")
+
+    with pytest.raises(RunFailed, match=r"wear@2 scored none of 500 requests - request id-0 - ValueError: no"):
+        replay("wear", pages, model("wear@2", score, signature=SIGNATURE), Asked())
+
+
+@pytest.mark.parametrize("error", [RunFailed(f"{AWAY}: it starts"), IntegrityError("the model's files have changed")])
+def test_what_is_no_answer_to_a_request_ends_the_replay(pages, error):
+    def score(batch):
+        raise error
+
+    with pytest.raises(type(error), match=error.what):
+        replay("wear", pages, model("wear@2", score, signature=SIGNATURE), Asked())
+
+
+def test_requests_that_are_masked_are_left_out_and_counted(pages):
+    pages[1][7] = prediction(107, [1.0], ["0123456789abcdef"], masked=("site",))
+    found = replay("wear", pages, served(1), Asked())
+    assert (found.requests, found.masked, found.skipped) == (499, 1, 0)
+    assert "left out: 1 are masked in the log" in list(lines(found))[1]
+    with pytest.raises(SignatureError, match=r"wear@2 takes site.*hashes of it only"):
+        replay("wear", [[pages[1][7]]], served(1), Asked())
 
 
 def test_the_champion_is_timed_beside_the_candidate(pages):
