@@ -41,10 +41,11 @@ def ab(out: Output, endpoint: str, since: str, **asked: Any) -> None:
     since_s = ago(since, datetime.now(UTC)).timestamp() if since else 0.0
     with out.progress("requests read", about=True) as progress:
         found = judge_experiment(open_project(), endpoint, Asked(**asked), since_s, progress)
-    out.result(found.to_json(), _lines(found))
+    out.result(found.to_json(), lines(found))
 
 
-def _lines(found: "Experiment") -> Iterator[str]:
+def lines(found: "Experiment") -> Iterator[str]:
+    """What an experiment says so far, for people."""
     from datetime import UTC, datetime
 
     since = datetime.fromtimestamp(found.since, UTC).isoformat(" ", "seconds").removesuffix("+00:00")
@@ -64,6 +65,11 @@ def _lines(found: "Experiment") -> Iterator[str]:
     ]
     yield from aligned(rows, list(rows[0]))
     yield ""
+    if found.skewed:
+        total = sum(side.units for side in found.sides)
+        due = ", ".join(f"{side.share * total:,.0f} of {side.model}" for side in found.sides)
+        yield f"do not trust what follows: {due} are due by the shares"
+        yield f"  {unit} of one model are missing, and the rest is not like the other's: look where labels get lost"
     for side in found.sides:
         if side.verdict is not None:
             yield _verdict(found, side, unit)

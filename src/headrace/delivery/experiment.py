@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from headrace.delivery.sequential import BURN_IN, Arm, Verdict, judged, sample_size
+from headrace.delivery.sequential import BURN_IN, Arm, Verdict, judged, sample_size, skewed
 from headrace.errors import NotFound, UsageError
 from headrace.serving.deployment import Deployment
 from headrace.serving.records import GONE, Prediction
@@ -68,6 +68,7 @@ class Side:
 
     Attributes:
         model: Its version.
+        share: Of the requests, that it was to be drawn for.
         requests: For which it was drawn.
         labelled: Of them, those with a label.
         units: What is compared: keys with an outcome, or labelled requests without a key.
@@ -77,6 +78,7 @@ class Side:
     """
 
     model: str
+    share: float
     requests: int
     labelled: int
     units: int
@@ -97,6 +99,7 @@ class Experiment:
         anew: Whether the same models were split before, by other shares; those requests are left out.
         control: What the others are compared with.
         sides: The control first.
+        skewed: Whether the units of the sides are surely not in the ratio of their shares.
     """
 
     endpoint: str
@@ -106,6 +109,7 @@ class Experiment:
     anew: bool
     control: str
     sides: Sequence[Side]
+    skewed: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values; an end of an interval that is not known yet is null."""
@@ -180,7 +184,7 @@ def judge(
             tally = tallies.get(prediction.drawn) if prediction.deployment in standing.seqs else None
             if tally is not None and prediction.winner != GONE:
                 tally.add(prediction, _value(prediction, labels(prediction.id), asked.outcome))
-    base = tallies[control].arm()
+    base, shares = tallies[control].arm(), _shares(deployment, control)
     alpha = asked.alpha / max(1, len(tallies) - 1)  # Bonferroni: each challenger is a chance to be wrong
 
     def side(name: str, tally: "_Tally") -> Side:
@@ -189,10 +193,21 @@ def judge(
         if name != control:
             verdict = judged(base, arm, alpha=alpha, larger_is_better=asked.larger_is_better)
         mean = arm.mean if arm.count else None
-        return Side(name, tally.requests, tally.labelled, arm.count, mean, verdict, _needed(base, asked, alpha))
+        needed = _needed(base, asked, alpha)
+        return Side(name, shares[name], tally.requests, tally.labelled, arm.count, mean, verdict, needed)
 
     sides = [side(name, tally) for name, tally in tallies.items()]
-    return Experiment(endpoint.name, asked.outcome, endpoint.split.key, standing.since, standing.anew, control, sides)
+    unlike = skewed([side.units for side in sides], [side.share for side in sides])
+    about = (endpoint.name, asked.outcome, endpoint.split.key, standing.since, standing.anew, control)
+    return Experiment(*about, sides, unlike)
+
+
+def _shares(deployment: Deployment, control: str) -> dict[str, float]:
+    """What each model was to get; the control has what the others leave."""
+    split = deployment.endpoint.split
+    shares = {deployment.models[reference]: part for reference, part in split.shares.items()}
+    others = math.fsum(part for model, part in shares.items() if model != control)
+    return shares | {control: max(0.0, 1 - others)}
 
 
 class _Tally:

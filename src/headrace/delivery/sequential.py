@@ -8,6 +8,7 @@ Variances are estimated, so the promise is asymptotic: nothing is judged before 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal
@@ -18,6 +19,9 @@ BURN_IN = 200
 """Outcomes that each arm needs before anything is said."""
 
 _MIXTURE_SD = 0.1
+_SKEWED = 0.001
+_PRIOR = 100.0
+"""As many counts as the shares' prior weighs: deviations of some hundredths are looked for."""
 _MOST = 1 << 40
 
 
@@ -130,6 +134,26 @@ def sample_size(lift: float, deviation: float, *, alpha: float = 0.05, power: fl
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)
     return max(high, BURN_IN)
+
+
+def skewed(counts: Sequence[int], shares: Sequence[float]) -> bool:
+    """Whether what is compared surely did not come as it was drawn, so that no comparison of the arms means anything.
+
+    A test of multinomial counts that holds at every look: a Dirichlet mixture over what the shares may be instead,
+    against what they are (Lindon and Malek, "Anytime-Valid Inference for Multinomial Count Data", NeurIPS 2022). Of
+    experiments without fault one in a thousand at most is ever called skewed.
+
+    Args:
+        counts: Outcomes of each arm.
+        shares: What each arm was to get of them; 0 for none.
+    """
+    arms = [(count, share) for count, share in zip(counts, shares, strict=True) if share > 0]
+    total = sum(count for count, _ in arms)
+    evidence = math.lgamma(_PRIOR) - math.lgamma(_PRIOR + total)
+    for count, share in arms:
+        prior = _PRIOR * share
+        evidence += math.lgamma(prior + count) - math.lgamma(prior) - count * math.log(share)
+    return evidence > -math.log(_SKEWED)
 
 
 def _variance_of_lift(control: Arm, treatment: Arm) -> float:

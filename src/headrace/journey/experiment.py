@@ -1,5 +1,6 @@
 """Use case: judge the experiment that runs on an endpoint, and record the verdict."""
 
+import math
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -36,7 +37,7 @@ def judge_experiment(
         raise unknown(ledger, endpoint)
     standing = begun(deployments)
     if since:
-        standing = replace(standing, since=_later(standing.since, since))
+        standing = replace(standing, since=counted_from(standing.since, since))
     labels = reader(stream, endpoint)
     if labels is None:
         raise NotFound(
@@ -49,8 +50,17 @@ def judge_experiment(
     return found
 
 
-def _later(begun_at: float, since: float) -> float:
-    if since < begun_at:
+def counted_from(begun_at: float, since: float) -> float:
+    """The moment from which requests count.
+
+    Args:
+        begun_at: Unix seconds since which the shares stand.
+        since: Unix seconds that somebody asks for.
+
+    Raises:
+        UsageError: Other shares stood then.
+    """
+    if since < math.floor(begun_at):  # when it began is said in whole seconds
         moment = datetime.fromtimestamp(begun_at, UTC).isoformat(" ", "seconds").removesuffix("+00:00")
         raise UsageError(
             "these shares did not stand yet",
@@ -58,4 +68,4 @@ def _later(begun_at: float, since: float) -> float:
             why="requests that were drawn otherwise cannot be compared with those drawn now",
             fix="leave out --since, or name a later moment",
         )
-    return since
+    return max(since, begun_at)

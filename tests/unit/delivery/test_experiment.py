@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from headrace.cli.experiment import lines
 from headrace.delivery.experiment import Asked, Standing, begun, judge
 from headrace.errors import NotFound, UsageError
 from headrace.serving.deployment import Deployment
@@ -62,6 +63,23 @@ def test_outcomes_are_compared_by_what_was_drawn():
     assert [(s.requests, s.labelled, s.units) for s in sides.values()] == [(2, 2, 2), (2, 1, 1)]
     assert sides["late@1"].verdict is None
     assert sides["late@2"].verdict.says == "open"
+
+
+def test_labels_that_only_one_model_loses_are_said_before_the_verdict():
+    chance = {"late@1": 0.2, "late@2": 0.2}
+    entries = simulated(2000, chance)
+    _, sound = judged(entries)
+    lost = [
+        (d, a, None if d == "late@2" and n % 3 == 0 else label, key) for n, (d, a, label, key) in enumerate(entries)
+    ]
+    sides, found = judged(lost)
+    assert (sound.skewed, found.skewed) == (False, True)
+    assert {side.model: side.share for side in found.sides} == {"late@1": 0.5, "late@2": 0.5}
+    total = sum(side.units for side in sides.values())
+    told = list(lines(found))
+    assert f"do not trust what follows: {total / 2:,.0f} of late@1, {total / 2:,.0f} of late@2 are due" in told[-3]
+    assert told[-1].startswith("late@2 against late@1: ")
+    assert not any("trust" in line for line in lines(sound))
 
 
 def test_requests_count_for_what_was_drawn_whoever_answered():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.delivery.sequential import BURN_IN, Arm, judged, sample_size
+from headrace.delivery.sequential import BURN_IN, Arm, judged, sample_size, skewed
 from headrace.errors import UsageError
 
 EXPERIMENTS = 1000
@@ -65,6 +65,35 @@ def test_the_sample_size_finds_the_lift_as_often_as_it_says():
     found = [stops(rng, amounts, 3.0, math.ceil(needed / EVERY) * EVERY) for _ in range(200)]
     assert sum(look is not None for look in found) / 200 >= 0.75
     assert sum(look is not None and look * EVERY < needed / 4 for look in found) / 200 < 0.5
+
+
+def test_counts_that_fit_their_shares_are_hardly_ever_called_skewed_and_others_soon():
+    """After every 50 outcomes of 10,000; the bound is five standard deviations above one in a thousand."""
+    rng, due = np.random.default_rng(3), [0.5, 0.45, 0.05]
+
+    def looks(drawn):
+        counts = rng.multinomial(EVERY, drawn, 10_000 // EVERY).cumsum(axis=0).tolist()
+        return next((look for look, at in enumerate(counts) if skewed(at, due)), None)
+
+    sound = [looks(due) for _ in range(1000)]
+    assert sum(look is not None for look in sound) <= 6
+    lossy = np.array([0.5, 0.45 * 0.8, 0.05])
+    found = [looks(lossy / lossy.sum()) for _ in range(50)]
+    assert all(look is not None for look in found)
+    assert np.median(found) * EVERY < 4000
+
+
+@pytest.mark.parametrize(
+    ("counts", "due", "said"),
+    [
+        ([0, 0], [0.5, 0.5], False),
+        ([100, 0], [1.0, 0.0], False),
+        ([0, 60], [0.5, 0.5], True),
+        ([9, 1], [0.5, 0.5], False),
+    ],
+)
+def test_few_counts_and_shares_of_nothing_are_no_skew(counts, due, said):
+    assert skewed(counts, due) is said
 
 
 def test_the_direction_is_told_in_terms_of_what_is_wanted():
