@@ -144,7 +144,9 @@ def test_each_number_of_a_replay_is_there_with_labels_too(project):
     before = project.platform.ledger().query("endpoint.*")
     done = headrace(project, "serving", "replay", "wine", "--model", "wine@2", "--since", "2h", "--json")
     found = json.loads(done.stdout)
-    assert set(found["numbers"]) == {"disagreement", "mean_difference", "score_psi", "p50_ms", "p99_ms", "rmse"}
+    assert set(found["numbers"]) == {
+        *("error_rate", "disagreement", "mean_difference", "score_psi", "p50_ms", "p99_ms", "rmse"),
+    }
     assert found["numbers"]["rmse"] == pytest.approx(0, abs=1e-3)  # the candidate says 0.4 more, and is right
     assert found["champion"]["rmse"] == pytest.approx(0.4, abs=1e-3)
     assert len(found["worst"]) == 5
