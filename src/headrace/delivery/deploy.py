@@ -10,7 +10,7 @@ from headrace.models.registry import find
 from headrace.models.version import ModelVersion
 from headrace.refs import checked_name
 from headrace.serving.deployment import KIND, Deployment, amend, contract
-from headrace.serving.endpoint import Endpoint
+from headrace.serving.endpoint import Endpoint, check_answers
 from headrace.serving.join import Join, asked, check_joins
 from headrace.serving.outputs import check_default
 from headrace.serving.succession import Offer, offer_of, unmet
@@ -59,12 +59,15 @@ def deploy(
     Raises:
         NotFound: A model reference means nothing, or a view that is joined was never materialized.
         SignatureError: The models do not take the same columns, or not what callers of the endpoint send now.
-        UsageError: The schedule is empty, waits beyond the deadline, or an output of a table has no default; batches
+        SettingsError: The deadline or a default is no finite number.
+        UsageError: The schedule is empty, names a model twice or waits beyond the deadline; an output of a table has no
+            default, or a default is of no output; batches
             gather beyond the deadline; a standby is no version of the model that the schedule prefers; two shares of
             a split mean one version; a masked column is none; a join cannot be made; or it would
             end a canary or a split unasked.
     """
     checked_name(endpoint.name, of="endpoint")
+    check_answers(endpoint)
     said = allowed.replace_signature
 
     def change(standing: Deployment | None) -> Deployment:
@@ -75,6 +78,7 @@ def deploy(
         models = {reference: str(version) for reference, version in versions.items()}
         check(ledger, asked, versions, None if said else standing)
         _check_mask(asked, versions)
+        _check_default(asked, versions)
         same = standing is not None and standing.endpoint == asked and standing.models == models
         if standing is not None and same and (standing.replace_signature or not said):
             return standing
@@ -210,6 +214,13 @@ def _check_schedule(endpoint: Endpoint) -> None:
         raise UsageError(
             f"endpoint {endpoint.name} has no schedule", fix='schedule=[("late@champion", 20)] (milliseconds)'
         )
+    named = [p.model for p in endpoint.schedule]
+    if twice := [model for model in named if named.count(model) > 1]:
+        raise UsageError(
+            f"the schedule of endpoint {endpoint.name} names {twice[0]} twice",
+            why="a model has one place, and one time to be waited for",
+            fix="leave one of them out",
+        )
     beyond = [p.model for p in endpoint.schedule if not 0 < p.wait_s <= endpoint.deadline_s]
     if beyond:
         raise UsageError(
@@ -241,6 +252,19 @@ def _check_split(endpoint: Endpoint, versions: Mapping[str, ModelVersion]) -> No
                 f"endpoint {endpoint.name} gives {versions[reference]} two shares",
                 why=f"{other} and {reference} both mean it",
                 fix=f"give {other} both together",
+            )
+
+
+def _check_default(endpoint: Endpoint, versions: Mapping[str, ModelVersion]) -> None:
+    """A default of no output would be answered beside those that there are."""
+    first = versions[endpoint.schedule[0].model]
+    outputs = [output.name for output in first.signature.outputs]
+    for name in endpoint.default:
+        if name not in outputs:
+            raise UsageError(
+                f"endpoint {endpoint.name} has a default for {name!r}",
+                why=f"{first} answers {', '.join(outputs)}",
+                fix=f"default = {{ {outputs[0]} = {next(iter(endpoint.default.values())):g} }}",
             )
 
 

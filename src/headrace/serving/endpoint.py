@@ -11,6 +11,7 @@ from headrace.errors import SettingsError
 from headrace.serving.join import Join, read_joins
 from headrace.serving.retention import FOR_EVER, Keep
 from headrace.serving.split import WHOLE, Split
+from headrace.settings import is_number
 
 LogMode = Literal["durable", "power-safe", "async", "off"]
 Policy = Literal["availability-preserving", "resource-preserving"]
@@ -205,6 +206,7 @@ def read_endpoint(name: str, table: Mapping[str, Any]) -> Endpoint:
     _check_kinds(table, where)
     try:
         endpoint = Endpoint.from_json({**table, "name": name})
+        check_answers(endpoint)
     except SettingsError as error:
         raise SettingsError(error.what, where=where, why=error.why, fix=error.fix) from None
     except (KeyError, TypeError, ValueError) as error:
@@ -220,9 +222,14 @@ def read_endpoint(name: str, table: Mapping[str, Any]) -> Endpoint:
 
 def _check_kinds(table: Mapping[str, Any], where: str) -> None:
     """A text is a sequence of letters too: each would be masked, and no column."""
-    mask, shares, key = table.get("mask", []), table.get("split", {}), table.get("split_key", "")
-    if not isinstance(mask, list | tuple) or not all(isinstance(name, str) for name in mask):
-        raise SettingsError(f"mask is {mask!r}", where=where, why="a list of names is due", fix='mask = ["name"]')
+    shares, key = table.get("split", {}), table.get("split_key", "")
+    for name in ("mask", "shadows", "standby"):
+        named = table.get(name, [])
+        if not isinstance(named, list | tuple) or not all(isinstance(one, str) for one in named):
+            fix = f'{name} = ["name"]'
+            raise SettingsError(f"{name} is {named!r}", where=where, why="a list of names is due", fix=fix)
+    for line in table.get("schedule", []):
+        _check_line(line, where)
     if not isinstance(shares, Mapping):
         fix = 'split = { "name@challenger" = "5%" }'
         raise SettingsError(f"split is {shares!r}", where=where, why="a share for each model is due", fix=fix)
@@ -233,6 +240,28 @@ def _check_kinds(table: Mapping[str, Any], where: str) -> None:
     if key.lower() in _SECRET:
         why = "the log keeps the key of each request, and this header is a secret"
         raise SettingsError(f"split_key is {key!r}", where=where, why=why, fix='split_key = "x-customer"')
+
+
+def _check_line(line: Any, where: str) -> None:
+    if not isinstance(line, Mapping):
+        return  # whoever reads it will say
+    if "weight" in line:
+        why, fix = "shares are drawn by a split", 'split = { "name@challenger" = "5%" }'
+        raise SettingsError("a line of the schedule has no weight", where=where, why=why, fix=fix)
+    check_keys(line, ("model", "wait_ms"), f"schedule of {where}")
+
+
+def check_answers(endpoint: Endpoint) -> None:
+    """Raise ``SettingsError`` where an endpoint could not answer: by its deadline, or with its default."""
+    if not 0 < endpoint.deadline_s < math.inf:
+        said = f"deadline_ms is {endpoint.deadline_s * 1000:g}"
+        raise SettingsError(
+            said, why="a request is answered by then, some time after it arrived", fix="deadline_ms = 50"
+        )
+    for name, value in endpoint.default.items():
+        if not is_number(value) or not math.isfinite(value):
+            why, fix = "it stands for a score, so a finite number is due", f"default = {{ {name} = 0.0 }}"
+            raise SettingsError(f"the default of {name} is {value!r}", why=why, fix=fix)
 
 
 def check_keys(table: Mapping[str, Any], known: Collection[str], where: str) -> None:

@@ -3,7 +3,7 @@ import pytest
 from headrace.delivery.deploy import Allowed, current, deploy
 from headrace.delivery.promotion import promote
 from headrace.engines.sqlite.ledger import SqliteLedger
-from headrace.errors import NotFound, SignatureError, UsageError
+from headrace.errors import NotFound, SettingsError, SignatureError, UsageError
 from headrace.features.view import FeatureView, fact_of
 from headrace.models.aliases import Move, aliases
 from headrace.models.signature import Column, Signature
@@ -61,6 +61,14 @@ def test_the_same_again_adds_nothing_until_an_alias_moved(ledger):
         (endpoint(("gone@1", 0.02)), NotFound, "no model named 'gone'"),
         (endpoint(("good@1", 0.02), shadows=("other@1",)), SignatureError, "'x'"),
         (endpoint(("good@1", 0.02), default={}), UsageError, "no default for good"),
+        (endpoint(("good@1", 0.02), default={"good": float("nan")}), SettingsError, "default of good is nan.*finite"),
+        (
+            endpoint(("good@1", 0.02), default={"good": 0.5, "bad": 0.1}),
+            UsageError,
+            "default for 'bad'.*good@1 answers good",
+        ),
+        (endpoint(("good@1", 0.02), deadline_s=float("inf")), SettingsError, "deadline_ms is inf"),
+        (endpoint(("good@1", 0.02), ("good@1", 0.03)), UsageError, "names good@1 twice"),
         (endpoint(("good@1", 0.06)), UsageError, "after 50 ms"),
         (endpoint(("good@1", 0.0)), UsageError, "more than 0 ms"),
         (endpoint(("good@1", 0.02), batching=Batching(max_wait_s=0.05)), UsageError, "a fraction of deadline_ms"),
