@@ -10,7 +10,7 @@ from headrace.models.registry import find
 from headrace.models.version import ModelVersion
 from headrace.refs import checked_name
 from headrace.serving.deployment import KIND, Deployment, amend, contract
-from headrace.serving.endpoint import Endpoint, check_answers
+from headrace.serving.endpoint import Endpoint, check_answers, check_key
 from headrace.serving.join import Join, asked, check_joins
 from headrace.serving.outputs import check_default
 from headrace.serving.succession import Offer, offer_of, unmet
@@ -59,7 +59,7 @@ def deploy(
     Raises:
         NotFound: A model reference means nothing, or a view that is joined was never materialized.
         SignatureError: The models do not take the same columns, or not what callers of the endpoint send now.
-        SettingsError: The deadline or a default is no finite number.
+        SettingsError: The deadline or a default is no finite number, or the key of a split is a secret header.
         UsageError: The schedule is empty, names a model twice or waits beyond the deadline; an output of a table has no
             default, or a default is of no output; batches
             gather beyond the deadline; a standby is no version of the model that the schedule prefers; two shares of
@@ -237,6 +237,7 @@ def _check_schedule(endpoint: Endpoint) -> None:
 
 
 def _check_split(endpoint: Endpoint, versions: Mapping[str, ModelVersion]) -> None:
+    check_key(endpoint.split.key)
     strange = endpoint.split.shares.keys() - {p.model for p in endpoint.schedule}
     if strange:
         raise UsageError(

@@ -237,9 +237,10 @@ def _check_kinds(table: Mapping[str, Any], where: str) -> None:
     if not isinstance(key, str):
         fix = 'split_key = "x-customer"'
         raise SettingsError(f"split_key is {key!r}", where=where, why="a column or a header is due", fix=fix)
-    if key.lower() in _SECRET:
-        why = "the log keeps the key of each request, and this header is a secret"
-        raise SettingsError(f"split_key is {key!r}", where=where, why=why, fix='split_key = "x-customer"')
+    try:
+        check_key(key)
+    except SettingsError as error:
+        raise SettingsError(error.what, where=where, why=error.why, fix=error.fix) from None
 
 
 def _check_line(line: Any, where: str) -> None:
@@ -249,6 +250,13 @@ def _check_line(line: Any, where: str) -> None:
         why, fix = "shares are drawn by a split", 'split = { "name@challenger" = "5%" }'
         raise SettingsError("a line of the schedule has no weight", where=where, why=why, fix=fix)
     check_keys(line, ("model", "wait_ms"), f"schedule of {where}")
+
+
+def check_key(key: str) -> None:
+    """Raise ``SettingsError`` for the key of a split that no log may hold."""
+    if key.lower() in _SECRET:
+        why = "the log keeps the key of each request, and this header is a secret"
+        raise SettingsError(f"split_key is {key!r}", why=why, fix='split_key = "x-customer"')
 
 
 def check_answers(endpoint: Endpoint) -> None:

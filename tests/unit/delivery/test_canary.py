@@ -129,6 +129,7 @@ def test_a_shadow_becomes_the_candidate(ledger):
         ("good@2", Plan((), 600.0), UsageError, "must grow"),
         ("good@2", Plan(("25%", "5%"), 600.0), UsageError, "must grow"),
         ("good@2", Plan(("5%", "200%"), 600.0), SettingsError, "at most 1"),
+        ("good@2", Plan(("5%",), 1.0, key="Authorization"), SettingsError, "this header is a secret"),
         ("good@2", Plan(("5%",), 0.0), UsageError, "lasts some time"),
         ("good@2", Plan(("5%",), 1.0, ("bad > 1",)), UsageError, "nothing measures 'bad'"),
         ("good@2", Plan(("5%",), 1.0, ("__import__('os')",)), UsageError, "is no rule"),

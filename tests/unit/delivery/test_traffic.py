@@ -80,6 +80,14 @@ def test_what_is_not_loaded_gets_no_share_and_is_not_preferred(ledger):
     assert aliases(ledger, "good")["champion"] == 1
 
 
+@pytest.mark.parametrize("key", ["Authorization", "cookie", "proxy-authorization"])
+def test_a_secret_header_keys_no_split_however_it_is_asked_for(ledger, key):
+    before = deploy(ledger, endpoint(shadows=("good@2",)))
+    with pytest.raises(SettingsError, match="this header is a secret"):
+        split(ledger, "good", Split({"good@2": 0.05}, key))
+    assert current(ledger, "good") == before
+
+
 def test_promotion_moves_the_alias_that_the_schedule_prefers(ledger):
     deploy(ledger, endpoint(shadows=("good@challenger",)))
     split(ledger, "good", Split({"good@challenger": 0.25}))
