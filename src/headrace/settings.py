@@ -46,6 +46,9 @@ class Settings:
             on another host.
         tls_certificate: PEM file of the certificate that the gateway shows, relative to the project; none where empty.
         tls_key: PEM file of its key.
+        tls_client_ca: PEM file of the authority whose certificates callers must show, relative to the project; none is
+            asked for where empty.
+        client_certificate: PEM file of a certificate and its key that commands show a gateway which asks for one.
         allowed_hosts: Names by which the gateway may be addressed besides its addresses, commas between.
         allowed_origins: Origins whose web pages may ask the gateway, commas between.
         token_file: A file with the token that commands send to the gateway.
@@ -78,6 +81,8 @@ class Settings:
     gateway: str = "gateway"
     tls_certificate: str = ""
     tls_key: str = ""
+    tls_client_ca: str = ""
+    client_certificate: str = ""
     allowed_hosts: str = ""
     allowed_origins: str = ""
     token_file: str = ""

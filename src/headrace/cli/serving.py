@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from headrace.serving.deployment import Deployment
 
 _WATCH_S = 0.5
+_TLS_FILES = ("tls_certificate", "tls_key", "tls_client_ca")
 
 
 @click.group()
@@ -118,6 +119,7 @@ def deploy(out: Output, endpoint: str, *, canary: str | None, on: str | None, **
 @click.option("--models", type=click.Path(path_type=Path), help="Watch a folder of models as well: NAME/VERSION/.")
 @click.option("--tls-certificate", metavar="FILE", help="PEM file of the certificate to show, over HTTP and gRPC.")
 @click.option("--tls-key", metavar="FILE", help="PEM file of its key.")
+@click.option("--tls-client-ca", metavar="FILE", help="PEM file of the authority whose certificates callers must show.")
 @click.option(
     "--expose-unencrypted",
     is_flag=True,
@@ -140,7 +142,7 @@ def run(out: Output, endpoints: tuple[str, ...], *, detach: bool, stop: bool, **
     from headrace.placement.bind import bind_of
     from headrace.placement.gateway import GATEWAY, Beside, check_same, checked_own, gateway_spec
 
-    flags = {name: asked.pop(name) for name in ("host", "port", "tls_certificate", "tls_key")}
+    flags = {name: asked.pop(name) for name in ("host", "port", *_TLS_FILES)}
     unencrypted = asked.pop("expose_unencrypted")
     platform = open_project(**_from_here(flags), gateway=asked.pop("gateway"))
     services, settings, beside = platform.services(), platform.settings, Beside(**asked)
@@ -159,7 +161,9 @@ def run(out: Output, endpoints: tuple[str, ...], *, detach: bool, stop: bool, **
         check_same(before, endpoints, bind.asked(flags), beside)
     if not detach:
         _end_as_by_ctrl_c()
-    spec = gateway_spec(settings.root.resolve(), endpoints, bind=bind, beside=beside)
+    root = settings.root.resolve()
+    shown = root / settings.client_certificate if settings.client_certificate else None
+    spec = gateway_spec(root, endpoints, bind=bind, beside=beside, shown=shown)
     state = services.start(replace(spec, name=settings.gateway, environment={"HEADRACE_GATEWAY": settings.gateway}))
     if detach:
         _say_addresses(out, state, platform.home)
@@ -324,7 +328,7 @@ def _client(platform: "Platform") -> "Client | None":
 
 def _from_here(flags: dict[str, Any]) -> dict[str, Any]:
     """Files that the command line names are relative to where it was typed; those of settings to the project."""
-    files = {name: str(Path(flags[name]).resolve()) for name in ("tls_certificate", "tls_key") if flags[name]}
+    files = {name: str(Path(flags[name]).resolve()) for name in _TLS_FILES if flags[name]}
     return {**flags, **files}
 
 

@@ -9,7 +9,7 @@ from headrace.errors import SettingsError, UsageError
 if TYPE_CHECKING:  # on this machine nothing is encrypted
     from ssl import SSLContext
 
-TOKEN, TOKEN_FILE = "HEADRACE_TOKEN", "HEADRACE_TOKEN_FILE"
+TOKEN, TOKEN_FILE, SHOWN = "HEADRACE_TOKEN", "HEADRACE_TOKEN_FILE", "HEADRACE_CLIENT_CERTIFICATE"
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 """Addresses that this machine alone reaches."""
 
@@ -55,21 +55,55 @@ def check_way(scheme: str, host: str, token: str, *, unencrypted: bool) -> None:
         )
 
 
-def trusting() -> "SSLContext":
-    """Trust whom the system trusts."""
+def trusting(shown: Path | None = None) -> "SSLContext":
+    """Trust whom the system trusts.
+
+    Args:
+        shown: PEM file of our own certificate and its key, for a server that asks for one; by default the one that the
+            environment names, if it does.
+
+    Raises:
+        SettingsError: That cannot be used.
+    """
     import ssl
 
-    return ssl.create_default_context()
+    context = ssl.create_default_context()
+    named = shown or (Path(os.environ[SHOWN]) if os.environ.get(SHOWN) else None)
+    if named is not None:
+        show(context, named)
+    return context
 
 
-def pinned(certificate: Path) -> "SSLContext":
+def show(context: "SSLContext", certificate: Path) -> None:
+    """Have servers that ask for a certificate be shown this one.
+
+    Args:
+        context: Of connections to them.
+        certificate: PEM file of it and its key.
+
+    Raises:
+        SettingsError: It cannot be used.
+    """
+    try:
+        context.load_cert_chain(certificate, password="")  # else OpenSSL would ask the terminal
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            "the certificate to be shown cannot be used",
+            where=str(certificate),
+            why=getattr(error, "strerror", "") or str(error),
+            fix="a PEM file of a certificate and of its own key, without a passphrase",
+        ) from error
+
+
+def pinned(certificate: Path, shown: Path | None = None) -> "SSLContext":
     """Trust the holder of this certificate alone, by whatever address it is reached.
 
     Args:
         certificate: PEM file; the first certificate in it counts.
+        shown: PEM file of our own certificate and its key, for a server that asks for one.
 
     Raises:
-        SettingsError: It cannot be read.
+        SettingsError: One of them cannot be read, or used.
     """
     import ssl
 
@@ -83,4 +117,6 @@ def pinned(certificate: Path) -> "SSLContext":
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", "") or str(error)
         raise SettingsError("the certificate cannot be read", where=str(certificate), why=why) from error
+    if shown is not None:
+        show(context, shown)
     return context

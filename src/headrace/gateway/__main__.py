@@ -30,7 +30,7 @@ from headrace.monitoring.interruptions import Interruptions
 from headrace.monitoring.left_open import LeftOpen
 from headrace.monitoring.mask_keys import masked_with
 from headrace.placement.access import Tokens
-from headrace.placement.bind import CERTIFICATE, KEY, UNENCRYPTED, Bind, bind_of, checked_port
+from headrace.placement.bind import CERTIFICATE, CLIENT_CA, KEY, UNENCRYPTED, Bind, bind_of, checked_port
 from headrace.placement.gateway import GATEWAY, checked_names, in_workers
 from headrace.placement.tokens import mask_key
 from headrace.serving import provenance
@@ -87,7 +87,7 @@ async def serve(
     folder = None if models is None else _watched(platform, plane, models, scratch, moved)
     sources += [] if folder is None else [folder]
     keeper = Keeper(plane, sources, post=loop.call_soon_threadsafe)
-    tls = None if bind.certificate is None or bind.key is None else Tls(bind.certificate, bind.key)
+    tls = None if bind.certificate is None or bind.key is None else Tls(bind.certificate, bind.key, bind.client_ca)
     loop.add_signal_handler(signal.SIGHUP, _look_again, keeper, tls)
     rollouts = Rollouts(plane, platform.ledger(), crew.put, source.refused_change)
     interruptions = Interruptions(platform.ledger(), crew.put, gateway=_one_of_several(platform))
@@ -157,6 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=None)
     parser.add_argument(CERTIFICATE, default=None, help="PEM file; other hosts than loopback take it, and the key")
     parser.add_argument(KEY, default=None, help="PEM file of its key")
+    parser.add_argument(CLIENT_CA, default=None, help="PEM file of the authority whose certificates callers must show")
     parser.add_argument(UNENCRYPTED, action="store_true", help="bind another host without TLS all the same")
     parser.add_argument("--metrics-names", default=None, help="whose: headrace, tensorflow, triton; commas between")
     parser.add_argument("--grpc-port", type=int, default=None, help="answer gRPC there as well; 0 for a free port")
@@ -164,7 +165,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--control-grpc-port", type=int, default=None, help="the same over gRPC")
     given = parser.parse_args(arguments)
     try:
-        flags = {name: getattr(given, name) for name in ("host", "port", "metrics_names", "tls_certificate", "tls_key")}
+        settable = ("host", "port", "metrics_names", "tls_certificate", "tls_key", "tls_client_ca")
+        flags = {name: getattr(given, name) for name in settable}
         settings = load_settings(given.root.resolve(), flags)
         bind = bind_of(settings, unencrypted=given.expose_unencrypted)
         for port in (given.grpc_port, given.control_port, given.control_grpc_port):

@@ -1,4 +1,7 @@
-"""The certificate of a gateway, for HTTP and gRPC; a renewed one is taken up without a restart."""
+"""The certificate of a gateway, for HTTP and gRPC, and whose certificates it asks for.
+
+A renewed certificate is taken up without a restart; the authority of callers is the one of the start.
+"""
 
 import ssl
 from pathlib import Path
@@ -12,20 +15,23 @@ class Tls:
     Args:
         certificate: PEM file, with the certificates between it and its root.
         key: PEM file, without a passphrase.
+        client_ca: PEM file of the authority whose certificates callers must show; None to ask for none.
 
     Attributes:
         context: What HTTP is wrapped into.
         pem: Certificate and key as they were read last.
+        authority: The certificates of ``client_ca``; None without.
 
     Raises:
         SettingsError: They cannot be read, or do not belong together.
     """
 
-    def __init__(self, certificate: Path, key: Path) -> None:
+    def __init__(self, certificate: Path, key: Path, client_ca: Path | None = None) -> None:
         self._certificate, self._key = certificate, key
         self.context = _context()
         self.pem = self._read()
         self._load(self.context)
+        self.authority = None if client_ca is None else _asking(self.context, client_ca)
 
     def renew(self) -> None:
         """Show what the files hold now to connections that are made from now on; see the class for what is raised."""
@@ -51,6 +57,22 @@ class Tls:
                 why=str(error),
                 fix="PEM files of a certificate and of its own key, without a passphrase",
             ) from error
+
+
+def _asking(context: ssl.SSLContext, client_ca: Path) -> bytes:
+    """Have callers show a certificate of an authority, or not be let in; return its own."""
+    try:
+        pem = client_ca.read_bytes()
+        context.load_verify_locations(cadata=pem.decode("ascii"))
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            "the authority of callers cannot be used",
+            where=str(client_ca),
+            why=getattr(error, "strerror", "") or str(error),
+            fix="a PEM file of its certificates",
+        ) from error
+    context.verify_mode = ssl.CERT_REQUIRED
+    return pem
 
 
 def _context() -> ssl.SSLContext:

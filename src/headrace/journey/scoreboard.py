@@ -1,7 +1,9 @@
 """Use case: how the models of an endpoint do, as the gateway that serves it counts them."""
 
+from pathlib import Path
+
 from headrace.client import Client
-from headrace.client.credentials import own_token, pinned
+from headrace.client.credentials import own_token, pinned, trusting
 from headrace.client.overview import Served
 from headrace.errors import NotFound, Unavailable
 from headrace.journey.platform import Platform
@@ -23,7 +25,7 @@ def gateway_client(platform: Platform, timeout_s: float = 10.0) -> Client:
     """
     named = platform.settings.gateway
     if elsewhere(named):
-        return Client(named, token=_given_token(platform), timeout_s=timeout_s)
+        return Client(named, token=_given_token(platform), tls=trusting(_shown(platform)), timeout_s=timeout_s)
     state = platform.services().state(platform.settings.gateway)
     if state.state != "running":
         raise Unavailable("the gateway does not run", why=state.detail, fix="headrace serving run --detach")
@@ -39,18 +41,24 @@ def client_of(platform: Platform, state: ServiceState, timeout_s: float = 10.0) 
         timeout_s: For connecting, and for each wait for bytes.
 
     Raises:
-        SettingsError: There is no reading the token, or the certificate.
+        SettingsError: There is no reading the token, or a certificate.
     """
     token, certificate = _given_token(platform), certificate_of(state.command)
     if not token and asks_for_tokens(state.command):
         token = control_token(platform.home)
-    tls = None if certificate is None else pinned(certificate)
+    tls = None if certificate is None else pinned(certificate, _shown(platform))
     return Client(state.address, token=token, tls=tls, unencrypted=True, timeout_s=timeout_s)
 
 
 def _given_token(platform: Platform) -> str:
     settings = platform.settings
     return own_token(settings.root / settings.token_file if settings.token_file else None)
+
+
+def _shown(platform: Platform) -> Path | None:
+    """The certificate that commands show a gateway which asks for one."""
+    settings = platform.settings
+    return settings.root / settings.client_certificate if settings.client_certificate else None
 
 
 def scoreboard(client: Client, endpoint: str) -> Served:

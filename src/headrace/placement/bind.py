@@ -10,6 +10,7 @@ from headrace.errors import SettingsError, UsageError
 from headrace.settings import Settings
 
 CERTIFICATE, KEY, UNENCRYPTED = "--tls-certificate", "--tls-key", "--expose-unencrypted"
+CLIENT_CA = "--tls-client-ca"
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what is bound to all of them is reached by
 _LAST_PORT = 65535
 
@@ -24,9 +25,10 @@ class Bind:
         certificate: PEM file: the certificate, and those between it and its root; None to speak unencrypted.
         key: PEM file: its key, without a passphrase.
         unencrypted: Whether another host is meant to go without TLS.
+        client_ca: PEM file of the authority whose certificates callers must show; None to ask for none.
 
     Raises:
-        SettingsError: Only one of certificate and key is said.
+        SettingsError: Only one of certificate and key is said, or none and an authority for callers.
         UsageError: Others could reach it unencrypted, and nobody said that this is meant; or the port is none.
     """
 
@@ -35,6 +37,7 @@ class Bind:
     certificate: Path | None = None
     key: Path | None = None
     unencrypted: bool = False
+    client_ca: Path | None = None
 
     def __post_init__(self) -> None:
         checked_port(self.port)
@@ -42,6 +45,12 @@ class Bind:
             raise SettingsError(
                 "a certificate and its key belong together",
                 why=f"there is only {self.certificate or self.key}",
+                fix="tls_certificate = ... and tls_key = ...",
+            )
+        if self.client_ca is not None and self.certificate is None:
+            raise SettingsError(
+                "callers cannot be asked for certificates",
+                why="the gateway has none, and speaks unencrypted",
                 fix="tls_certificate = ... and tls_key = ...",
             )
         if self.exposed and self.certificate is None and not self.unencrypted:
@@ -70,6 +79,7 @@ class Bind:
         """Those options of the gateway's command line that a user typed, each with its value; a free port is none."""
         said = {"host": ("--host", self.host), "port": ("--port", str(self.port or ""))}
         said["tls_certificate"] = (CERTIFICATE, str(self.certificate and self.certificate.resolve()))
+        said["tls_client_ca"] = (CLIENT_CA, str(self.client_ca and self.client_ca.resolve()))
         return dict(said[name] for name in said if flags.get(name))
 
     @property
@@ -78,6 +88,8 @@ class Bind:
         found = [UNENCRYPTED] if self.unencrypted else []
         if self.certificate is not None and self.key is not None:
             found += [CERTIFICATE, str(self.certificate.resolve()), KEY, str(self.key.resolve())]
+        if self.client_ca is not None:
+            found += [CLIENT_CA, str(self.client_ca.resolve())]
         return found
 
 
@@ -88,8 +100,9 @@ def bind_of(settings: Settings, *, unencrypted: bool = False) -> Bind:
         settings: Those of the project; files are relative to its folder.
         unencrypted: Whether another host is meant to go without TLS, which no setting says.
     """
-    certificate, key = (settings.root / said if said else None for said in (settings.tls_certificate, settings.tls_key))
-    return Bind(settings.host, settings.port, certificate, key, unencrypted)
+    said = settings.tls_certificate, settings.tls_key, settings.tls_client_ca
+    certificate, key, client_ca = (settings.root / file if file else None for file in said)
+    return Bind(settings.host, settings.port, certificate, key, unencrypted, client_ca)
 
 
 def checked_port(port: int) -> int:

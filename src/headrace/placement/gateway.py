@@ -82,6 +82,7 @@ def gateway_spec(
     bind: Bind = HERE,
     restart: bool = True,
     beside: Beside = NOTHING,
+    shown: Path | None = None,
 ) -> ServiceSpec:
     """How to run the gateway of the project at ``root``.
 
@@ -91,7 +92,17 @@ def gateway_spec(
         bind: Where it listens.
         restart: Whether it is started again when it dies.
         beside: What it offers besides.
+        shown: PEM file of a certificate and its key that commands show it.
+
+    Raises:
+        SettingsError: It takes callers with a certificate only, and commands have none.
     """
+    if bind.client_ca is not None and shown is None:
+        raise SettingsError(
+            "commands could not reach the gateway",
+            why=f"it takes callers with a certificate of {bind.client_ca} only",
+            fix="client_certificate = a PEM file of such a certificate and its key",
+        )
     chosen = bind.port or free_port(bind.host)
     command = [sys.executable, "-m", "headrace.gateway", "--root", str(root)]
     command += ["--host", bind.host, "--port", str(chosen), *bind.options]
@@ -99,7 +110,7 @@ def gateway_spec(
         command += ["--endpoint", endpoint]
     command += beside.options(bind.host)
     ready_url = f"{bind.scheme}://{authority(bind.reached_at, chosen)}/v2/health/ready"
-    return ServiceSpec(GATEWAY, command, ready_url=ready_url, restart=restart)
+    return ServiceSpec(GATEWAY, command, ready_url=ready_url, restart=restart, shown=shown)
 
 
 def checked_names(said: str) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, Protocol
 
 
@@ -17,6 +18,7 @@ class ServiceSpec:
         ready_url: Answers 200 once the service is ready.
         ready_within_s: How long to wait for that.
         restart: Whether to start it again when it dies.
+        shown: PEM file of a certificate and its key, for a service that asks even for its readiness for one.
     """
 
     name: str
@@ -25,6 +27,7 @@ class ServiceSpec:
     ready_url: str = ""
     ready_within_s: float = 20.0
     restart: bool = True
+    shown: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from headrace.client.credentials import show
 from headrace.errors import Unavailable
 from headrace.placement.processes import alive, start_time
 from headrace.placement.services import ServiceSpec, ServiceState
@@ -47,7 +48,7 @@ class LocalServices:
         running = self.state(spec.name)
         if running.state == "running":
             return running
-        if spec.ready_url and _answers(spec.ready_url):  # it would be taken for the service that is to come
+        if spec.ready_url and _answers(spec):  # it would be taken for the service that is to come
             raise Unavailable(
                 f"service {spec.name!r} cannot start",
                 where=spec.ready_url,
@@ -117,7 +118,7 @@ class LocalServices:
         until = time.monotonic() + spec.ready_within_s
         record = self._read(spec.name)
         assert record is not None
-        while spec.ready_url and not _answers(spec.ready_url):
+        while spec.ready_url and not _answers(spec):
             dead = not _runs(record["pid"], record["started"])
             if dead or time.monotonic() > until:
                 why = "it ended" if dead else f"it was not ready within {spec.ready_within_s:g} s"
@@ -183,9 +184,11 @@ def _runs(pid: int, started: str) -> bool:
     return alive(pid) and start_time(pid) == started
 
 
-def _answers(url: str) -> bool:
-    parts = urlsplit(url)
-    connection = _connection(parts.scheme, parts.hostname or "127.0.0.1", parts.port)
+def _answers(spec: ServiceSpec) -> bool:
+    parts = urlsplit(spec.ready_url)
+    host = parts.hostname or "127.0.0.1"
+    plain = parts.scheme != "https"
+    connection = _plain(host, parts.port) if plain else _encrypted(host, parts.port, spec.shown)
     try:
         connection.request("GET", parts.path)
         return connection.getresponse().status == http.HTTPStatus.OK
@@ -195,12 +198,16 @@ def _answers(url: str) -> bool:
         connection.close()
 
 
-def _connection(scheme: str, host: str, port: int | None) -> http.client.HTTPConnection:
-    if scheme != "https":
-        return http.client.HTTPConnection(host, port, timeout=2)
+def _plain(host: str, port: int | None) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection(host, port, timeout=2)
+
+
+def _encrypted(host: str, port: int | None, shown: Path | None) -> http.client.HTTPConnection:
     import ssl  # most services speak plainly on this machine
 
     # Whoever answers is told nothing: whose certificate it is does not matter yet.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if shown is not None:
+        show(context, shown)
     return http.client.HTTPSConnection(host, port, timeout=2, context=context)

@@ -100,7 +100,7 @@ def _credentials(tls: Tls) -> Any:
 
     def configuration(pem: tuple[bytes, bytes]) -> Any:
         certificate, key = pem
-        return grpc.ssl_server_certificate_configuration([(key, certificate)])
+        return grpc.ssl_server_certificate_configuration([(key, certificate)], tls.authority)
 
     def newer() -> Any:
         nonlocal shown
@@ -109,4 +109,5 @@ def _credentials(tls: Tls) -> Any:
         shown = tls.pem
         return configuration(shown)
 
-    return grpc.dynamic_ssl_server_credentials(configuration(shown), newer)
+    asks = tls.authority is not None
+    return grpc.dynamic_ssl_server_credentials(configuration(shown), newer, require_client_authentication=asks)
