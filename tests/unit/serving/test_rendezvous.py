@@ -228,3 +228,25 @@ def test_a_flip_takes_effect_with_the_next_request_and_closes_nothing_open(tmp_p
         release.set()
         assert open_request.result().winner == "a@1"
         assert drained.wait(5)
+
+
+def test_a_caller_who_goes_once_an_answer_is_chosen_changes_nothing(tmp_path):
+    """Its record is under way: called off, the request would be settled, counted and logged twice."""
+    replies = []
+
+    async def predict_and_go():
+        live = gate.plane.live("wine")
+        request = gate.plane.predict(live, live.decoder.of_records([ROW]), replies.append)
+        told = len(replies)
+        request.cancel()
+        return told, live, request.id
+
+    with gated(tmp_path, endpoint(("a@1", 0.3)), {"a@1": model("a@1", constant(1.0), fast=True)}) as gate:
+        told, live, identifier = gate.call(predict_and_go())
+        assert told == 0
+        until(lambda: replies)
+        gate.client.predict("wine", rows=[ROW])
+        logged = [prediction.id for _, prediction in gate.log.predictions(-1, 1000, late=False)]
+        assert logged.count(identifier) == len(replies) == 1
+        assert (replies[0].id, replies[0].winner, live.open) == (identifier, "a@1", 0)
+        assert gate.plane.counters["wine"].cancelled == 0
