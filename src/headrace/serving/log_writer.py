@@ -18,7 +18,7 @@ from headrace.storage.stream import Bounds, Record, Stream, newest
 
 _GROUP, _GROUP_BYTES = 2000, 64 << 20
 _GATHER_S = 0.001
-_BACKLOG = 100_000
+_BACKLOG, _BACKLOG_BYTES = 100_000, 512 << 20
 _CLOSE_S = 8.0
 _HANGS_S = 1.0
 _FORGET_EVERY_S = 0.1
@@ -55,6 +55,7 @@ class LogWriter:
         self._soon = soon or post
         self._gathering, self._gather_until = False, 0.0
         self._pending: deque[_Entry] = deque()
+        self._added = self._taken = 0  # bytes, each counted by one thread
         self._held: Sequence[_Entry] = ()
         self._begun = 0.0
         self._closing = False
@@ -75,11 +76,13 @@ class LogWriter:
 
     def add(self, key: str, value: bytes, at_ms: int, written: Written | None = None) -> None:
         """Queue a record; ``written`` is called once its fate is known. On the event loop."""
-        if len(self._pending) >= _BACKLOG:  # memory is bounded even when the disk hangs
-            self.failed, self.reason = self.failed + 1, f"{_BACKLOG} records wait to be written"
+        waiting, size = len(self._pending), self._added - self._taken
+        if waiting >= _BACKLOG or size > _BACKLOG_BYTES:  # memory is bounded even when the disk hangs
+            self.failed, self.reason = self.failed + 1, f"{waiting} records wait to be written ({size >> 20} MiB)"
             if written is not None:
                 self._post(written, False)  # noqa: FBT003 - the callback's one argument
             return
+        self._added += len(value)
         self._pending.append([Record(key, value, at_ms), written])
         if not self._gathering:
             self._gathering, self._gather_until = True, time.monotonic() + _GATHER_S
@@ -129,6 +132,7 @@ class LogWriter:
             entry = self._pending.popleft()
             group.append(entry)
             size += len(entry[0].value)
+        self._taken += size
         return group
 
     def _in_order(self, record: Record) -> Record:

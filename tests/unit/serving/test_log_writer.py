@@ -236,15 +236,16 @@ def test_a_log_is_open_once_it_was_reached(stream):
     writer.close()
 
 
-def test_a_hanging_disk_does_not_fill_the_memory(stream, monkeypatch):
-    monkeypatch.setattr(log_writer, "_BACKLOG", 10)
+@pytest.mark.parametrize(("bound", "most"), [("_BACKLOG", 10), ("_BACKLOG_BYTES", 10_000)])
+def test_a_hanging_disk_does_not_fill_the_memory(stream, monkeypatch, bound, most):
+    monkeypatch.setattr(log_writer, bound, most)
     counting = Counting(stream)
     counting.gate.clear()
     writer = LogWriter(counting, "t", direct)
     told = []
     for number in range(30):
-        writer.add(str(number), b"", 0, told.append)
-    assert told.count(False) >= 18
+        writer.add(str(number), b"x" * 1_000, 0, told.append)
+    assert told.count(False) >= 17
     counting.gate.set()
     writer.close()
     assert told.count(True) + told.count(False) == 30
