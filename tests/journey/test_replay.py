@@ -88,8 +88,9 @@ def test_a_promotion_may_require_it(project):
 MINUTE_S, RATE = 60, 200
 
 
-def test_a_minute_of_traffic_takes_a_twentieth_of_it(project, figure):
-    """What was really logged, as if it had come at 200 requests a second for a minute."""
+@pytest.fixture(scope="module")
+def busy(project):
+    """An endpoint whose log has what was really logged, as if it had come at 200 requests a second for a minute."""
     stream, begun = project.platform.stream(), time.time_ns() // 1_000_000 - MINUTE_S * 1000
     first = stream.read(topic("wine"), limit=REQUESTS)
     records = []
@@ -100,8 +101,12 @@ def test_a_minute_of_traffic_takes_a_twentieth_of_it(project, figure):
         records.append(Record(key, first[number % REQUESTS].value, at_ms))
     stream.append(topic("busy"), records)
     project.deploy("wine@1", endpoint="busy")
+    return "busy"
+
+
+def test_a_minute_of_traffic_takes_a_twentieth_of_it(project, busy, figure):
     before = _cpu_s()
-    done = headrace(project, "serving", "replay", "busy", "--model", "wine@2", "--slice", "alcohol", "--json")
+    done = headrace(project, "serving", "replay", busy, "--model", "wine@2", "--slice", "alcohol", "--json")
     took = _cpu_s() - before
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
@@ -118,11 +123,10 @@ def _cpu_s():
     return used.ru_utime + used.ru_stime
 
 
-def test_one_that_is_interrupted_leaves_nothing_behind(project):
-    """After the test above, whose log takes a while."""
+def test_one_that_is_interrupted_leaves_nothing_behind(project, busy):
     before = project.platform.ledger().query("*")
     screen, stderr = pty.openpty()
-    command = [sys.executable, "-m", "headrace", "serving", "replay", "busy", "--model", "wine@2"]
+    command = [sys.executable, "-m", "headrace", "serving", "replay", busy, "--model", "wine@2"]
     with subprocess.Popen(command, cwd=project.root, stdout=subprocess.PIPE, stderr=stderr) as replaying:
         os.close(stderr)
         seen = b""

@@ -69,7 +69,7 @@ def test_the_ledger_tells_the_run(project):
     ledger = project.platform.ledger()
     started, finished = ledger.query("run.started", report.run), ledger.query("run.finished", report.run)
     assert started[0].body["pipeline"] == "main"
-    assert started[0].body["pid"] == os.getpid()
+    assert started[0].body["process"]["pid"] == os.getpid()
     assert started[0].body["params"] == {"n": 1}
     assert finished[0].body["state"] == "succeeded"
     assert finished[0].body["counts"] == {"done": 2}
