@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 from datetime import timedelta
@@ -94,6 +96,28 @@ def test_nobody_else_is_by_no_port(server, folder, shown, which):
     with Client(server.url, tls=pinned(folder / "cert.pem", certificate)) as client, pytest.raises(Unavailable):
         client.overview()
     assert "Traceback" not in server.said()
+
+
+def test_a_session_is_not_resumed(server, folder, shown):
+    """Who resumes one is not asked for a certificate again, and it may have expired meanwhile."""
+    context = pinned(folder / "cert.pem", shown["good"])
+    port, session = int(server.url.rpartition(":")[2]), None
+    for _ in range(2):
+        with (
+            socket.create_connection((HOST, port), timeout=10) as plain,
+            context.wrap_socket(plain, server_hostname=HOST, session=session) as secure,
+        ):
+            secure.sendall(b"GET /v2/health/live HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n")
+            assert secure.recv(1000).startswith(b"HTTP/1.1 200")
+            assert (secure.session_reused, secure.version()) == (False, "TLSv1.3")
+            session = secure.session
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with (
+        pytest.raises(ssl.SSLError),
+        socket.create_connection((HOST, port), timeout=10) as plain,
+        context.wrap_socket(plain, server_hostname=HOST),
+    ):
+        pass
 
 
 def test_a_renewed_certificate_goes_on_asking(server, folder, shown):

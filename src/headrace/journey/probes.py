@@ -26,6 +26,7 @@ from headrace.placement.gateway import elsewhere
 from headrace.refs import new_id
 from headrace.serving.deployment import history
 from headrace.serving.log import topic
+from headrace.settings import shown
 from headrace.storage.ledger import Fact
 from headrace.storage.stream import Record, sample
 from headrace.training.mirror import pending
@@ -222,8 +223,8 @@ def _stream(platform: Platform) -> str:
 
 def _gateway(platform: Platform) -> str:
     if elsewhere(named := platform.settings.gateway):
-        _looked_at(gateway_client(platform, WITHIN_S / 4), named)
-        return f"ready at {named}"
+        _looked_at(gateway_client(platform, WITHIN_S / 4), shown(named))
+        return f"ready at {shown(named)}"
     state = platform.services().state(platform.settings.gateway)
     if state.state == "stopped":
         endpoints = sorted({d.endpoint.name for d in history(platform.ledger())})

@@ -55,6 +55,7 @@ class LedgerSource:
         self._cut: set[str] = set()
         self._offers: dict[Hashable, Offer] = {}
         self._seen = self._seen_moves = 0
+        self._changed: dict[str, None] = {}
         self._first: int | None = None
         self._why, self._asked_at = "", 0.0
 
@@ -84,7 +85,7 @@ class LedgerSource:
     def _polled(self, again: str) -> Collection[str]:
         seqs = {fact.seq for fact in self._of(again)}
         self._failures.forget(lambda key: key in seqs)
-        changed: dict[str, None] = {}
+        changed = self._changed  # what was found before a later question failed is still to be followed
         for fact in self._ledger.query(KIND, after=self._seen):
             self._seen = fact.seq
             if not self._names or fact.subject in self._names:
@@ -99,6 +100,7 @@ class LedgerSource:
         self._first = self._seen if self._first is None else self._first
         due = set(self._failures.due())
         retried = [name for name in self._facts if any(fact.seq in due for fact in self._of(name))]
+        self._changed = {}
         return tuple(changed | dict.fromkeys(retried))
 
     def aspired(self, name: str) -> Aspired | None:

@@ -300,6 +300,18 @@ def test_a_disk_that_cannot_be_synced_for_long_leaves_few_files_and_offsets_go_o
     assert [len(opened().find("t", key)) for key in ("a", "lost", "b")] == [1, 0, 1]
 
 
+def test_a_log_that_was_begun_anew_loses_nothing_to_whose_disk_had_failed(opened, folder, monkeypatch):
+    stream = opened()
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "fdatasync", refuse)
+        with pytest.raises(Unavailable):
+            stream.append("t", [Record("lost", b"v", 0)], power_safe=True)
+    shutil.rmtree(folder)
+    for one, key in ((opened(), "a"), (stream, "b")):
+        one.append("t", [Record(key, b"v", 0)], power_safe=True)
+    assert keys(opened()) == ["a", "b"]
+
+
 def test_the_names_above_a_log_are_synced_whoever_made_them(opened, folder, monkeypatch):
     """Who made a folder may have died before it was synced."""
     folder.mkdir()

@@ -36,6 +36,7 @@ def test_a_parameter_that_is_given_replaces_ours():
     "uri",
     [
         "postgresql://ada:open-sesame@a/shop",
+        "postgresql://user:open/sesame@a/shop",
         "postgresql://a/shop?password=open-sesame",
         "postgresql://a/shop?sslkey=k.pem&sslpassword=open-sesame",
         "postgresql://ada:open-sesame@a:no-port/shop?what=is",
@@ -44,7 +45,7 @@ def test_a_parameter_that_is_given_replaces_ours():
 def test_a_password_is_refused_and_not_told(uri):
     with pytest.raises(SettingsError, match="PGPASSWORD") as raised:
         open_ledger(Settings(root=None), uri)
-    assert "open-sesame" not in str(raised.value)
+    assert "sesame" not in str(raised.value)
     assert raised.value.__cause__ is None
 
 

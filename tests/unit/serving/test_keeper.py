@@ -192,6 +192,25 @@ def test_deployments_to_fall_back_on_are_never_used_up(project):
     assert tried == seqs[::-1]
 
 
+def test_what_was_read_before_a_ledger_went_away_is_followed_once_it_answers(project, monkeypatch):
+    ledger = project.platform.ledger()
+    project.deploy(project.register(0.0))
+    source = LedgerSource(ledger=ledger, files=None, runtime=None, moved=lambda *_: None)
+
+    def asked(kind, *args, **named):
+        if kind == "alias.moved":
+            raise Unavailable("the ledger is away")
+        return query(kind, *args, **named)
+
+    query = ledger.query
+    with monkeypatch.context() as away:
+        away.setattr(ledger, "query", asked)
+        with pytest.raises(Unavailable):
+            source.poll()
+    assert source.poll() == ("wine",)
+    assert source.poll() == ()
+
+
 def test_a_ledger_that_is_away_or_hangs_is_told_of_until_it_answers(project, monkeypatch, capsys):
     monkeypatch.setattr(ledger_source, "_PATIENCE_S", 0.0)
     ledger, said = project.platform.ledger(), []

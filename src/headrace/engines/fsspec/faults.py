@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 
+import aiohttp
 from botocore import exceptions as botocore
 from botocore.parsers import ResponseParserError
 from fsspec.exceptions import FSTimeoutError
@@ -49,7 +50,7 @@ def translated(where: str) -> Iterator[None]:
         ) from error  # fmt: skip
     except _SILENT as error:
         raise Unavailable("the store does not answer in time", where=where, fix=_REACH) from error
-    except (botocore.HTTPClientError, botocore.ConnectionError) as error:
+    except (botocore.HTTPClientError, botocore.ConnectionError, aiohttp.ClientError) as error:
         raise Unavailable("the store cannot be reached", where=where, why=type(error).__name__, fix=_REACH) from error
     except ResponseParserError as error:
         raise Unavailable("what answers is no S3 store", where=where, fix="correct AWS_ENDPOINT_URL") from error

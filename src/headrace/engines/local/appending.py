@@ -107,6 +107,7 @@ class TopicWriter:
         for base in bases(self._folder)[:-1]:
             _restore_keys(self._folder, base)
         self._tail = self._newest(-1, otherwise=0)
+        self._barren = False
         return self._tail
 
     def _newest(self, after: int, *, otherwise: int) -> Followed:
@@ -138,11 +139,11 @@ class TopicWriter:
         except BaseException:
             following.close()  # which also ends the turn there
             raise
-        if self._barren:  # else a disk that fails for an hour would leave thousands of them
+        if self._barren and kept:  # else a disk that fails for an hour would leave thousands of them
             with suppress(OSError):
                 path_of(self._folder, base, ENDING).unlink(missing_ok=True)
                 tail.segment.path.unlink()
-            self._barren = False
+        self._barren = False
         self._tail = following
         tail.close()  # which also ends the turn there
         return following

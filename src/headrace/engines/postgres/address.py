@@ -49,7 +49,7 @@ class Address:
             raise _refused("postgresql://", "two slashes are due after its first word")
         place, _, query = rest.partition("?")
         asked = parse_qsl(query, keep_blank_values=True)
-        login, at, _ = place.partition("/")[0].rpartition("@")
+        login, at, _ = place.rpartition("@")  # a password may hold a slash
         if (at and ":" in login) or _SECRETS & {name for name, _ in asked}:
             raise SettingsError(
                 "a password does not belong in the address of a ledger", where=shown(uri).partition("?")[0],
