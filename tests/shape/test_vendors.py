@@ -6,7 +6,7 @@ import sys
 VOCABULARY = {"headrace", "msgspec", "narwhals", "numpy", "platformdirs", "pyarrow"}
 VENDORS = {
     "engines.duckdb": {"duckdb"},
-    "engines.fsspec": {"botocore", "fsspec", "s3fs"},
+    "engines.fsspec": {"aiohttp", "botocore", "fsspec", "s3fs"},
     "engines.kafka": {"confluent_kafka"},
     "engines.keras": {"h5py", "keras"},
     "engines.lightgbm": {"lightgbm"},
