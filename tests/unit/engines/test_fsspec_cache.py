@@ -1,8 +1,10 @@
 """Local copies: bounded, whole, and never taken from who uses them."""
 
 import errno
+import fcntl
 import hashlib
 import os
+import secrets
 import subprocess
 import sys
 
@@ -141,3 +143,40 @@ def test_a_full_disk_takes_all_that_is_in_no_use_and_then_says_so(cache, monkeyp
 def test_a_key_has_one_path(cache, key):
     with pytest.raises(NameRefused):
         cache.path(key)
+
+
+def test_what_is_being_made_is_locked_before_anybody_clears_away(cache, monkeypatch):
+    tried = []
+
+    def named(_count):
+        with (cache._root / "lock").open("ab") as lock, pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        tried.append("half")
+        return "half"
+
+    monkeypatch.setattr(secrets, "token_hex", named)
+    with cache.half(KIB):
+        assert tried == ["half"]
+
+
+def full(*_about, **_named):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_full_disk_forgets_nobody_who_uses_a_copy(cache, monkeypatch, keep):
+    copy(cache, "a")
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "write", full)
+        with pytest.raises(Unavailable, match="store_cache_mb"):
+            cache.use("a", keep=keep)
+    assert cache.use("a", keep=keep)
+    assert cache._leases.used() == {"a"}
+
+
+def test_what_nothing_can_be_said_of_is_no_copy(cache, monkeypatch):
+    with monkeypatch.context() as disk:
+        disk.setattr(type(cache.path("a")), "write_bytes", full)
+        with pytest.raises(Unavailable):
+            copy(cache, "a")
+    assert there(cache) == []

@@ -61,7 +61,7 @@ class Cache:
 
     def use(self, key: str, *, keep: bool) -> Stat | None:
         """Keep the copy of ``key`` from now on, and say what is known of it; None without one."""
-        with self._locked(fcntl.LOCK_SH):
+        with self.told(), self._locked(fcntl.LOCK_SH):
             self._leases.add(key, keep=keep)
             try:
                 return msgspec.json.decode((self._known / key).read_bytes(), type=Stat)
@@ -104,10 +104,10 @@ class Cache:
         with self.told(), self._locked(fcntl.LOCK_EX):
             for folder in (path.parent, known.parent):
                 folder.mkdir(parents=True, exist_ok=True)
+            written = Path(f"{half.name}.known")  # first: what nothing is known of would take its place for ever
+            written.write_bytes(msgspec.json.encode(version))
             Path(half.name).replace(path)
             # Whoever dies here leaves a copy that is not what is known of it, and is made anew.
-            written = Path(f"{half.name}.known")
-            written.write_bytes(msgspec.json.encode(version))
             written.replace(known)
         return path
 
@@ -170,8 +170,9 @@ class Cache:
             os.posix_fallocate(file.fileno(), 0, size)
 
     def _new(self) -> IO[bytes]:
-        file = (self._halves / secrets.token_hex(8)).open("x+b")
-        fcntl.flock(file, fcntl.LOCK_EX)
+        with self._locked(fcntl.LOCK_SH):  # who clears away would take it for a dead one's before it is locked
+            file = (self._halves / secrets.token_hex(8)).open("x+b")
+            fcntl.flock(file, fcntl.LOCK_EX)
         return file
 
     def _clear_halves(self) -> None:

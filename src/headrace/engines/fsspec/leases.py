@@ -30,13 +30,15 @@ class Leases:
             if not keep:
                 before = getattr(self._passing, "key", "")
                 lines = f"-{before}\n" if before else ""
-                self._passing.key = key
             if not keep or key not in self._kept:
                 lines += f"+{key}\n"
-            if keep:
-                self._kept.add(key)
             if lines:
                 os.write(self._file(), lines.encode())
+            # Not before: what a full disk did not take is to be said again.
+            if keep:
+                self._kept.add(key)
+            else:
+                self._passing.key = key
 
     def used(self) -> set[str]:
         """What processes that live use."""
@@ -55,6 +57,7 @@ class Leases:
                 os.close(self._own)
                 self._own = None
                 self._kept.clear()
+                self._passing = threading.local()
 
     def _file(self) -> int:
         if self._own is None:
