@@ -215,14 +215,14 @@ class Interruptions:
 
     def _tell(self) -> None:
         """On another thread, which alone takes away what is told."""
-        found = tuple(self._untold)
+        found, self._again_at = tuple(self._untold), self._clock() + _AGAIN_S
         try:
-            raise_once(self._ledger, found)
-        except HeadraceError:  # a full disk is the ledger's too
-            self._again_at = self._clock() + _AGAIN_S
-        else:
-            del self._untold[: len(found)]
-        self._telling = False
+            with suppress(HeadraceError):  # a full disk is the ledger's too
+                raise_once(self._ledger, found)
+                del self._untold[: len(found)]
+                self._again_at = 0.0
+        finally:
+            self._telling = False
 
 
 def _mark(about: str, endpoint: str, found: _Interruption) -> str:

@@ -155,7 +155,9 @@ class Stations:
     def _projections(self, model: Model) -> Callable[[str, str], Projection | None]:
         @cache
         def found(contract: str, signature: str) -> Projection | None:
-            held, taken = find(self._ledger, contract).signature.named(signature), model.signature.named(signature)
+            # Its own it knows while the ledger is away.
+            whole = model.signature if contract == model.name else find(self._ledger, contract).signature
+            held, taken = whole.named(signature), model.signature.named(signature)
             return projection(held, taken) if held and taken else None
 
         return found

@@ -182,6 +182,18 @@ def test_a_ledger_that_is_away_is_told_of_once_it_is_back(gateway):
     assert said == ["deployments are not followed: no route to host", "deployments are followed again after 19 s"]
 
 
+def test_a_ledger_that_breaks_is_told_again(gateway, monkeypatch):
+    def broken(*_about, **_named):
+        raise OSError("disk I/O error")
+
+    gateway.log.failed, gateway.log.trouble = 7, FULL
+    with monkeypatch.context() as disk:
+        disk.setattr(gateway.ledger, "query", broken)
+        with pytest.raises(OSError, match="disk"):
+            gateway.look()
+    assert len(gateway.look(60.0)) == 1
+
+
 def test_others_hear_that_it_goes_on(gateway):
     gateway.log.failed, gateway.log.trouble = 7, FULL
     for _ in range(25):
