@@ -7,7 +7,7 @@ times hold on an idle one. ``--quick`` measures briefly, with the peers that are
 
 import argparse
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -31,8 +31,8 @@ from benchmarks.serving.subjects import (
 OURS, LOGGED, NAMED, RPC = "headrace", "headrace log", "headrace named", "headrace gRPC"
 WHOLE, QUICK = Effort(), Effort(seconds=1, rounds=3, starts=1)
 PEERS, QUICK_PEERS = Effort(rounds=3, starts=1), Effort(seconds=1, rounds=1, starts=1)
-REPORTED = {"triton"}
-"""Not in Python, so not compared with."""
+REPORTED = {"peers": {"triton"}, "named peers": {"kserve"}}
+"""Shown and not held against us: Triton is not in Python; for KServe that is told to be quiet see decision 51."""
 
 Group = Mapping[str, Measured]
 
@@ -118,15 +118,15 @@ def figures(found: Mapping[str, Group]) -> list[Figure]:
         Figure("serving.pss_mib", max(ours.pss_mib), "MiB"),
     ]
     for prefix, title in (("serving.", "peers"), ("serving.named_", "named peers")):
-        rows += _over_all_peers(prefix, found.get(title, {}))
+        rows += _over_all_peers(prefix, found.get(title, {}), REPORTED[title])
     return rows
 
 
-def _over_all_peers(prefix: str, group: Group) -> list[Figure]:
+def _over_all_peers(prefix: str, group: Group, reported: Collection[str]) -> list[Figure]:
     """Throughput at each count of connections, and CPU."""
-    compared = [name for name in group if not name.startswith("headrace") and name not in REPORTED]
-    asked = [("rps", 1), ("rps", 16), ("rps", 64), ("cpu_us", 16)] if compared else []
-    return [_over_peers(prefix, group, compared, c, attribute) for attribute, c in asked]
+    others = {name for name in group if not name.startswith("headrace")}
+    asked = [("rps", 1), ("rps", 16), ("rps", 64), ("cpu_us", 16)] if others.difference(reported) else []
+    return [_over_peers(prefix, group, reported, c, attribute) for attribute, c in asked]
 
 
 def _over_floor(identifier: str, group: Group, ours: str, connections: int, attribute: str) -> Figure:
@@ -137,12 +137,14 @@ def _over_floor(identifier: str, group: Group, ours: str, connections: int, attr
     return Figure(identifier, worst(ratios.values()), "ratio", beside)
 
 
-def _over_peers(prefix: str, group: Group, names: list[str], connections: int, attribute: str) -> Figure:
-    """Against the peer that does best at this."""
-    ratios = {n: ratio(group[f"headrace beside {n}"], group[n], connections, attribute) for n in names}
+def _over_peers(prefix: str, group: Group, reported: Collection[str], connections: int, attribute: str) -> Figure:
+    """Against the peer that does best at this, those only reported aside."""
+    others = [name for name in group if not name.startswith("headrace")]
+    ratios = {n: ratio(group[f"headrace beside {n}"], group[n], connections, attribute) for n in others}
     what, worst = ("vs", min) if attribute == "rps" else ("cpu_vs", max)
-    beside = {name: round(value, 2) for name, value in ratios.items()}
-    return Figure(f"{prefix}{what}_best_peer_c{connections}", worst(ratios.values()), "ratio", beside)
+    value = worst(value for name, value in ratios.items() if name not in reported)
+    beside = {f"({name})" if name in reported else name: round(value, 2) for name, value in ratios.items()}
+    return Figure(f"{prefix}{what}_best_peer_c{connections}", value, "ratio", beside)
 
 
 def _print(title: str, group: Group) -> None:

@@ -94,7 +94,10 @@ def floors(served: Served, columns: Path | None = None) -> list[Subject]:
 
 
 def peers(served: Served) -> list[Subject]:
-    """Other projects' servers, run as their documentation says is fastest in one process, with the digits."""
+    """Other projects' servers, run as their documentation says is fastest in one process, with the digits.
+
+    ``kserve`` is told to write no line a request, ``kserve logs`` is KServe as it comes.
+    """
     width = len(served.rows[0])
 
     def tensor(row: Any) -> Any:
