@@ -124,13 +124,20 @@ class FolderSource:
         return sorted(changed | due | ({name for name, _ in seen} if renewed else set()))
 
     def aspired(self, name: str) -> Aspired | None:
-        """The newest versions that came whole and were not refused, as many as the settings say."""
+        """The newest versions that came whole and were not refused, as many as the settings say.
+
+        Where none of those that are named is there and works, what serves goes on.
+        """
         settings = self._settings.of(name)
+        if settings is None:
+            return None
         candidates, broken = self._candidates(name)
         whole = dict(candidates)
-        numbers = [number for number in whole if number not in broken]
-        chosen = settings.chosen(numbers) if settings else []
-        if not chosen or settings is None:
+        chosen = settings.chosen([number for number in whole if number not in broken])
+        if not chosen:
+            whole = self._in_memory(name)
+            chosen = list(whole)
+        if not chosen:
             return None
         wanted = {f"{name}@{number}": self._wanted(name, number, whole[number]) for number in chosen}
         newest, *others = wanted
@@ -196,6 +203,12 @@ class FolderSource:
         with self._lock:
             whole = ((key[1], state) for key, state in self._whole.items() if key[0] == name)
             return sorted(((n, state) for n, state in whole if exactly is None or n in exactly), reverse=True)
+
+    def _in_memory(self, name: str) -> dict[int, State]:
+        """Versions that are loaded and whose folders are there, newest first."""
+        with self._lock:
+            held = ((key[1], state) for key, state in self._loaded.items() if key[0] == name and key in self._whole)
+            return dict(sorted(held, reverse=True))
 
     def _candidates(self, name: str) -> tuple[list[tuple[int, State]], dict[int, str]]:
         """Versions that did not fail, newest first; and those that callers of older ones cannot use, with why."""

@@ -275,6 +275,23 @@ def test_which_versions_are_loaded_is_said_in_a_file(project, folder, gate):
     until(lambda: gate.keeper.loaded == ["wine@4"])
 
 
+@pytest.mark.parametrize("named", [2, 7])
+def test_a_named_version_that_is_broken_or_not_there_never_displaces_the_one_that_serves(project, folder, gate, named):
+    say(folder, "[model.wine]\nversions = [1]")
+    put(project, folder, 1, 0.5)
+    put(project, folder, 2, 1.5, claimed=1.0)
+    until(lambda: winner(gate) == "wine@1")
+    with asking(gate.client) as winners:
+        say(folder, f"[model.wine]\nversions = [{named}]")
+        until(lambda: gate.plane.status("wine").refused.startswith(f"wine@{named}: "))
+        begun = len(winners)
+        until(lambda: len(winners) > begun)
+    assert set(winners) == {"wine@1"}
+    assert loaded(gate) == [1]
+    shutil.rmtree(folder / "wine/1")
+    until(lambda: gate.keeper.loaded == [])
+
+
 def test_settings_of_a_model_that_is_not_there_are_told_once(project, folder, gate, capsys):
     put(project, folder, 1, 0.5)
     say(folder, "[model.vine]\nversions = 2\n[model.wine]\nversions = 2")
