@@ -98,7 +98,7 @@ class OpenInference:
         if CHANGE.fullmatch(path):
             raise UsageError(
                 "models are not loaded or unloaded on the scoring port",
-                fix="headrace serving deploy: what is deployed is loaded",
+                fix="use the control port (--control-port); what is deployed is loaded anyway",
             )
         raise NotFound(f"nothing is served at {path[:200]}")
 

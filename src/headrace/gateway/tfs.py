@@ -46,6 +46,7 @@ from headrace.serving.tuned import tuned
 _WHICH = r"/v1/models/([^/:]+)(?:/versions/([^/:]+)|/labels/([^/:]+))?"
 _ACT = re.compile(_WHICH + ":(predict|classify|regress)", re.IGNORECASE)
 _READ = re.compile(_WHICH + "(/metadata)?", re.IGNORECASE)
+_BARE = re.compile("got `(float|int)`")
 _REMEMBERED = 256
 METHODS = "tensorflow/serving/"
 """What the names of methods begin with."""
@@ -259,15 +260,18 @@ def _parse(decoder: Decoder, body: bytes) -> tuple[Input, Render]:
         read = _parsed
     try:
         return read(decoder, body)
-    except (msgspec.ValidationError, SignatureError):
-        found = _flat(decoder, body)
+    except (msgspec.ValidationError, SignatureError) as error:
+        found = _flat(decoder, body, meant=_BARE.search(str(error)) is not None)
         if found is None:
             raise
         return found
 
 
-def _flat(decoder: Decoder, body: bytes) -> tuple[Input, Render] | None:
-    """The same of a request with values where the model takes rows of one; None when it is no such request."""
+def _flat(decoder: Decoder, body: bytes, *, meant: bool) -> tuple[Input, Render] | None:
+    """The same of a request with values where the model takes rows of one; None when it is no such request.
+
+    Where one value stood for a row, the others are ``meant`` to as well: what is wrong is what this reading meets.
+    """
     if "tfs_flat" not in decoder.parsers:
         decoder.parsers["tfs_flat"] = flat_decoder(decoder)
     flat = decoder.parsers["tfs_flat"]
@@ -276,6 +280,8 @@ def _flat(decoder: Decoder, body: bytes) -> tuple[Input, Render] | None:
     try:
         given, render = _parsed(flat, body)
     except (msgspec.ValidationError, HeadraceError):
+        if meant:
+            raise
         return None
     return upright(given, decoder.signature), _flat_of(render)
 

@@ -323,4 +323,4 @@ class Scorer:
 def _said(error: Exception) -> str:
     if isinstance(error, KeyError):
         return f"no output {error}"
-    return f"{type(error).__name__}: {error}"[:200]
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

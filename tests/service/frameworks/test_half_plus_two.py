@@ -7,6 +7,7 @@ import subprocess
 import sys
 from base64 import b64encode
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
@@ -92,6 +93,17 @@ def test_half_plus_three_regresses_by_the_signature_that_it_calls_so(server):
     url = f"http://127.0.0.1:{server.port}/v1/models/half_plus_three"
     asked = {"signature_name": "tensorflow/serving/regress", "examples": [{"x": 1.0}, {"x": 2.0}]}
     assert posted(f"{url}:regress", asked) == {"results": [3.5, 4.0]}
+
+
+@pytest.mark.parametrize(("feature", "why"), [({"x": 5}, "Data types don't match"), ({}, "Feature: x")])
+def test_what_the_graph_says_of_a_feature_that_does_not_fit_is_told(server, feature, why):
+    """A whole number is an int64 feature, as TensorFlow Serving reads JSON."""
+    url = f"http://127.0.0.1:{server.port}/v1/models/half_plus_two:regress"
+    with pytest.raises(HTTPError) as refused:
+        posted(url, {"signature_name": "regress_x_to_y", "examples": [feature]})
+    told = json.load(refused.value)["error"]
+    assert why in told
+    assert "\n" not in told
 
 
 def test_metadata_tells_the_signatures_that_can_be_asked(server):

@@ -191,6 +191,20 @@ def test_what_fits_neither_way_is_refused(post, asked):
     assert (status, list(reply)) == (400, ["error"])
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"instances": [1.0], "inputs": [1.0]}, "'inputs' and 'instances' exclude each other"),
+        ({"instances": [{"x": 1.0, "z": 1.0}]}, "unknown field z"),
+        ({"instances": [1.0, "2"]}, "$.instances[1]"),
+        ({"instances": [[1.0], [2.0, 3.0]]}, "$.instances[1]"),
+    ],
+)
+def test_what_is_wrong_beside_a_value_for_a_row_is_what_is_said(post, asked, said):
+    status, reply = post("/v1/models/column:predict", asked)
+    assert (status, said in reply["error"]) == (400, True), reply
+
+
 def test_a_model_goes_by_the_name_of_its_signature(post, gate):
     asked = {"instances": [[1.0, 2.0]]}
     for name, due in (("regress_x", 200), ("", 200), ("serving_default", 400), ("other", 400)):

@@ -72,6 +72,6 @@ def test_the_index_says_why_a_model_is_not_there(tmp_path):
 def test_nothing_is_loaded_or_unloaded_on_the_scoring_port(ask):
     for verb in ("load", "unload"):
         status, reply = ask("POST", f"/v2/repository/models/wine/{verb}", b"{}")
-        assert (status, "scoring port" in reply["error"]) == (400, True)
+        assert (status, "(--control-port)" in reply["error"]) == (400, True)
     assert ask("GET", "/v2/models/wine/ready")[0] == 200
     assert ask("POST", "/v2/repository/other")[0] == 404

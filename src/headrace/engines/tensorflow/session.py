@@ -17,6 +17,7 @@ from headrace.models.tensors import NUMPY
 
 _PREFIX = "variables/variables"
 _SCOPE = "model"
+_PLACES = ("Graph execution error", "Detected at node", "Node: ")
 
 Shape = tuple[int | None, ...]
 
@@ -99,9 +100,15 @@ def _ran(run: Any, types: list[Any]) -> Callable[[list[NDArray[Any]]], list[NDAr
         except ResourceExhaustedError as error:
             raise MemoryError from error
         except OpError as error:
-            raise ValueError(str(error.message)[:300]) from error
+            raise ValueError(_reason(str(error.message))[:300]) from error
 
     return call
+
+
+def _reason(message: str) -> str:
+    """What TensorFlow says went wrong, without the places in the graph that it tells before and behind."""
+    lines = (line for line in message.splitlines() if line and not line[0].isspace() and not line.startswith(_PLACES))
+    return " ".join(lines) or message
 
 
 def _prepared(graph: Any, plan: Plan, where: Path) -> Any:

@@ -103,7 +103,10 @@ class InferenceService(Offered):
 
     def _changing(self) -> Keeper:
         if self._keeper is None:
-            raise UsageError("models are not loaded or unloaded on the scoring port", fix="use the control port")
+            raise UsageError(
+                "models are not loaded or unloaded on the scoring port",
+                fix="use the control port (--control-grpc-port)",
+            )
         return self._keeper
 
     def _find(self, name: str, version: str) -> Live:
