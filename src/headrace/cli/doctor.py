@@ -43,7 +43,7 @@ def command(out: Output, attest: str | None, note: str) -> int:
         found = diagnose(platform)
     finally:
         platform.close()
-    out.result(found.to_json(), _lines(found))
+    out.result(found.to_json(), _lines(found), own=True)
     return 0 if found.healthy else 1
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from headrace.cli.output import aligned
+from headrace.cli.output import aligned, tame
 
 _HOPS = ("queued", "started", "in worker", "scored", "returned")
 
@@ -16,7 +16,7 @@ def lines(told: Mapping[str, Any]) -> Iterator[str]:
     if told["signature"]:
         yield f"signature  {told['signature']}"
     if told["params"]:
-        yield f"params     {', '.join(f'{name}={value}' for name, value in told['params'].items())}"
+        yield f"params     {', '.join(f'{name}={tame(str(value))}' for name, value in told['params'].items())}"
     yield f"input      {', '.join(f'{name}={_cell(values)}' for name, values in told['input'].items())}"
     for joined in told["joined"]:
         values = ", ".join(f"{name}={_cell(cells)}" for name, cells in joined["values"].items())
@@ -26,7 +26,7 @@ def lines(told: Mapping[str, Any]) -> Iterator[str]:
         yield f"masked     {', '.join(told['masked'])}: hashes are shown, nothing else was kept"
     answer = ", ".join(f"{name} {_cell(values)}" for name, values in told["answer"].items())
     yield f"answer     {answer} from {told['winner']} after {told['elapsed_ms']:.1f} ms"
-    yield f"because    {told['reason']}"
+    yield f"because    {tame(told['reason'])}"
     if "at" in told["deployment"]:
         yield f"deployment {_deployment(told['deployment'])}"
     yield ""
@@ -79,5 +79,5 @@ def _score(score: Mapping[str, Any]) -> str:
 
 
 def _cell(values: Any) -> str:
-    shown = [f"{v:.5g}" if isinstance(v, float) else str(v) for v in values]
+    shown = [f"{v:.5g}" if isinstance(v, float) else tame(str(v)) for v in values]
     return shown[0] if len(shown) == 1 else f"[{', '.join(shown)}]"

@@ -1,6 +1,7 @@
 """How commands speak: results to stdout, everything else to stderr; JSON and quiet; colour only on a terminal."""
 
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -13,6 +14,8 @@ from typing import Any, ClassVar, Protocol
 import click
 
 from headrace.errors import HeadraceError
+
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 class Told(Protocol):
@@ -41,15 +44,21 @@ class Output:
         """The running command's output (a plain one before any command runs)."""
         return cls._current or cls()
 
-    def result(self, value: Any, lines: Iterable[str] = ()) -> None:
-        """The command's result: ``value`` under ``--json``, else ``lines``."""
+    def result(self, value: Any, lines: Iterable[str] = (), *, own: bool = False) -> None:
+        """The command's result: ``value`` under ``--json``, else ``lines``.
+
+        Args:
+            value: What becomes JSON.
+            lines: Text for people; what would steer their terminal is escaped, but line breaks and tabs.
+            own: Whether the lines may steer it: they are coloured, or what the project's own code printed.
+        """
         if self.json:
             import msgspec
 
             sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
             return
         for line in lines:
-            sys.stdout.write(line + "\n")
+            sys.stdout.write((line if own else tame(line, keep="\n\t")) + "\n")
 
     def table(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
         """Rows as an aligned table, or as a JSON list."""
@@ -85,7 +94,17 @@ class Output:
             click.echo(msgspec.json.encode({"error": {"code": code, **parts}}).decode(), err=True)
             return
         label = click.style("error", fg="red", bold=True) if colourful() else "error"
-        click.echo(f"{label} [{code}] {text}", err=True)
+        click.echo(f"{label} [{code}] {tame(text, keep=chr(10))}", err=True)
+
+
+def tame(text: str, keep: str = "") -> str:
+    """Text of data and callers with what would steer a terminal (controls, writing direction) as escapes.
+
+    Args:
+        text: What is to be shown.
+        keep: Controls that stay.
+    """
+    return _CONTROLS.sub(lambda found: found[0] if found[0] in keep else ascii(found[0])[1:-1], text)
 
 
 def colourful(stream: Any = None) -> bool:
@@ -134,7 +153,7 @@ def _broken(row: Mapping[str, Any], text: Mapping[str, str], widths: Mapping[str
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else tame(str(value))
 
 
 def options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -71,7 +71,8 @@ def logs(out: Output, run: str, step: str | None) -> None:
     for entry in steps:
         if entry["state"] != "skipped":
             texts[entry["name"]] = log_of(workspace, found.run, entry).read_text("utf-8", errors="replace")
-    out.result(texts, _titled(texts) if step is None else [text.rstrip("\n") for text in texts.values() if text])
+    lines = _titled(texts) if step is None else [text.rstrip("\n") for text in texts.values() if text]
+    out.result(texts, lines, own=True)
     if not any(texts.values()):
         out.say(f"nothing was printed by {step or 'any step'} of run {found.run}")
 

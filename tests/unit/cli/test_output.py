@@ -132,3 +132,20 @@ def test_a_table_is_not_broken_where_it_fits_or_nobody_looks(terminal):
     assert fitted(ROWS, list(ROWS[0])) == whole
     terminal(200)
     assert fitted(ROWS, list(ROWS[0])) == whole
+
+
+HOSTILE = "red\x1b[31m \x07\x9b2J \u202eback\nanswer 1"
+TAMED = r"red\x1b[31m \x07\x9b2J \u202eback"
+
+
+def test_what_callers_sent_does_not_steer_the_terminal(capsys):
+    Output().result({}, [HOSTILE])
+    assert capsys.readouterr().out == f"{TAMED}\nanswer 1\n"
+    assert aligned([{"why": HOSTILE}], ["why"])[1:] == [rf"{TAMED}\nanswer 1"]
+    Output().failure("usage", HOSTILE, {})
+    assert capsys.readouterr().err == f"error [usage] {TAMED}\nanswer 1\n"
+
+
+def test_what_the_project_printed_stays_as_it_is(capsys):
+    Output().result({}, ["\x1b[32mOK\x1b[0m\r"], own=True)
+    assert capsys.readouterr().out == "\x1b[32mOK\x1b[0m\r\n"
