@@ -99,8 +99,19 @@ def test_another_answer_is_refused_and_nothing_is_registered(headrace, tmp_path)
 def test_another_signature_is_refused(headrace):
     content, answers = _trained("xgboost")
     other = json.loads(json.dumps(SIGNATURE).replace('"b"', '"c"'))
-    assert "only one has b, c" in _refusal(headrace(content, answers, signature=other))
+    assert "only the model has b, only the signature c" in _refusal(headrace(content, answers, signature=other))
     assert "no signature - 'inputs' is missing" in _refusal(headrace(content, answers, signature={"kind": "table"}))
+
+
+def test_spaces_in_names_are_found_where_lightgbm_wrote_underscores(headrace):
+    spaced = json.loads(json.dumps(SIGNATURE).replace('"b"', '"fixed acidity"').replace('"a"', '"pH"'))
+    data = lightgbm.Dataset(ROWS, TRUTH, feature_name=["pH", "fixed_acidity"])
+    booster = lightgbm.train({"verbose": -1, "num_threads": 1}, data, 4)
+    rows = {"fixed acidity": ROWS[:, 1].tolist(), "pH": ROWS[:, 0].tolist()}
+    example = {"columns": rows, "outputs": {"total": booster.predict(ROWS).tolist()}}
+    spaced["inputs"].reverse()
+    done = headrace(booster.model_to_string().encode(), None, signature=spaced, example=example)
+    assert "lightgbm, 60 rows answered alike" in done.output, done.exception
 
 
 def test_types_are_trusted_by_name_only(headrace):

@@ -1,6 +1,6 @@
 """Models of one matrix of numbers, as boosters are: which column goes where, and what an answer is called."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,10 +35,7 @@ class Columns:
         self._order: list[int] | None = None
         if names and signature.kind == "table":
             if set(names) != set(given):
-                strange = sorted(set(names) ^ set(given))
-                raise SignatureError(
-                    "the model's columns are not the signature's", why=f"only one has {_list(strange)}"
-                )
+                raise other_columns(names, given)
             order = [given.index(name) for name in names]
             self._order = None if order == list(range(width)) else order
         self._width, self._answer = width, Answer(signature)
@@ -98,6 +95,25 @@ class Answer:
         if columns.ndim != 2 or columns.shape[1] != len(self._outputs):  # noqa: PLR2004 - rows and outputs
             raise ValueError(f"the model answers {list(values.shape)}, the signature names {_list(self._outputs)}")
         return {name: np.asarray(columns[:, i], np.float32) for i, name in enumerate(self._outputs)}
+
+
+def spaced(names: Iterable[str], given: Sequence[str]) -> list[str]:
+    """What a signature that has the columns ``given`` calls the columns of a model.
+
+    LightGBM and skl2onnx write the spaces in names as underscores.
+    """
+    own = {name.replace(" ", "_"): name for name in given}
+    return [name if name in given else own.get(name, name) for name in names]
+
+
+def other_columns(names: Iterable[str], given: Iterable[str]) -> SignatureError:
+    """What to raise where the columns of a model are not those ``given`` by the signature."""
+    lacks, extra = sorted(set(given) - set(names)), sorted(set(names) - set(given))
+    return SignatureError(
+        "the model's columns are not the signature's",
+        why=f"only the model has {_list(extra)}, only the signature {_list(lacks)}",
+        fix="name the signature's columns as the model does",
+    )
 
 
 def typed_columns(batch: Batch, signature: Signature) -> dict[str, Matrix]:

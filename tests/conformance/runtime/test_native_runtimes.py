@@ -93,7 +93,7 @@ def test_columns_are_found_by_name(named):
 def test_another_name_is_refused(named):
     runtime, folder = named
     a, b = SUM.columns
-    with pytest.raises(SignatureError, match="only one has a, alcohol"):
+    with pytest.raises(SignatureError, match="only the model has a, only the signature alcohol"):
         runtime.load(folder, Signature("table", (type(a)("alcohol", "float64"), b), SUM.outputs))
 
 

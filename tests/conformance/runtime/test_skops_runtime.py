@@ -92,5 +92,5 @@ def test_a_pipeline_finds_its_columns_by_name(runtime, saved):
     answers = model.score({"numbers": numbers, "strings": strings})["total"]
     np.testing.assert_allclose(answers, estimator.predict(table.head(3)), rtol=1e-5)
     model.close()
-    with pytest.raises(SignatureError, match="only one has ash, sugar"):
+    with pytest.raises(SignatureError, match="only the model has ash, only the signature sugar"):
         runtime.load(folder, Signature("table", (Column("sugar", "float64"), *columns[1:]), signature.outputs))

@@ -9,7 +9,7 @@ import numpy as np
 from headrace.engines.lightgbm.trees import check_trees
 from headrace.errors import IntegrityError
 from headrace.models.artifact import existing
-from headrace.models.matrices import Columns, Matrix
+from headrace.models.matrices import Columns, Matrix, spaced
 from headrace.models.signature import Signature
 from headrace.serving.isolated import Limits
 from headrace.serving.native import NativeRuntime
@@ -52,7 +52,8 @@ def load(folder: Path, signature: Signature) -> Score:
     if booster is None:
         raise IntegrityError("the model cannot be loaded", where=str(path), why="it is cut off or no LightGBM text")
     names = booster.feature_name()
-    columns = Columns(signature, booster.num_feature(), () if all(map(_UNNAMED.fullmatch, names)) else names)
+    own = spaced(names, [field.name for field in signature.inputs])
+    columns = Columns(signature, booster.num_feature(), () if all(map(_UNNAMED.fullmatch, names)) else own)
 
     def predict(matrix: Matrix) -> Matrix:
         return np.asarray(booster.predict(matrix, num_threads=1))

@@ -7,7 +7,7 @@ import narwhals as nw
 import numpy as np
 
 from headrace.errors import SignatureError
-from headrace.models.matrices import Answer, Columns, Matrix, typed_columns
+from headrace.models.matrices import Answer, Columns, Matrix, other_columns, typed_columns
 from headrace.models.runtime import Batch
 from headrace.models.signature import Signature
 from headrace.models.tensors import NUMPY
@@ -29,8 +29,7 @@ def feeding(schemas: Any, signature: Signature) -> Feed:
         return _whole(specs, signature)
     types = {str(spec.name): _type_of(spec) for spec in specs if spec.name is not None}
     if types and set(types) != set(names):
-        strange = ", ".join(sorted(set(types) ^ set(names)))
-        raise SignatureError("the model's inputs are not the signature's", why=f"only one has {strange}")
+        raise other_columns(types, names)
     order = tuple(types) or names
 
     def feed(batch: Batch) -> Any:

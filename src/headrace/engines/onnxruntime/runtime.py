@@ -9,9 +9,10 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from headrace.engines.onnxruntime.tables import KINDS, Feed, table_feed
 from headrace.errors import IntegrityError, RunFailed, SignatureError, first_line
 from headrace.models.artifact import existing
-from headrace.models.runtime import Batch, Loaded, numeric, textual
+from headrace.models.runtime import Batch, Loaded
 from headrace.models.signature import Signature, Tensor
 from headrace.models.tensors import NUMPY
 from headrace.serving.isolated import IsolatedRuntime, Limits
@@ -19,9 +20,6 @@ from headrace.serving.worker import Score
 from headrace.settings import Settings
 
 MAIN_FILE = "model.onnx"
-# What ONNX Runtime calls our types, where it calls them otherwise.
-_KINDS = {"float32": "float", "float64": "double"}
-_FLOAT32 = np.dtype(np.float32)
 _ERRORS_ONLY = 3  # ONNX Runtime's log level
 
 
@@ -75,9 +73,13 @@ class OnnxRuntime:
             SignatureError: The graph's inputs or outputs are not the signature's.
         """
         session = _session(folder)
-        _check_inputs(session, signature)
+        feed = None
+        if signature.kind == "table":
+            feed = table_feed(session.get_inputs(), signature)
+        else:
+            _check_tensors(session, signature)
         _check_outputs(session, signature)
-        return OnnxModel(session, tuple(c.name for c in signature.outputs), columns=signature.kind == "table")
+        return OnnxModel(session, tuple(c.name for c in signature.outputs), feed)
 
     def declared(self, folder: Path, name: str = "") -> Signature:
         """The graph's inputs and outputs as tensors; see ``Runtime.declared``.
@@ -101,11 +103,12 @@ class OnnxModel:
     Args:
         session: The loaded graph.
         outputs: Names of what it gives.
-        columns: Whether each output is a column, from which a trailing axis of one, as classifiers give, is dropped.
+        feed: Of a table, what makes the graph's inputs of a batch. Its outputs are columns, from which a trailing axis
+            of one, as classifiers give, is dropped.
     """
 
-    def __init__(self, session: ort.InferenceSession, outputs: tuple[str, ...], *, columns: bool) -> None:
-        self._columns = columns
+    def __init__(self, session: ort.InferenceSession, outputs: tuple[str, ...], feed: Feed | None) -> None:
+        self._feed = feed
         # What the session wraps: signature and decoder have checked all that the wrapper would look at again.
         self._run: Callable[..., Any] | None = getattr(session, "_sess", session).run
         self._outputs = outputs
@@ -120,24 +123,16 @@ class OnnxModel:
         if self._run is None:
             raise RunFailed("the model is closed")
         try:
-            values = self._run(self._names, _narrow(batch) if self._columns else batch, None)
+            values = self._run(self._names, batch if self._feed is None else self._feed(batch), None)
         except Exception as error:
             raise RunFailed("the model did not score", why=first_line(error)) from error
-        if not self._columns:
+        if self._feed is None:
             return dict(zip(self._outputs, values, strict=True))
         return {name: _flat(value) for name, value in zip(self._outputs, values, strict=True)}
 
     def close(self) -> None:
         """Let the session go; a call that still runs keeps it until it ends."""
         self._run = None
-
-
-def _narrow(batch: Batch) -> Batch:
-    """A table's batch with the matrix that its graph takes, which is of float32."""
-    numbers = batch.get("numbers")
-    if numbers is None or numbers.dtype is _FLOAT32:
-        return batch
-    return {**batch, "numbers": numbers.astype(np.float32)}
 
 
 def _session(folder: Path) -> ort.InferenceSession:
@@ -152,15 +147,20 @@ def _declared(fields: Sequence[ort.NodeArg]) -> tuple[Tensor, ...]:
     found = []
     for field in fields:
         kind = field.type.removeprefix("tensor(").removesuffix(")")
-        dtype = next((d for d in NUMPY if _KINDS.get(d, d) == kind), None)
+        dtype = next((d for d in NUMPY if KINDS.get(d, d) == kind), None)
         if dtype is None or not field.shape:
-            raise SignatureError(
-                f"the graph's {field.name!r} is {field.type} {field.shape}",
-                why="tensors with rows are served",
-                fix="say what is to be served: --signature",
-            )
+            raise _no_tensor(field)
         found.append(Tensor(field.name, dtype, tuple(e if isinstance(e, int) else -1 for e in field.shape)))
     return tuple(found)
+
+
+def _no_tensor(field: ort.NodeArg) -> SignatureError:
+    mapped = "convert the model with zipmap=False" if field.type.startswith("seq(map") else ""
+    return SignatureError(
+        f"the graph's {field.name!r} is {field.type} {field.shape}",
+        why="tensors with rows are served",
+        fix=mapped or "say what is to be served: --signature",
+    )
 
 
 def _options() -> ort.SessionOptions:
@@ -174,21 +174,11 @@ def _options() -> ort.SessionOptions:
     return options
 
 
-def _check_inputs(session: ort.InferenceSession, signature: Signature) -> None:
-    taken = {i.name: i.shape for i in session.get_inputs()}
-    if signature.kind == "tensor":
-        due = {t.name for t in signature.inputs}
-        for field in session.get_inputs():
-            _check_tensor(field, next((t for t in signature.tensors if t.name == field.name), None))
-    else:
-        widths = {"numbers": len(numeric(signature)), "strings": len(textual(signature))}
-        due = {name for name, width in widths.items() if width}
-        for name in due & taken.keys():
-            width = taken[name][1]
-            if isinstance(width, int) and width != widths[name]:
-                raise SignatureError(
-                    f"the graph's input {name!r} has {width} columns", why=f"the signature has {widths[name]}"
-                )
+def _check_tensors(session: ort.InferenceSession, signature: Signature) -> None:
+    taken, due = {field.name: field for field in session.get_inputs()}, {tensor.name for tensor in signature.tensors}
+    for tensor in signature.tensors:
+        if tensor.name in taken:
+            _check_tensor(taken[tensor.name], tensor)
     if due != taken.keys():
         raise SignatureError(
             f"the graph takes {', '.join(sorted(taken))}", why=f"the signature needs {', '.join(sorted(due))}"
@@ -199,17 +189,18 @@ def _check_outputs(session: ort.InferenceSession, signature: Signature) -> None:
     given = {o.name: o for o in session.get_outputs()}
     missing = {o.name for o in signature.outputs} - given.keys()
     if missing:
-        raise SignatureError(f"the graph has no output {', '.join(sorted(missing))}", why="its signature names it")
-    for tensor in signature.outputs:
-        if isinstance(tensor, Tensor):
-            _check_tensor(given[tensor.name], tensor)
+        what, why = f"the graph has no output {', '.join(sorted(missing))}", f"it has {', '.join(sorted(given))}"
+        raise SignatureError(what, why=why, fix="name the signature's outputs as the graph does")
+    for output in signature.outputs:
+        if not given[output.name].type.startswith("tensor("):
+            raise _no_tensor(given[output.name])
+        if isinstance(output, Tensor):
+            _check_tensor(given[output.name], output)
 
 
-def _check_tensor(field: ort.NodeArg, tensor: Tensor | None) -> None:
+def _check_tensor(field: ort.NodeArg, tensor: Tensor) -> None:
     """Type, and rank and fixed extents where the graph says them."""
-    if tensor is None:
-        return
-    kind = f"tensor({_KINDS.get(tensor.dtype, tensor.dtype)})"
+    kind = f"tensor({KINDS.get(tensor.dtype, tensor.dtype)})"
     extents = list(field.shape or ())
     fits = not extents or (
         len(extents) == len(tensor.shape)

@@ -14,7 +14,7 @@ from skops.io import load as load_skops
 
 from headrace.errors import IntegrityError, Refused, SignatureError
 from headrace.models.artifact import existing
-from headrace.models.matrices import Answer, Columns, Matrix, typed_columns
+from headrace.models.matrices import Answer, Columns, Matrix, other_columns, typed_columns
 from headrace.models.runtime import Batch, numeric, textual
 from headrace.models.signature import Signature
 from headrace.models.trust import words_of
@@ -91,8 +91,7 @@ class _Frames:
     def __init__(self, signature: Signature, names: tuple[str, ...]) -> None:
         given = {c.name for c in signature.columns}
         if set(names) != given:
-            strange = ", ".join(sorted(set(names) ^ given))
-            raise SignatureError("the model's columns are not the signature's", why=f"only one has {strange}")
+            raise other_columns(names, given)
         self._signature, self._names = signature, names
         self._backend: Any = next((name for name in _FRAMES if importlib.util.find_spec(name)), "pyarrow")
 
