@@ -19,10 +19,10 @@ from headrace.engines.onnxruntime.runtime import OnnxRuntime
 from headrace.errors import HeadraceError, IntegrityError
 from headrace.models.registry import fetch
 from headrace.serving.folder_source import FolderSource
-from headrace.serving.isolated import Limits
 from headrace.serving.keeper import Keeper
 from headrace.serving.scratch import Scratch
 from headrace.serving.versions import load_model
+from headrace.serving.worker_process import Limits
 from headrace.settings import Settings
 
 SIGNATURE = {

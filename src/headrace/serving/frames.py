@@ -38,10 +38,12 @@ class Frame(msgspec.Struct, array_like=True):
     """A message.
 
     Attributes:
-        kind: ``load``, ``declare``, ``show``, ``ready``, ``score``, ``scored`` or ``failed``.
+        kind: ``load``, ``declare``, ``show``, ``ready``, ``score``, ``scored``, ``failed``, or ``forget``, to hold no
+            model any more.
         arrays: A batch, or its outputs.
-        said: An error as its four parts and code; the signature to load with or to show, or that was declared, or its
-            name; the name of the one to score by and the parameters to score with; the rows that were shown.
+        said: An error as its four parts and code; the folder, the function to call and the signature to load with or
+            to show, or its name; that which was declared; the name of the one to score by and the parameters to score
+            with; the rows that were shown.
         within: Of ``scored``: when the model was called and when it had answered, in monotonic seconds, which are the
             same for all processes of a machine.
     """

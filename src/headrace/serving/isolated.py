@@ -5,62 +5,25 @@ dies is started again, later each time; after three deaths in a row the breaker 
 cannot live does not keep a core busy with dying.
 """
 
-import os
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from headrace.errors import HeadraceError, IntegrityError, MissingExtra, Refused, RunFailed, SignatureError
+from headrace.errors import HeadraceError, IntegrityError, RunFailed
 from headrace.models.params import Params
 from headrace.models.runtime import Batch
 from headrace.models.signature import Signature
-from headrace.serving.frames import Channel, Frame, packed, unpacked
-from headrace.serving.lifeline import lifeline
-from headrace.serving.outcome import AWAY, BUSY, DIED, Answers
-from headrace.serving.worker import OUT_OF_MEMORY
+from headrace.serving.frames import Frame
+from headrace.serving.outcome import AWAY, BUSY, DIED
+from headrace.serving.worker_process import About, Limits, RaisedThere, WorkerProcess, born, loading
 from headrace.storage.manifest import file_digest
 
 _AS_IT_COMES: Mapping[str, Any] = {}
-_PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "SYSTEMROOT")
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-_RAISED: Mapping[str, type[HeadraceError]] = {
-    kind.code: kind for kind in (IntegrityError, MissingExtra, Refused, RunFailed, SignatureError)
-}
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a model in a worker may cost, and what it may see.
-
-    Attributes:
-        memory_bytes: Private memory of its process (enforced on Linux).
-        call_s: Seconds for one score; a worker that takes longer is killed. Less than the five after which a scorer
-            gives up a thread, so that a hanging model costs a process and not a thread of the server.
-        load_s: Seconds for loading.
-        backoff_s: How long to wait before the first, second, … new life.
-        deaths: So many in a row open the breaker.
-        open_s: How long the breaker stays open; then one life is tried.
-        steady_s: A life so long makes the deaths before it forgotten.
-        passed: Environment variables of the server that its process sees besides the harmless ones.
-    """
-
-    memory_bytes: int = 2 << 30
-    call_s: float = 4.0
-    load_s: float = 60.0
-    backoff_s: tuple[float, ...] = (0.05, 0.5)
-    deaths: int = 3
-    open_s: float = 30.0
-    steady_s: float = 60.0
-    passed: tuple[str, ...] = ()
 
 
 class IsolatedRuntime:
@@ -120,18 +83,17 @@ class IsolatedRuntime:
             Refused: The files hold what is not trusted.
             RunFailed: The worker died while it looked.
         """
-        return self._asked(self._shows, Frame("show", said=signature.to_json()), folder) or None
+        return self._asked(self._shows, Frame("show", said={"signature": signature.to_json()}), folder) or None
 
     def _asked(self, function: str, asked: Frame, folder: Path) -> dict[str, Any]:
         """What a worker says that calls ``function`` and ends; nothing where the format has no such function."""
         if not function:
             return {}
-        worker = _born(function, folder, self._limits)
+        worker = born(self._limits)
         try:
-            return worker.first(asked, self._limits.load_s, folder)
+            return worker.ask(About(function, folder), asked, self._limits.load_s)
         finally:
-            worker.ended(EOFError())
-            worker.channel.close()
+            worker.dismiss()
 
 
 @dataclass(frozen=True)
@@ -173,7 +135,7 @@ class IsolatedModel:
         self._closed = threading.Event()
         self._open = False
         self._why = ""
-        self._worker: _Worker | None = _started(recipe, limits)
+        self._worker: WorkerProcess | None = _started(recipe, limits)
         self._keeper = threading.Thread(target=self._keep, args=(self._worker,), name="model worker", daemon=True)
         self._keeper.start()
 
@@ -234,10 +196,10 @@ class IsolatedModel:
             worker.process.kill()
         self._keeper.join()
 
-    def _scored(self, worker: "_Worker", batch: Batch, how: Mapping[str, Any]) -> Mapping[str, NDArray[Any]]:
+    def _scored(self, worker: "WorkerProcess", batch: Batch, how: Mapping[str, Any]) -> Mapping[str, NDArray[Any]]:
         try:
             return worker.score(batch, how, self._limits.call_s)
-        except _RaisedThere as error:
+        except RaisedThere as error:
             raise RunFailed("the model did not score", why=str(error)) from error
         except (OSError, EOFError, ValueError, TypeError) as error:
             # Nothing more of this worker can be trusted: what it sends next may answer another call.
@@ -245,7 +207,7 @@ class IsolatedModel:
             self._why = worker.ended(error)
             raise RunFailed(DIED, why=self._why) from error
 
-    def _keep(self, worker: "_Worker | None") -> None:
+    def _keep(self, worker: "WorkerProcess | None") -> None:
         """Start a new worker whenever one dies, until closed."""
         deaths = 0
         while not self._closed.is_set():
@@ -263,7 +225,7 @@ class IsolatedModel:
                 return
             worker = self._again()
 
-    def _again(self) -> "_Worker | None":
+    def _again(self) -> "WorkerProcess | None":
         try:
             self._recipe.check()
             worker = _started(self._recipe, self._limits)
@@ -296,119 +258,16 @@ class IsolatedVariant:
         """Nothing: it ends with the model."""
 
 
-class _RaisedThere(Exception):
-    """The model raised, in its worker; this is what it said."""
-
-
-@dataclass(eq=False)
-class _Worker:
-    """One process and the channel to it."""
-
-    process: "subprocess.Popen[bytes]"
-    channel: Channel
-    memory_bytes: int
-    born: float = field(default_factory=time.monotonic)
-    why: str = ""
-
-    def score(self, batch: Batch, how: Mapping[str, Any], within_s: float) -> Answers:
-        begun = time.monotonic()
-        deadline = begun + within_s
-        try:
-            self.channel.send(Frame("score", packed(batch), dict(how)), deadline)
-        except (TypeError, ValueError) as error:  # refused here: not a byte of it was sent
-            raise _RaisedThere(str(error)) from error
-        answer = self.channel.receive(deadline)
-        if answer.kind == "failed":
-            raise _RaisedThere(str(answer.said.get("what")) + _because(answer.said))
-        answers = Answers(unpacked(answer.arrays))
-        if answer.within is not None and begun <= answer.within[0] <= answer.within[1] <= time.monotonic():
-            answers.within = answer.within  # what a worker says may be anything
-        return answers
-
-    def first(self, asked: Frame, within_s: float, folder: Path) -> dict[str, Any]:
-        """What it says to its first message.
-
-        Raises:
-            HeadraceError: What the model's code raised there, or how the worker died.
-        """
-        deadline = time.monotonic() + within_s
-        try:
-            self.channel.send(asked, deadline)
-            answer = self.channel.receive(deadline)
-        except (OSError, EOFError, ValueError) as error:
-            why = self.ended(error)
-            raise RunFailed("the model's worker died while loading", where=str(folder), why=why) from error
-        if answer.kind != "ready":
-            raise _error_of(answer.said)
-        return answer.said
-
-    def ended(self, error: Exception) -> str:
-        """Kill it and say what it died of, seen from the error that its server met."""
-        if isinstance(error, TimeoutError):
-            self.why = self.why or "it did not answer in time"
-        elif isinstance(error, (EOFError, ConnectionError)):
-            with suppress(subprocess.TimeoutExpired):  # it is dying: how is known in a moment
-                self.process.wait(1)
-        else:
-            self.why = self.why or f"it sent what is no answer: {error}"
-        self.process.kill()
-        self.why = self.why or self._death(self.process.wait())
-        return self.why
-
-    def _death(self, code: int) -> str:
-        if code == OUT_OF_MEMORY:
-            return f"it took more memory than its {self.memory_bytes >> 20} MiB"
-        return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
-
-
-def _started(recipe: Recipe, limits: Limits) -> _Worker:
+def _started(recipe: Recipe, limits: Limits) -> WorkerProcess:
     """A worker that has loaded the model.
 
     Raises:
         HeadraceError: What the loader raised, or how the worker died.
     """
-    worker = _born(recipe.loader, recipe.folder, limits)
+    worker = born(limits)
     try:
-        worker.first(Frame("load", said=recipe.signature.to_json()), limits.load_s, recipe.folder)
+        worker.ask(About(recipe.loader, recipe.folder), loading(recipe.signature), limits.load_s)
     except HeadraceError:
-        worker.ended(EOFError())
-        worker.channel.close()
+        worker.dismiss()
         raise
     return worker
-
-
-def _born(function: str, folder: Path, limits: Limits) -> _Worker:
-    """A worker that waits for its first message, to call ``function`` upon it."""
-    ours, its = socket.socketpair()
-    program = (
-        f"import sys; sys.path[:] = {sys.path!r}; from headrace.serving.worker import work; "
-        f"work(({its.fileno()}, {lifeline()}), {limits.memory_bytes}, {function!r}, {str(folder)!r})"
-    )
-    with its:
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter and program
-            [sys.executable, "-c", program],
-            stdin=subprocess.DEVNULL,
-            stdout=2,  # a model that prints does not write into what the server prints
-            pass_fds=(its.fileno(), lifeline()),
-            env=_environment(limits.passed),
-        )
-    return _Worker(process, Channel(ours), limits.memory_bytes)
-
-
-def _environment(passed: tuple[str, ...]) -> dict[str, str]:
-    """Little of ours: a model's code has no business with the server's secrets."""
-    kept = {name: os.environ[name] for name in (*_PASSED, *passed) if name in os.environ}
-    return {**dict.fromkeys(_THREADS, "1"), "PYTHONDONTWRITEBYTECODE": "1", **kept}
-
-
-def _error_of(said: Mapping[str, Any]) -> HeadraceError:
-    """What a loader raised, as the type of ours that it was; another library's as ``IntegrityError``."""
-    kind = _RAISED.get(str(said.get("code")))
-    if kind is None:
-        return IntegrityError("the model cannot be loaded", why=str(said.get("what")))
-    parts = {part: str(said.get(part, "")) for part in ("where", "why", "fix")}
-    return kind(str(said.get("what")), **parts)
-
-
-def _because(said: Mapping[str, Any]) -> str:
-    return f" - {said['why']}" if said.get("why") else ""

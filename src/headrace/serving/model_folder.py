@@ -8,7 +8,9 @@ trusted is not said here: a ``trusted.json`` is passed over.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -61,16 +63,18 @@ def states(folder: Path) -> dict[tuple[str, int], State]:
 
     Args:
         folder: Where they are; it need not exist yet.
+
+    Raises:
+        OSError: It cannot be looked into.
     """
     found: dict[tuple[str, int], State] = {}
-    for model in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if model.is_symlink() or not model.is_dir() or not _may_serve(model.name):
+    for model in _folders(folder):
+        if not _may_serve(model.name):
             continue
-        with suppress(FileNotFoundError):  # it went while we looked
-            for version in sorted(model.iterdir()):
-                number = int(version.name) if version.name.isascii() and version.name.isdigit() else 0
-                if number and not version.is_symlink():
-                    found.setdefault((model.name, number), _state(version))
+        for version in _folders(model):
+            number = int(version.name) if version.name.isascii() and version.name.isdigit() else 0
+            if number:
+                found.setdefault((model.name, number), State(version.name, tuple(sorted(_files(version)))))
     return found
 
 
@@ -179,15 +183,30 @@ def _check_manifest(files: Mapping[str, bytes], where: Path) -> None:
         raise IntegrityError("a file is not what the manifest says", where=str(where / wrong[0]))
 
 
-def _state(folder: Path) -> State:
-    found = []
-    for path in sorted(folder.rglob("*")):
-        try:
-            about = path.lstat()
-        except OSError:  # it went while we looked: the next look sees that
-            continue
-        found.append((path.relative_to(folder).as_posix(), about.st_size, about.st_mtime_ns, about.st_ctime_ns))
-    return State(folder.name, tuple(found))
+def _folders(folder: Path | os.DirEntry[str]) -> list[os.DirEntry[str]]:
+    """The folders in one by name, links aside."""
+    return sorted((e for e in _entries(folder) if e.is_dir(follow_symlinks=False)), key=lambda e: e.name)
+
+
+def _files(folder: os.DirEntry[str], within: str = "") -> Iterator[tuple[str, int, int, int]]:
+    """What lies below a folder, links as links; what cannot be looked at is not there."""
+    with suppress(OSError):
+        for entry in _entries(folder):
+            path = f"{within}{entry.name}"
+            with suppress(OSError):
+                about = entry.stat(follow_symlinks=False)
+                yield path, about.st_size, about.st_mtime_ns, about.st_ctime_ns
+                if stat.S_ISDIR(about.st_mode):
+                    yield from _files(entry, f"{path}/")
+
+
+def _entries(folder: Path | os.DirEntry[str]) -> list[os.DirEntry[str]]:
+    """What is in a folder; nothing in one that is not there. A disk that fails raises: its models have not gone."""
+    try:
+        with os.scandir(folder) as found:
+            return list(found)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _nothing(column: Column) -> Any:

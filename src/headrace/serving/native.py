@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from headrace.errors import HeadraceError, IntegrityError, RunFailed, first_line
 from headrace.models.runtime import Batch
 from headrace.models.signature import Signature
-from headrace.serving.isolated import IsolatedRuntime, Limits
+from headrace.serving.rehearsal import Rehearsal
 from headrace.serving.worker import Score
+from headrace.serving.worker_process import Limits
 
 
 class NativeRuntime:
@@ -30,7 +31,7 @@ class NativeRuntime:
 
     def __init__(self, format: str, loader: str, limits: Limits, rehearse: str = "") -> None:  # noqa: A002 - the port's
         self.format, self._loader = format, loader
-        self._rehearsal = IsolatedRuntime(format, rehearse or loader, limits)
+        self._rehearsal = Rehearsal(format, rehearse or loader, limits)
 
     def load(self, folder: Path, signature: Signature) -> "NativeModel":
         """Load the model in a worker, and when that lives, here.

@@ -1,4 +1,4 @@
-"""The other end of ``isolated``: the process in which one model is loaded and scores.
+"""The other end of ``worker_process``: the process in which a model is loaded and scores.
 
 It imports what its loader needs and nothing of the server. A model that raises answers so; one that crashes, exits or
 takes more memory than allowed ends this process only.
@@ -39,15 +39,14 @@ OUT_OF_MEMORY = 77
 """Exit code of a worker that met its memory limit."""
 
 
-def work(inherited: tuple[int, int], memory_bytes: int, function: str, folder: str) -> None:
-    """Load a model and score until the connection closes; or say what it declares or shows.
+def work(inherited: tuple[int, int], memory_bytes: int) -> None:
+    """Load a model and score, or say what one declares or shows, as asked, until the connection closes.
+
+    Of models that it is asked to load one after another it holds the last.
 
     Args:
         inherited: File descriptors of the socket to the server, and of what ends with the server (``lifeline``).
         memory_bytes: How much private memory this process may take.
-        function: ``module:function`` that takes a folder and a signature and returns what scores (``Score``), or that
-            says something of the model (``Declare``, ``Show``), as the first message asks.
-        folder: The model's files.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to handle; it ends us
     connection, server = inherited
@@ -56,10 +55,16 @@ def work(inherited: tuple[int, int], memory_bytes: int, function: str, folder: s
     channel = Channel(socket.socket(fileno=connection))
     waiting: queue.SimpleQueue[Frame] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(channel, waiting), daemon=True).start()
+    scores: Mapping[str, Score] = {}
     try:
-        scores = _first(channel, waiting.get(), function, Path(folder))
-        while scores is not None:
-            channel.send(_scored(scores, waiting.get()))
+        while True:
+            asked = waiting.get()
+            if asked.kind == "score":
+                channel.send(_scored(scores, asked))
+                continue
+            scores = {}  # two models at once may be more than the memory
+            if asked.kind != "forget":
+                scores = _looked(channel, asked)
     except MemoryError:
         os._exit(OUT_OF_MEMORY)  # what is left of a heap that is full is not worth cleaning up
 
@@ -82,27 +87,29 @@ def _read(channel: Channel, waiting: "queue.SimpleQueue[Frame]") -> None:
         os._exit(1)
 
 
-def _first(channel: Channel, asked: Frame, function: str, folder: Path) -> Mapping[str, Score] | None:
-    """Load, declare or show; what scores by signature, or None when there is nothing more to do."""
-    module, _, name = function.partition(":")
-    scores: Mapping[str, Score] | None = None
+def _looked(channel: Channel, asked: Frame) -> Mapping[str, Score]:
+    """Load, declare or show; what scores by signature, nothing unless a model was loaded."""
+    module, _, name = asked.said["function"].partition(":")
+    folder = Path(asked.said["folder"])
+    scores: Mapping[str, Score] = {}
     said: dict[str, Any] = {}
     try:
         call = getattr(importlib.import_module(module), name)
         if asked.kind == "declare":
             said = call(folder, asked.said["name"]).to_json()
         elif asked.kind == "show":
-            said = dict(call(folder, Signature.from_json(asked.said)))
+            said = dict(call(folder, Signature.from_json(asked.said["signature"])))
         else:
-            signature = Signature.from_json(asked.said)
+            signature = Signature.from_json(asked.said["signature"])
             loaded: Scores = call(folder, signature)
-            scores = loaded if isinstance(loaded, Mapping) else {"": loaded}
-            _check_params(scores[""], signature)
+            found = loaded if isinstance(loaded, Mapping) else {"": loaded}
+            _check_params(found[""], signature)
+            scores = found
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - it is told to the server, which raises it
         channel.send(_failed(error))
-        return None
+        return {}
     channel.send(Frame("ready", said=said))
     return scores
 

@@ -12,9 +12,10 @@ from headrace.conformance.runtime import SUM
 from headrace.models.version import ModelVersion
 from headrace.placement.memory import pss_bytes
 from headrace.serving.endpoint import Endpoint, Preference
-from headrace.serving.isolated import IsolatedRuntime, Limits
+from headrace.serving.isolated import IsolatedRuntime
 from headrace.serving.status import Note
 from headrace.serving.versions import Model
+from headrace.serving.worker_process import Limits
 
 
 def only(overview):

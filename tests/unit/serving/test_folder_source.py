@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import shutil
 from functools import partial
 
@@ -375,6 +377,26 @@ def test_a_folder_that_goes_as_a_whole_unloads_nothing(project, folder, gate, ca
     assert set(winners) <= {"wine@1", "wine@2"}
     said.append(capfd.readouterr().err)
     assert "".join(said).count("is not there any more") == 1
+
+
+@pytest.mark.parametrize("fails", ["", "wine"])
+def test_a_disk_that_fails_unloads_nothing(project, folder, gate, capfd, monkeypatch, fails):
+    put(project, folder, 1, 0.5)
+    until(lambda: winner(gate) == "wine@1")
+    scan = os.scandir
+
+    def broken(where):
+        if not isinstance(where, int) and os.fspath(where) == str(folder / fails):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(where))
+        return scan(where)
+
+    monkeypatch.setattr(os, "scandir", broken)
+    said = []
+    until(lambda: said.append(capfd.readouterr().err) or "Input/output error" in "".join(said))
+    assert winner(gate) == "wine@1"
+    put(project, folder, 2, 1.5)
+    monkeypatch.undo()
+    until(lambda: winner(gate) == "wine@2")
 
 
 def test_what_a_version_declares_is_read_once_and_kept_over_restarts(project, folder, tmp_path, monkeypatch):

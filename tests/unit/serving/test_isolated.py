@@ -17,7 +17,8 @@ from headrace.conformance.runtime import SUM
 from headrace.errors import IntegrityError, RunFailed, SignatureError
 from headrace.models.params import Param
 from headrace.serving.frames import Channel
-from headrace.serving.isolated import IsolatedRuntime, Limits
+from headrace.serving.isolated import IsolatedRuntime
+from headrace.serving.worker_process import Limits
 
 BACK_S = 5.0
 ROW = np.array([[1.0, 2.0]], np.float32)
@@ -227,7 +228,8 @@ SERVER = """
 import pathlib, sys, threading
 import numpy as np
 from headrace.conformance.runtime import SUM
-from headrace.serving.isolated import IsolatedRuntime, Limits
+from headrace.serving.isolated import IsolatedRuntime
+from headrace.serving.worker_process import Limits
 model = IsolatedRuntime("test", "worker_models:adds", Limits(call_s=60)).load(pathlib.Path(sys.argv[1]), SUM)
 print(model.pid, flush=True)
 model.score({"numbers": np.array([[-4, 0]], np.float32)})

@@ -4,7 +4,8 @@ import importlib.util
 
 from headrace.engines.keras.backends import CHOICE, backend
 from headrace.errors import MissingExtra
-from headrace.serving.isolated import IsolatedRuntime, Limits
+from headrace.serving.isolated import IsolatedRuntime
+from headrace.serving.worker_process import Limits
 from headrace.settings import Settings
 
 

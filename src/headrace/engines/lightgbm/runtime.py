@@ -11,9 +11,9 @@ from headrace.errors import IntegrityError
 from headrace.models.artifact import existing
 from headrace.models.matrices import Columns, Matrix, spaced
 from headrace.models.signature import Signature
-from headrace.serving.isolated import Limits
 from headrace.serving.native import NativeRuntime
 from headrace.serving.worker import Score
+from headrace.serving.worker_process import Limits
 from headrace.settings import Settings
 
 MAIN_FILE = "model.lightgbm"

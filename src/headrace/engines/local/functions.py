@@ -14,8 +14,9 @@ from headrace.models.matrices import Matrix, typed_columns
 from headrace.models.params import NO_PARAMS, Params
 from headrace.models.runtime import Batch
 from headrace.models.signature import Signature
-from headrace.serving.isolated import IsolatedRuntime, Limits
+from headrace.serving.isolated import IsolatedRuntime
 from headrace.serving.worker import Score
+from headrace.serving.worker_process import Limits
 from headrace.settings import Settings
 
 MAIN_FILE = "model.python"

@@ -15,8 +15,9 @@ from headrace.models.artifact import existing
 from headrace.models.runtime import Batch, Loaded
 from headrace.models.signature import Signature, Tensor
 from headrace.models.tensors import NUMPY
-from headrace.serving.isolated import IsolatedRuntime, Limits
+from headrace.serving.rehearsal import Rehearsal
 from headrace.serving.worker import Score
+from headrace.serving.worker_process import Limits
 from headrace.settings import Settings
 
 MAIN_FILE = "model.onnx"
@@ -63,7 +64,7 @@ class OnnxRuntime:
 
     def __init__(self, rehearsal: Limits = _REHEARSAL) -> None:
         module = __name__
-        self.rehearsal = IsolatedRuntime("onnx", f"{module}:load_alone", rehearsal, f"{module}:declared_alone")
+        self.rehearsal = Rehearsal("onnx", f"{module}:load_alone", rehearsal, f"{module}:declared_alone")
 
     def load(self, folder: Path, signature: Signature) -> Loaded:
         """Load ``model.onnx`` and check that it takes what the signature says.

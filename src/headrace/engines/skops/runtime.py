@@ -3,7 +3,8 @@
 import importlib.util
 
 from headrace.errors import MissingExtra
-from headrace.serving.isolated import IsolatedRuntime, Limits
+from headrace.serving.isolated import IsolatedRuntime
+from headrace.serving.worker_process import Limits
 from headrace.settings import Settings
 
 

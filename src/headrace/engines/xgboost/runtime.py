@@ -11,9 +11,9 @@ from headrace.engines.xgboost.trees import check_trees, is_linear
 from headrace.errors import IntegrityError, first_line
 from headrace.models.matrices import Columns, Matrix
 from headrace.models.signature import Signature
-from headrace.serving.isolated import Limits
 from headrace.serving.native import NativeRuntime
 from headrace.serving.worker import Score
+from headrace.serving.worker_process import Limits
 from headrace.settings import Settings
 
 MAIN_FILE = "model.xgboost"
