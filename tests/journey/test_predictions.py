@@ -134,18 +134,36 @@ def test_the_command_line(project):
     assert "scored by wine@1 from bottles@1" in shown.stdout
 
 
-def test_ctrl_c_leaves_nothing_half_written(project):
+def halfway(project):
+    """A process that scores many pictures, and the folder of what it has written so far."""
     put_pictures(project, "many", 30_000)
     project.platform.tables().close()
     process = start(project, "mean", "--data", "many", "--to", "scored")
     until = time.monotonic() + 30
-    while not (half := list(project.root.glob(".headrace/cache/predict-*/data.parquet"))):
+    while not (half := list(project.root.glob(".headrace/cache/half-made/predict-*/data.parquet"))):
         assert time.monotonic() < until
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.001)
+    return process, half[0].parent
+
+
+def test_ctrl_c_leaves_nothing_half_written(project):
+    process, half = halfway(project)
     process.send_signal(signal.SIGINT)
     said = process.communicate()[1]
     assert (process.returncode, said.strip()) == (130, "stopped")
-    assert not half[0].parent.exists()
+    assert not half.exists()
     assert versions(project.platform.ledger(), "scored") == []
     assert project.platform.files().list("datasets/scored/") == []
+
+
+def test_what_a_killed_process_left_goes_with_the_next(project):
+    process, half = halfway(project)
+    process.kill()
+    process.communicate()
+    assert half.exists()
+    assert versions(project.platform.ledger(), "scored") == []
+    again = start(project, "mean", "--data", "many", "--to", "scored")
+    assert (again.communicate()[0], again.returncode) == ("scored@1: 30,000 rows of many@1 scored by mean@1\n", 0)
+    assert not half.exists()
+    assert not list(half.parent.iterdir())

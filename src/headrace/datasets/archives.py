@@ -8,7 +8,6 @@ import gzip
 import lzma
 import shutil
 import stat
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from headrace.errors import DataRefused
+from headrace.storage.half_made import half_made
 
 MAX_BYTES = 64 << 30
 MAX_RATIO = 200
@@ -46,10 +46,8 @@ def plain(source: Path, scratch: Path | None = None) -> Iterator[Path]:
     if magic[:2] != b"\x1f\x8b" and magic != b"PK\x03\x04":
         yield source
         return
-    if scratch is not None:
-        scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="unpack-", dir=scratch) as folder:
-        unpacked = Path(folder) / f"{source.name[-60:]} (unpacked)"  # which errors name
+    with half_made(scratch, "unpack-") as folder:
+        unpacked = folder / f"{source.name[-60:]} (unpacked)"  # which errors name
         try:
             (_unzip if magic[:2] == b"PK" else _gunzip)(source, unpacked)
         except _DAMAGED as error:

@@ -1,12 +1,11 @@
 """The three ports that most rooms keep things with, as one argument."""
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from headrace.storage.files import Files
+from headrace.storage.half_made import half_made
 from headrace.storage.ledger import Ledger
 from headrace.storage.tables import Tables
 
@@ -27,10 +26,6 @@ class Stores:
     tables: Tables
     scratch: Path | None = None
 
-    @contextmanager
-    def folder(self, prefix: str) -> Iterator[Path]:
+    def folder(self, prefix: str) -> AbstractContextManager[Path]:
         """A new folder below ``scratch`` for half-made files; it goes with what is in it when the block ends."""
-        if self.scratch is not None:
-            self.scratch.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=prefix, dir=self.scratch) as made:
-            yield Path(made)
+        return half_made(self.scratch, prefix)

@@ -107,7 +107,7 @@ def test_a_broken_contract_stores_nothing(stores, csv):
     assert "--new-contract" in refused.value.fix
     assert stores.files.list("") == objects
     assert len(versions(stores.ledger, "orders")) == 1
-    assert not list(stores.scratch.glob("put-*"))
+    assert not list(stores.scratch.rglob("put-*"))
     fresh = put(stores, "orders", csv("narrow", "id,state\n1,open\n"), terms=Terms(fresh=True))
     assert list(contract_of(stores.files, fresh).columns) == ["id", "state"]
     assert put(stores, "orders", csv("next", "id,state\n2,open\n")).version == 3

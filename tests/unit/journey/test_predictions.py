@@ -134,7 +134,7 @@ def nothing_left(project, name="scored"):
     stores = project.platform.stores()
     assert versions(stores.ledger, name) == []
     assert stores.files.list(f"datasets/{name}/") == []
-    assert not list(stores.scratch.glob("predict-*"))
+    assert not list(stores.scratch.rglob("predict-*"))
 
 
 @pytest.mark.parametrize(
