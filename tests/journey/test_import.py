@@ -103,6 +103,14 @@ def test_another_signature_is_refused(headrace):
     assert "no signature - 'inputs' is missing" in _refusal(headrace(content, answers, signature={"kind": "table"}))
 
 
+def test_answers_are_as_wide_as_the_signature_says(headrace):
+    """float32 has steps of 8 at a hundred million."""
+    model = LinearRegression().fit(ROWS, 1e8 * ROWS[:, 0] + 123_456_789.12)
+    wide = {**SIGNATURE, "outputs": [{"name": "total", "dtype": "float64"}]}
+    done = headrace(skops.io.dumps(model), model.predict(ROWS.astype(float)), signature=wide)
+    assert "skops, 60 rows answered alike" in done.output, done.exception
+
+
 def test_spaces_in_names_are_found_where_lightgbm_wrote_underscores(headrace):
     spaced = json.loads(json.dumps(SIGNATURE).replace('"b"', '"fixed acidity"').replace('"a"', '"pH"'))
     data = lightgbm.Dataset(ROWS, TRUTH, feature_name=["pH", "fixed_acidity"])

@@ -74,6 +74,7 @@ class Answer:
 
     def __init__(self, signature: Signature) -> None:
         self._outputs = tuple(o.name for o in signature.outputs)
+        self._types = tuple(o.dtype for o in signature.outputs)
         self._dtype: Any = None
         if signature.kind == "tensor":
             if len(self._outputs) != 1:
@@ -94,7 +95,16 @@ class Answer:
         columns = values[:, None] if values.ndim == 1 else values
         if columns.ndim != 2 or columns.shape[1] != len(self._outputs):  # noqa: PLR2004 - rows and outputs
             raise ValueError(f"the model answers {list(values.shape)}, the signature names {_list(self._outputs)}")
-        return {name: np.asarray(columns[:, i], np.float32) for i, name in enumerate(self._outputs)}
+        kinds = enumerate(zip(self._outputs, self._types, strict=True))
+        return {name: answered(columns[:, i], dtype) for i, (name, dtype) in kinds}
+
+
+def answered(values: Any, dtype: Dtype) -> Matrix:
+    """An answer's column for a table's output: as wide as the signature says, whole where it is and the model's are."""
+    found = np.asarray(values)
+    if dtype == "int64" and found.dtype.kind in "iu":
+        return found.astype(np.int64)
+    return found.astype(np.float64 if dtype == "float64" else np.float32)
 
 
 def spaced(names: Iterable[str], given: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from headrace.errors import IntegrityError, SignatureError
-from headrace.models.matrices import Matrix, typed_columns
+from headrace.models.matrices import Matrix, answered, typed_columns
 from headrace.models.params import NO_PARAMS, Params
 from headrace.models.runtime import Batch
 from headrace.models.signature import Signature
@@ -73,5 +73,6 @@ def _found(path: Path, name: str) -> Callable[..., Any]:
 
 def _named(answer: Any, outputs: tuple[str, ...], signature: Signature) -> Mapping[str, Matrix]:
     values = answer if isinstance(answer, Mapping) else {outputs[0]: answer}
-    dtype = np.float32 if signature.kind == "table" else None
-    return {name: np.asarray(values[name], dtype) for name in outputs}
+    if signature.kind == "tensor":
+        return {name: np.asarray(values[name]) for name in outputs}
+    return {output.name: answered(values[output.name], output.dtype) for output in signature.outputs}

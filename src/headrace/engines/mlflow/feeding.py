@@ -7,9 +7,9 @@ import narwhals as nw
 import numpy as np
 
 from headrace.errors import SignatureError
-from headrace.models.matrices import Answer, Columns, Matrix, other_columns, typed_columns
+from headrace.models.matrices import Answer, Columns, Matrix, answered, other_columns, typed_columns
 from headrace.models.runtime import Batch
-from headrace.models.signature import Signature
+from headrace.models.signature import Dtype, Signature
 from headrace.models.tensors import NUMPY
 
 Feed = Callable[[Batch], Any]
@@ -58,7 +58,8 @@ class Answers:
 
     def __init__(self, signature: Signature) -> None:
         self._names = tuple(output.name for output in signature.outputs)
-        self._types = {o.name: np.float32 if signature.kind == "table" else NUMPY[o.dtype] for o in signature.outputs}
+        self._table = signature.kind == "table"
+        self._types = {o.name: o.dtype for o in signature.outputs}
         self._unnamed = Answer(signature) if signature.kind == "table" or len(self._names) == 1 else None
 
     def named(self, found: Any) -> dict[str, Matrix]:
@@ -69,10 +70,13 @@ class Answers:
             ValueError: There are more or fewer columns than outputs.
         """
         if has_names(found):
-            return {name: np.asarray(found[name], self._types[name]) for name in self._names}
+            return {name: self._typed(found[name], self._types[name]) for name in self._names}
         if self._unnamed is None:
             raise ValueError(f"the model answers a {type(found).__name__}, the outputs have names")
         return self._unnamed.named(np.asarray(found))
+
+    def _typed(self, values: Any, dtype: Dtype) -> Matrix:
+        return answered(values, dtype) if self._table else np.asarray(values, NUMPY[dtype])
 
 
 def has_names(found: Any) -> bool:
