@@ -5,7 +5,7 @@ One alert says when that begins and one when it is over. A disk that is all but 
 others: that is one interruption, over once nothing was refused for a while. The ledger may lie on the same disk: an
 alert that cannot be kept now is kept when it can. A gateway that ends says so of what it leaves; of one that was killed
 another says it (``monitoring.left_open``), by the process that the alert names, or by its silence where that is on
-another host.
+another host. Who was silent because it was cut off from the ledger, and finds that, says anew what still goes on.
 """
 
 import time
@@ -55,6 +55,7 @@ class _Interruption:
         last: When it was last so.
         before: How many records of a log were lost before it, or requests went without features.
         told: Whether there is an alert of its begin.
+        said: What that says.
         mark: Unlike that of any other.
         began: Its begin by the wall clock.
     """
@@ -63,6 +64,7 @@ class _Interruption:
     last: float
     before: int = 0
     told: bool = False
+    said: str = ""
     mark: str = field(default_factory=new_id)
     began: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
@@ -93,6 +95,7 @@ class Interruptions:
         self._open: dict[tuple[str, str], _Interruption] = {}
         self._counts: dict[tuple[str, str], tuple[int, int]] = {}
         self._untold: list[Fact] = []
+        self._ended: list[str] = []
         self._telling, self._again_at = False, 0.0
         self._still_at = self._clock()
 
@@ -121,6 +124,7 @@ class Interruptions:
                 self._steady(about, endpoint, trouble, now)
         for endpoint, counted in counters.items():
             self._features(endpoint, counted, now)
+        self._open_again()
         if now - self._still_at > _STILL_S:
             self._still_at = now
             self._go_on()
@@ -139,16 +143,26 @@ class Interruptions:
         self._do(self._tell)
 
     def _go_on(self) -> None:
-        """Say of what goes on that it does."""
+        """Say of what goes on that it does, and see whether others said meanwhile that it is over."""
         marks = {_mark(*key, found): key[1] for key, found in self._open.items() if found.told}
         facts = [Fact(STILL, endpoint, {"mark": mark}) for mark, endpoint in marks.items()]
 
         def say() -> None:
             with suppress(HeadraceError):  # a full disk is the ledger's too: the next time says the same
                 self._ledger.append(facts)
+                said = {fact.unique for fact in self._ledger.query(KIND)}
+                self._ended = [mark for mark in marks if mark + OVER in said]
 
         if facts:
             self._do(say)
+
+    def _open_again(self) -> None:
+        """Say anew what goes on although others ended its alert: they had not heard of this gateway for too long."""
+        ended, self._ended = self._ended, []
+        for (about, endpoint), found in self._open.items():
+            if _mark(about, endpoint, found) in ended:
+                found.mark = new_id()
+                self._alert(about, endpoint, found, f"{found.said} (still, since {found.began})")
 
     def _log(self, endpoint: str, log: LogWriter, now: float) -> None:
         grew = self._grew("log", endpoint, log.failed)
@@ -173,7 +187,8 @@ class Interruptions:
         before, count = self._counts[about, endpoint]
         if why and not found.told:
             found.before, found.told = before, True
-            self._alert(about, endpoint, found, f"{begun}: {why}")
+            found.said = f"{begun}: {why}"
+            self._alert(about, endpoint, found, found.said)
         elif not why:
             said = f"{over} after {_span(found)}; {count - found.before} {suffered}"
             self._alert(about, endpoint, found, said, over=True)
@@ -185,8 +200,8 @@ class Interruptions:
             return
         begun, over = _SAID[about]
         if trouble and not found.told and now - found.since >= self._steady_s:
-            found.told = True
-            self._alert(about, endpoint, found, f"{begun}: {trouble}")
+            found.told, found.said = True, f"{begun}: {trouble}"
+            self._alert(about, endpoint, found, found.said)
         elif not trouble and found.told:
             self._alert(about, endpoint, found, f"{over} after {_span(found)}", over=True)
 

@@ -1,5 +1,6 @@
 """Alerts about logs that cannot be written: one when it begins, one when it is over, whatever the ledger's disk does."""
 
+import itertools
 from dataclasses import dataclass
 
 import pytest
@@ -8,6 +9,7 @@ from headrace.engines.sqlite.ledger import SqliteLedger
 from headrace.errors import Unavailable
 from headrace.monitoring.alerts import STILL, alerts
 from headrace.monitoring.interruptions import Interruptions
+from headrace.monitoring.left_open import LeftOpen
 from headrace.serving.counters import EndpointCounters
 
 FULL = "the disk is full"
@@ -207,3 +209,34 @@ def test_others_hear_that_it_goes_on(gateway):
     for _ in range(26):
         gateway.look(10.0)
     assert len(gateway.ledger.query(STILL)) == 1  # nobody has to know of what is over
+
+
+def heard_by_another(gateway, seconds):
+    """What a gateway of another host says after so long."""
+    times = itertools.count(0.0, 10.0)
+    other = LeftOpen(gateway.ledger, lambda: next(times))
+    for _ in range(0, seconds, 10):
+        other.look()
+
+
+def test_what_another_host_ended_too_early_is_open_again(gateway):
+    gateway.log.failed, gateway.log.trouble, gateway.exchange = 7, FULL, "no broker answers"
+    gateway.look()
+    gateway.look(3.0)
+    gateway.exchange = ""
+    heard_by_another(gateway, 620)
+    gateway.look(2.0)
+    gateway.look(118.0)
+    gateway.log.failed = 9
+    alerted = gateway.look()
+    begun, _, *ended, again = alerts(gateway.ledger, "wine")
+    assert [fact.body["over"] for fact in ended] == [True, True]
+    since = begun.body["window"]
+    assert again.body["message"] == f"requests are answered without being logged: {FULL} (still, since {since})"
+    assert (again.body["over"], again.body["window"]) == (False, since)
+    assert gateway.look(240.0) == gateway.look(240.0) == alerted  # nobody ended that
+    gateway.log.trouble = ""
+    gateway.look(1.0)
+    assert gateway.look(2.0)[-1].endswith("9 were answered and not logged")
+    last = alerts(gateway.ledger, "wine")[-1]
+    assert (last.unique, last.body["over"]) == (f"{again.unique} over", True)
