@@ -38,6 +38,29 @@ def test_another_key_raises_one(ledger, monkeypatch):
     )
 
 
+@pytest.mark.parametrize("which", ["before", "after"])
+def test_of_two_that_begin_at_once_one_raises_it(tmp_path, which):
+    class Meanwhile(SqliteLedger):
+        """One to which another gateway writes just before, or just after, the first append of ours."""
+
+        begun = False
+
+        def append(self, facts):
+            first, self.begun = not self.begun, True
+            if first and which == "before":
+                masked_with(self, b"other")
+            appended = super().append(facts)
+            if first and which == "after":
+                masked_with(self, b"other")
+            return appended
+
+    ledger = Meanwhile(tmp_path / "ledger.db")
+    masked_with(ledger, b"one")
+    assert len(ledger.query(KIND)) == 2
+    assert len(alerts(ledger)) == 1
+    ledger.close()
+
+
 def test_a_ledger_that_is_away_stops_nobody():
     class Away:
         def query(self, kind):
