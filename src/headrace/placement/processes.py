@@ -29,15 +29,23 @@ def start_time(pid: int) -> str:
 def own_life() -> dict[str, Any]:
     """What tells this process from every other, on this machine and others: as JSON."""
     pid = os.getpid()
-    return {"host": _host(), "boot": _boot(), "pid": pid, "started": start_time(pid)}
+    return {"host": _host(), "boot": _boot(), "pids": _pids(), "pid": pid, "started": start_time(pid)}
 
 
 def ended(life: Mapping[str, Any]) -> bool:
-    """Whether the process of ``own_life`` is known to have ended; of one on another machine nobody here knows."""
+    """Whether the process of ``own_life`` is known to have ended.
+
+    Of one on another machine nobody here knows, nor of one whose number is of another PID namespace: in a container
+    that has its host's name.
+    """
     if life.get("host") != _host():
         return False
+    if life["boot"] != _boot():
+        return True
+    if life.get("pids", _pids()) != _pids():  # of a release that did not say
+        return False
     pid = life["pid"]
-    return life["boot"] != _boot() or not alive(pid) or start_time(pid) != life["started"]
+    return not alive(pid) or start_time(pid) != life["started"]
 
 
 @cache
@@ -55,6 +63,15 @@ def _boot() -> str:
     """Unlike that of the same machine after a restart, when the same numbers name other processes."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return ""
+
+
+@cache
+def _pids() -> str:
+    """The namespace in which numbers name processes; empty where the system has none."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
     except OSError:
         return ""
 
