@@ -12,7 +12,16 @@ from urllib.parse import quote, urlsplit
 from headrace.client.connection import Connection, Reply, Way
 from headrace.client.credentials import check_way, checked_token, own_token, trusting
 from headrace.client.overview import Overview
-from headrace.errors import Forbidden, HeadraceError, NotFound, Overloaded, SignatureError, Unauthorized, Unavailable
+from headrace.errors import (
+    Forbidden,
+    HeadraceError,
+    NotFound,
+    Overloaded,
+    SignatureError,
+    Unauthorized,
+    Unavailable,
+    UsageError,
+)
 
 if TYPE_CHECKING:  # rows need no NumPy
     from ssl import SSLContext
@@ -84,7 +93,7 @@ class Client:
 
     Raises:
         SettingsError: The token of the environment is none.
-        UsageError: The token would go to another host unencrypted.
+        UsageError: The address is none, or the token would go to another host unencrypted.
 
     Example:
         ``Client("http://127.0.0.1:8700").predict("wine", rows=[{"alcohol": 9.4, "ph": 3.5}]).values``
@@ -99,11 +108,10 @@ class Client:
         unencrypted: bool = False,
         timeout_s: float = 10.0,
     ) -> None:
-        parts = urlsplit(address if "//" in address else f"//{address}")
-        host, encrypted = parts.hostname or "127.0.0.1", parts.scheme == "https"
+        scheme, host, port = _target(address)
+        self._target, encrypted = (host, port), scheme == "https"
         shown = own_token() if token is None else token and checked_token(token, "token")
-        check_way(parts.scheme, host, shown, unencrypted=unencrypted)
-        self._target = (host, parts.port or (443 if encrypted else 80))
+        check_way(scheme, host, shown, unencrypted=unencrypted)
         self._way = Way(shown, (tls or trusting()) if encrypted else None)
         self._timeout_s = timeout_s
         self._own = threading.local()
@@ -266,6 +274,17 @@ class Client:
 
     def _json(self, path: str) -> Any:
         return json.loads(checked(self.request("GET", path)).body)
+
+
+def _target(address: str) -> tuple[str, str, int]:
+    """Scheme, host and port of an address; raise ``UsageError`` where it is none."""
+    try:
+        parts = urlsplit(address if "//" in address else f"//{address}")
+        port = parts.port
+    except ValueError as error:
+        where, fix = address.rpartition("@")[2], "http://127.0.0.1:8700, for one"
+        raise UsageError("that is no address of a gateway", where=where, why=str(error), fix=fix) from error
+    return parts.scheme, parts.hostname or "127.0.0.1", port or (443 if parts.scheme == "https" else 80)
 
 
 def _tensors(told: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -21,11 +21,12 @@ def gateway_client(platform: Platform, timeout_s: float = 10.0) -> Client:
 
     Raises:
         Unavailable: None runs here.
-        UsageError: The token would go to another host unencrypted.
+        UsageError: The URL is none, or the token would go to another host unencrypted.
     """
     named = platform.settings.gateway
     if elsewhere(named):
-        return Client(named, token=_given_token(platform), tls=trusting(_shown(platform)), timeout_s=timeout_s)
+        tls = trusting(_shown(platform)) if named.lower().startswith("https:") else None
+        return Client(named, token=_given_token(platform), tls=tls, timeout_s=timeout_s)
     state = platform.services().state(platform.settings.gateway)
     if state.state != "running":
         raise Unavailable("the gateway does not run", why=state.detail, fix="headrace serving run --detach")

@@ -8,7 +8,7 @@ from tensor_served import several
 
 from headrace.client import Client
 from headrace.client.connection import Connection
-from headrace.errors import NotFound, SignatureError, Unavailable
+from headrace.errors import NotFound, SignatureError, Unavailable, UsageError
 from headrace.models.signature import Signature, Tensor
 from headrace.serving.endpoint import Endpoint, Preference
 
@@ -57,6 +57,13 @@ def test_nobody_listens():
             client.predict("wine", rows=[ROW])
         with pytest.raises(Unavailable, match="not ready"):
             client.wait_ready(0.05)
+
+
+@pytest.mark.parametrize("address", ["http://me:pw@here:eighty", "here:65536", "http://[::1"])
+def test_an_address_that_is_none_is_said_to_be(address):
+    with pytest.raises(UsageError, match="that is no address of a gateway - ") as raised:
+        Client(address)
+    assert "pw" not in str(raised.value)
 
 
 def test_threads_share_a_client(gate):
