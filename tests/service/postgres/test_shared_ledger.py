@@ -6,9 +6,10 @@ import time
 
 import pytest
 from cut_off import CutOff
+from psycopg import sql
 
 from headrace.engines.postgres.address import Address
-from headrace.engines.postgres.connection import Bounds
+from headrace.engines.postgres.connection import Bounds, Connection
 from headrace.engines.postgres.ledger import PostgresLedger
 from headrace.errors import Conflict, SettingsError, Unauthorized, Unavailable, UsageError
 from headrace.storage.ledger import Fact
@@ -135,6 +136,7 @@ def test_a_server_that_is_killed_loses_nothing_that_it_acknowledged(postgres, op
         postgres.start()
     going.set()
     writer.join(30)
+    assert not writer.is_alive()
     found = ledger.query("alias.moved")
     assert len(kept) > 40
     assert found == kept
@@ -281,12 +283,114 @@ def test_parameters_of_tls_reach_the_client_library(postgres, opened):
     assert opened(postgres.uri(sslmode="prefer")).query("*") == []
 
 
-def test_queries_of_pollers_use_an_index(postgres, opened):
-    ledger = opened(postgres.uri())
-    ledger.append([Fact(f"kind{n % 50}", "x") for n in range(5000)])
-    asked = "SELECT * FROM {facts} WHERE seq > 0 AND kind = 'kind7' ORDER BY seq LIMIT 5000"
+def test_queries_of_pollers_use_an_index(postgres, opened, monkeypatch):
+    ledger, asked, execute = opened(postgres.uri()), [], Connection.execute
+    ledger.append([Fact(f"kind{n % 50}", f"s{n % 7}") for n in range(5000)])
+
+    def recorded(self, query, params=None, **how):
+        asked.append((query, params))
+        return execute(self, query, params, **how)
+
+    monkeypatch.setattr(Connection, "execute", recorded)
+    assert len(ledger.query("kind7")) == 100
+    assert len(ledger.query("kind7", "s3", newest=1)) == 1
+    assert ledger.query("kind7", after=4990) == []
+    monkeypatch.undo()
     with postgres.connect() as connection:
         connection.execute(ledger._tables.named("ANALYZE {facts}"))
-        plan = connection.execute(ledger._tables.named(f"EXPLAIN {asked}")).fetchall()
-    assert "facts_by_" in str(plan)
-    assert "Seq Scan" not in str(plan)
+        plans = [str(connection.execute(sql.SQL("EXPLAIN ") + query, given).fetchall()) for query, given in asked]
+    assert [plan for plan in plans if "Seq Scan" in plan or "Index" not in plan] == []
+    assert "facts_by_" in plans[0]
+    assert "facts_by_subject" in plans[1]
+
+
+def waiting(connection, known=()):
+    """The process of a server that waits for a lock on a ledger, other than those known."""
+    until = time.monotonic() + 10
+    asked = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%%UPDATE%%newest%%'"
+    while time.monotonic() < until:
+        if found := [pid for (pid,) in connection.execute(asked).fetchall() if pid not in known]:
+            return found[0]
+        time.sleep(0.01)
+    raise AssertionError("nobody waits")
+
+
+@pytest.fixture
+def appended(postgres):
+    """Appends on a thread while another writer holds the ledger and does what it is given; returns what came of it."""
+
+    def append(ledger, meanwhile):
+        came = []
+
+        def write():
+            try:
+                came.extend(ledger.append([Fact("alert", "x")]))
+            except Exception as error:  # noqa: BLE001 - what came of it
+                came.append(error)
+
+        writer = threading.Thread(target=write)
+        with postgres.connect() as watcher, postgres.connect() as holder, holder.transaction():
+            holder.execute(ledger._tables.named("UPDATE {ledger} SET newest = newest + 1"))
+            writer.start()
+            meanwhile(watcher, waiting(watcher))
+        writer.join(20)
+        assert not writer.is_alive()
+        return came
+
+    return append
+
+
+def test_a_database_may_isolate_transactions_more_strictly(postgres, opened, appended):
+    uri = postgres.uri()
+    opened(uri).append([Fact("alert", "before")])
+    with postgres.connect() as connection:
+        connection.execute("ALTER DATABASE postgres SET default_transaction_isolation = 'serializable'")
+        try:
+            ledger = opened(uri, Bounds(patience_s=0.0))  # nothing is tried again
+            (written,) = appended(ledger, lambda _watcher, _pid: None)
+        finally:
+            connection.execute("ALTER DATABASE postgres RESET default_transaction_isolation")
+    assert written.seq == 3  # after the other writer's, which it waited for
+
+
+def test_a_server_that_ends_long_transactions_is_asked_again(postgres, opened, appended):
+    ledger = opened(postgres.uri(options="-c%20transaction_timeout%3D300"))
+    ledger.query("*")
+    (written,) = appended(ledger, lambda watcher, ended: waiting(watcher, known=(ended,)))
+    assert (written.subject, written.seq) == ("x", 2)
+
+
+def test_a_server_that_ends_idle_transactions_is_asked_again(postgres, opened):
+    ledger, tries = opened(postgres.uri(), Bounds(busy_s=0.1)), []
+    ledger.query("*")
+
+    def slow(connection):
+        tries.append(connection.info.backend_pid)
+        with connection.transaction(), postgres.connect() as watcher:
+            connection.execute("SELECT 1")
+            until = time.monotonic() + 10
+            while (
+                len(tries) == 1
+                and time.monotonic() < until
+                and watcher.execute("SELECT FROM pg_stat_activity WHERE pid = %s", tries).fetchall()
+            ):
+                time.sleep(0.01)
+            return connection.execute("SELECT 2").fetchone()
+
+    assert ledger._pool.do(slow) == (2,)
+    assert len(tries) == 2
+
+
+def test_a_transaction_that_is_always_too_long_is_said_to_be(postgres, opened, appended):
+    ledger = opened(postgres.uri(options="-c%20transaction_timeout%3D100"), Bounds(patience_s=0.0))
+    ledger.query("*")
+
+    def until_ended(watcher, pid):
+        until = time.monotonic() + 10
+        while watcher.execute("SELECT FROM pg_stat_activity WHERE pid = %s", [pid]).fetchall():
+            assert time.monotonic() < until, "it goes on"
+            time.sleep(0.01)
+
+    (error,) = appended(ledger, until_ended)
+    assert isinstance(error, Unavailable)
+    assert "transaction timeout" in str(error)

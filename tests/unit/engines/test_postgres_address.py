@@ -32,6 +32,12 @@ def test_a_parameter_that_is_given_replaces_ours():
     assert Address.parse("postgresql://a/shop?connect_timeout=2").parameters["connect_timeout"] == "2"
 
 
+def test_blanks_and_pluses_of_parameters_stay_what_they_are():
+    read = Address.parse("postgresql://a/shop?options=-c%20work_mem%3D8MB&application_name=a+b%2Bc")
+    assert read.parameters["options"] == "-c work_mem=8MB"
+    assert read.parameters["application_name"] == "a+b+c"
+
+
 @pytest.mark.parametrize(
     "uri",
     [

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -48,7 +48,7 @@ class Address:
         if not known:
             raise _refused("postgresql://", "two slashes are due after its first word")
         place, _, query = rest.partition("?")
-        asked = parse_qsl(query, keep_blank_values=True)
+        asked = parse_qsl(query.replace("+", "%2B"), keep_blank_values=True)  # to the library a plus is no blank
         login, at, _ = place.rpartition("@")  # a password may hold a slash
         if (at and ":" in login) or _SECRETS & {name for name, _ in asked}:
             raise SettingsError(
@@ -58,7 +58,7 @@ class Address:
         schema = checked_name(dict(asked).get("schema") or cls.schema, of="schema")
         if len(schema) > _LONGEST_NAME:
             raise _refused(uri, f"a schema's name has at most {_LONGEST_NAME} characters")
-        others = urlencode([(name, value) for name, value in asked if name != "schema"])
+        others = urlencode([(name, value) for name, value in asked if name != "schema"], quote_via=quote)
         try:
             given = conninfo_to_dict(f"postgresql://{place}?{others}")
         except psycopg.Error as error:

@@ -75,6 +75,8 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
 def connect(address: Address, bounds: Bounds) -> Connection:
     """A new connection, every statement a transaction of its own, unless one is begun.
 
+    Who waits for another writer has to see what that one wrote, whatever isolation the database has by default.
+
     Raises:
         psycopg.Error: The server is not there, or does not let us.
     """
@@ -85,6 +87,7 @@ def connect(address: Address, bounds: Bounds) -> Connection:
         made.execute(
             "SELECT set_config('client_encoding', 'UTF8', false), set_config('lock_timeout', %s, false),"
             " set_config('statement_timeout', %s, false),"
+            " set_config('default_transaction_isolation', 'read committed', false),"
             " set_config('idle_in_transaction_session_timeout', %s, false)",
             [busy_ms, busy_ms, busy_ms],
         )

@@ -5,7 +5,9 @@ from psycopg import errors
 
 from headrace.errors import HeadraceError, SettingsError, Unauthorized, Unavailable, UsageError
 
-_ANOTHER_TIME = ("08", "57P", "53", "40", "25006")
+_GAVE_UP = ("25P03", "25P04")
+"""That the server waits for a transaction no longer, and has closed its connection."""
+_ANOTHER_TIME = ("08", "57P", "53", "40", "25006", *_GAVE_UP)
 """SQLSTATEs, or their beginnings, of what another try, on another connection, may find mended."""
 _DENIED = ("28", "42501")
 _GRANT = "docs/reference/engines.md says what to grant"
@@ -28,8 +30,9 @@ def fault(error: psycopg.Error, what: str, where: str) -> HeadraceError:
             "docs/reference/engines.md says what to grant" if lacks else "give the password in PGPASSWORD or PGPASSFILE"
         )
         return Unauthorized(what, where=where, why=why, fix=fix)
-    if isinstance(error, errors.LockNotAvailable | errors.QueryCanceled):
-        return Unavailable(what, where=where, why=f"others keep it busy: {why}", fix="try again")
+    if isinstance(error, errors.LockNotAvailable | errors.QueryCanceled) or error.sqlstate in _GAVE_UP:
+        busy = "" if error.sqlstate in _GAVE_UP else "others keep it busy: "
+        return Unavailable(what, where=where, why=f"{busy}{why}", fix="try again")
     if isinstance(error, errors.ReadOnlySqlTransaction):
         fix = "name all servers and add target_session_attrs=read-write to the address"
         return Unavailable(what, where=where, why=f"the server is a standby: {why}", fix=fix)
