@@ -215,6 +215,30 @@ def test_columns_that_are_answered_with_text_are_tensors_by_name(runtime, tmp_pa
     model.close()
 
 
+MANY = """
+    class Many:
+        def predict(self, rows, params=None):
+            wide = rows["a"] * 123_456_789.12
+            return wide.to_frame("wide").assign(label=rows["a"].astype("int64"))
+
+    def _load_pyfunc(path):
+        return Many()
+"""
+
+
+def test_answers_are_of_the_types_of_the_mlmodel(runtime, tmp_path):
+    rows = pd.DataFrame({"a": [1.0, 3.0]})
+    answers = pd.DataFrame({"wide": [123_456_789.12, 370_370_367.36], "label": [1, 3]})
+    saved = save(tmp_path / "many", MANY, "{}", signature=schemas(rows, answers), input_example=rows)
+    folder = wrapped(saved, tmp_path / "model")
+    signature = runtime.declared(folder)
+    assert signature.outputs == (Column("wide", "float64"), Column("label", "int64"))
+    model = runtime.load(folder, signature)
+    found = model.score({"numbers": rows.to_numpy()})
+    assert {name: values.tolist() for name, values in found.items()} == answers.to_dict("list")
+    model.close()
+
+
 @pytest.mark.parametrize(
     ("inputs", "outputs", "said"),
     [

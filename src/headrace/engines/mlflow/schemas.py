@@ -20,6 +20,7 @@ _COLUMNS: Mapping[str, Dtype] = {
     "double": "float64",
     "string": "string",
 }
+_ANSWERS: Mapping[Dtype, Dtype] = {"int32": "int64", "int64": "int64", "float64": "float64"}
 _PARAMS: Mapping[str, Kind] = {
     "boolean": "bool",
     "integer": "int32",
@@ -116,4 +117,4 @@ def _answers(tensors: Sequence[Tensor]) -> Iterator[Column]:
                 fix=_SAY,
             )
         names = [tensor.name] if width == 1 else [f"{tensor.name}_{number}" for number in range(width)]
-        yield from (Column(name, "float32") for name in names)
+        yield from (Column(name, _ANSWERS.get(tensor.dtype, "float32")) for name in names)
