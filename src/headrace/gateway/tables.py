@@ -41,6 +41,10 @@ def _records(body: bytes, decoder: Decoder) -> Iterator[list[str]]:
         names = next(records, None)
         if names is None:
             raise UsageError("the body is empty", why="the first line names the columns")
+        if not set(names) & set(decoder.sent):
+            due = ", ".join(column.name for column in decoder.signature.columns)
+            where, why = f"the first line, {names[0][:40]!r}", f"it names the columns {due}"
+            raise SignatureError("unnamed input is refused", where=where, why=why)
         check_names(decoder, names)
         yield names
         for number, row in enumerate(records):

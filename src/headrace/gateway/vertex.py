@@ -60,5 +60,8 @@ class Vertex:
             wrong = wrong_method(request, b"GET", b"HEAD")
             send(wrong or Response(200 if ready else 503, encode({"ready": ready})))
             return
+        if wrong := wrong_method(request, b"POST"):
+            send(wrong)
+            return
         first = next(iter(self._plane.names), "")
         self._serving(request, f"/v1/models/{first}:predict", send)

@@ -156,6 +156,8 @@ def test_vertex_ais_parameters_and_those_of_a_predict_request(gate, post):
     gate.server.handler = Gateway(gate.plane, vertex=VertexRoutes("/predict", "/health"))
     try:
         assert post("/predict", asked) == (200, {"predictions": [4.0]})
+        refused = gate.client.request("GET", "/predict")
+        assert (refused.status, refused.header("allow")) == (405, "POST")
     finally:
         gate.server.handler = before
 

@@ -14,15 +14,21 @@ from tensor_served import DATATYPES, PAIR, PIXELS, echo, echoed, renamed, sums, 
 from headrace.gateway.oip_reply import to_bytes
 from headrace.gateway.rpc.messages import INFERENCE
 from headrace.gateway.rpc.tensors import _CONTENTS
+from headrace.models.signature import Column, Signature
 from headrace.models.tensors import NUMPY
 
 X = np.arange(12, dtype=np.float32).reshape(2, 2, 3)
+LABEL = Signature("table", (Column("a", "int64"),), (Column("label", "int64"),))
 KINDS = {"alcohol": "FP64", "grape": "BYTES", "year": "INT64", "ph": "FP32", "organic": "BOOL"}
+
+
+def labelled(batch):
+    return {"label": batch["numbers"][:, 0].astype(np.float32)}
 
 
 @pytest.fixture(scope="module")
 def gate(tmp_path_factory):
-    served = {"pixels": (PIXELS, sums), "pair": (PAIR, renamed), "wine": (WINE, linear)}
+    served = {"pixels": (PIXELS, sums), "pair": (PAIR, renamed), "wine": (WINE, linear), "label": (LABEL, labelled)}
     served |= {dtype: (echo(dtype), echoed) for dtype in DATATYPES}
     with tensors_gated(tmp_path_factory.mktemp("stream"), served) as found:
         yield found
@@ -77,7 +83,7 @@ def test_statistics_and_index(call):
     assert after.inference_stats.success.count == before.inference_stats.success.count + 1
     (batch,) = [one for one in after.batch_stats if one.batch_size == 2]
     assert (batch.compute_infer.count >= 1, batch.compute_infer.ns > 0) == (True, True)
-    assert len(call("ModelStatistics").model_stats) == len(DATATYPES) + 3
+    assert len(call("ModelStatistics").model_stats) == len(DATATYPES) + 4
     assert {m.state for m in call("RepositoryIndex").models} == {"READY"}
 
 
@@ -109,6 +115,18 @@ def test_a_table_takes_one_tensor_a_column(call, raw):
     )
     found = struct.unpack("<f", reply.raw_output_contents[0]) if raw else tuple(reply.outputs[0].contents.fp32_contents)
     assert found == (147.5,)
+
+
+def test_a_whole_number_that_a_model_or_a_default_answers_as_a_float_is_told(call):
+    """What a table answers is whatever its model gave."""
+    array = np.array([2, 3])
+    for raw in (False, True):
+        sent = [array.tobytes()] if raw else []
+        reply = call(
+            "ModelInfer", model_name="label", inputs=[tensor("a", array, "int64", raw=raw)], raw_input_contents=sent
+        )
+        found = np.frombuffer(reply.raw_output_contents[0], "<i8") if raw else reply.outputs[0].contents.int64_contents
+        assert (reply.outputs[0].datatype, list(found)) == ("INT64", [2, 3])
 
 
 @pytest.mark.parametrize("dtype", sorted(set(DATATYPES) - {"float16"}))

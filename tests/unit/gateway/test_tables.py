@@ -60,7 +60,11 @@ def test_a_bare_list_of_records_and_params(invoke):
 BAD = {
     "empty": (b"", 400, "empty"),
     "no rows": (b"alcohol,grape,year,ph,organic\n", 422, "no rows"),
-    "unnamed": (b"12.5,riesling,2019,3.5,true\n", 422, "12.5"),
+    "unnamed": (
+        b"12.5,riesling,2019,3.5,true\n",
+        422,
+        "unnamed input is refused - the first line, '12.5' - it names the columns alcohol, grape, year, ph, organic",
+    ),
     "not UTF-8": (b"alcohol\n\xff\n", 400, "UTF-8"),
     "an open quote": (b'alcohol\n"12', 400, "CSV"),
     "ragged": (csv([ROW]) + b"1,2\n", 422, "row 1 has 2 values"),

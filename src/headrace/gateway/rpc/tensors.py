@@ -80,7 +80,7 @@ def reply_to(request: Any, answer: Answer, signature: Signature, wanted: Sequenc
         if raw:
             reply.raw_output_contents.append(to_bytes(values, dtypes[name]))
             continue
-        cells = np.asarray(values).ravel().tolist()
+        cells = np.asarray(values, NUMPY[dtypes[name]]).ravel().tolist()
         if datatype == "BYTES":
             cells = [cell.encode() if isinstance(cell, str) else cell for cell in cells]
         getattr(output.contents, _CONTENTS[datatype]).extend(cells)
