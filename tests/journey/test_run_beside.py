@@ -11,6 +11,7 @@ import time
 import grpc
 import pytest
 from server_process import alive, serving
+from tensor_served import onnx_double
 from wine_project import ROW, WineProject, until
 
 from headrace.client import Client
@@ -179,6 +180,23 @@ def test_a_folder_without_models_is_not_waited_for(tmp_path):
     assert (done.returncode, "put a model's file at models/NAME/1/" in done.stderr) == (5, True)
     done = headrace(tmp_path, "serving", "run", "nothing", "--models", "models")
     assert (done.returncode, "nothing is deployed under nothing" in done.stderr) == (5, True)
+
+
+def test_a_broken_model_of_a_folder_is_told_and_the_others_are_served(tmp_path):
+    (tmp_path / "headrace.toml").write_text("port = 0\n")
+    for name, content in (("double", onnx_double()), ("broken", onnx_double()[:50])):
+        (tmp_path / "models" / name / "1").mkdir(parents=True)
+        (tmp_path / "models" / name / "1/model.onnx").write_bytes(content)
+    command = ("serving", "run", "--models", "models", "--detach")
+    done = headrace(tmp_path, *command)
+    assert done.returncode == 0, done.stderr
+    assert "not served: broken - broken@1: the ONNX model is cut off or damaged" in done.stderr
+    assert headrace(tmp_path, "serving", "run", "--stop").stdout == "stopped\n"
+    shutil.rmtree(tmp_path / "models/double")
+    done = headrace(tmp_path, *command)
+    assert done.returncode == 4
+    assert "the gateway serves nothing - broken - broken@1: the ONNX model is cut off" in done.stderr
+    assert "nothing to stop" in headrace(tmp_path, "serving", "run", "--stop").stdout
 
 
 def test_settings_that_change_nothing_are_told_by_ls_and_by_doctor(served, tmp_path):

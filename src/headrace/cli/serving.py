@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from headrace.placement.services import ServiceState
     from headrace.serving.deployment import Deployment
 
-_WATCH_S = 0.5
 _TLS_FILES = ("tls_certificate", "tls_key", "tls_client_ca")
 
 
@@ -139,8 +138,9 @@ def run(out: Output, endpoints: tuple[str, ...], *, detach: bool, stop: bool, **
     """
     from dataclasses import replace
 
+    from headrace.cli.starting import await_models, watch
     from headrace.placement.bind import bind_of
-    from headrace.placement.gateway import GATEWAY, Beside, check_same, checked_own, gateway_spec
+    from headrace.placement.gateway import GATEWAY, Beside, check_same, checked_own, gateway_spec, once_it_listens
 
     flags = {name: asked.pop(name) for name in ("host", "port", *_TLS_FILES)}
     unencrypted = asked.pop("expose_unencrypted")
@@ -153,10 +153,7 @@ def run(out: Output, endpoints: tuple[str, ...], *, detach: bool, stop: bool, **
         out.result({"state": "stopped"}, [line])
         return
     bind = bind_of(settings, unencrypted=unencrypted)
-    if beside.models is None or endpoints:
-        _check_deployed(platform, endpoints)
-    if beside.models is not None:
-        _check_folder(platform, beside.models)
+    _check_served(platform, endpoints, beside.models)
     if before.state == "running":
         check_same(before, endpoints, bind.asked(flags), beside)
     if not detach:
@@ -164,16 +161,19 @@ def run(out: Output, endpoints: tuple[str, ...], *, detach: bool, stop: bool, **
     root = settings.root.resolve()
     shown = root / settings.client_certificate if settings.client_certificate else None
     spec = gateway_spec(root, endpoints, bind=bind, beside=beside, shown=shown)
-    state = services.start(replace(spec, name=settings.gateway, environment={"HEADRACE_GATEWAY": settings.gateway}))
+    spec = replace(once_it_listens(spec), name=settings.gateway, environment={"HEADRACE_GATEWAY": settings.gateway})
+    state = services.start(spec)
     if detach:
+        await_models(out, platform, endpoints, beside.models)
         _say_addresses(out, state, platform.home)
         named = "" if settings.gateway == GATEWAY else f" --name {settings.gateway}"
         out.say(f"headrace serving run{named} --stop ends it")
         return
     try:
+        await_models(out, platform, endpoints, beside.models)
         _say_addresses(out, state, platform.home)
         out.say("Ctrl-C ends it")
-        _watch(platform)
+        watch(platform)
     finally:
         services.stop(settings.gateway)
 
@@ -332,6 +332,13 @@ def _from_here(flags: dict[str, Any]) -> dict[str, Any]:
     return {**flags, **files}
 
 
+def _check_served(platform: "Platform", endpoints: tuple[str, ...], folder: Path | None) -> None:
+    if folder is None or endpoints:
+        _check_deployed(platform, endpoints)
+    if folder is not None:
+        _check_folder(platform, folder)
+
+
 def _check_deployed(platform: "Platform", endpoints: tuple[str, ...]) -> None:
     from headrace.serving.deployment import current, history
 
@@ -363,25 +370,6 @@ def _check_folder(platform: "Platform", folder: Path) -> None:
             why="it holds no MODEL/VERSION/, and nothing is deployed",
             fix=f"put a model's file at {folder / 'NAME/1'}/",
         )
-
-
-def _watch(platform: "Platform") -> None:
-    """Return when the gateway has ended for good."""
-    import time
-
-    while platform.services().state(platform.settings.gateway).state == "running" or _recovers(platform):
-        time.sleep(_WATCH_S)
-
-
-def _recovers(platform: "Platform") -> bool:
-    """Whether a gateway that is down is being started again."""
-    import time
-
-    time.sleep(_WATCH_S)
-    state = platform.services().state(platform.settings.gateway)
-    if state.state == "failed" and state.detail != "between two lives":
-        raise Unavailable("the gateway ended", why=state.detail)
-    return state.state != "stopped"
 
 
 def _compare(out: Output, client: "Client", endpoint: str, asked: dict[str, Any]) -> None:

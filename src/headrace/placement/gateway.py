@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,6 +16,7 @@ GATEWAY = "gateway"
 METRICS_NAMES = ("headrace", "tensorflow", "triton")
 """Whose names a gateway's metrics may have: its own, TensorFlow Serving's, Triton's."""
 
+_READY, _LIVE = "/v2/health/ready", "/v2/health/live"
 _SCORERS = ("here", "workers")
 
 
@@ -109,8 +110,13 @@ def gateway_spec(
     for endpoint in endpoints:
         command += ["--endpoint", endpoint]
     command += beside.options(bind.host)
-    ready_url = f"{bind.scheme}://{authority(bind.reached_at, chosen)}/v2/health/ready"
+    ready_url = f"{bind.scheme}://{authority(bind.reached_at, chosen)}{_READY}"
     return ServiceSpec(GATEWAY, command, ready_url=ready_url, restart=restart, shown=shown)
+
+
+def once_it_listens(spec: ServiceSpec) -> ServiceSpec:
+    """The same gateway, started as soon as it lives: whoever starts it waits for its models, however long they take."""
+    return replace(spec, ready_url=spec.ready_url.removesuffix(_READY) + _LIVE)
 
 
 def checked_names(said: str) -> tuple[str, ...]:

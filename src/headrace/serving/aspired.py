@@ -73,6 +73,10 @@ class Source(Protocol):
     def every_s(self) -> float:
         """Seconds from one poll to the next."""
 
+    @property
+    def settled(self) -> bool:
+        """Whether the last poll told of all that there is, and nothing is on its way that a later one will."""
+
     def poll(self, again: str = "") -> Collection[str]:
         """Endpoints that may have changed since the last call, in order; what failed of ``again`` may be tried anew."""
 

@@ -18,6 +18,7 @@ from headrace.serving.log import topic
 from headrace.serving.log_writer import LogWriter
 from headrace.serving.lookups import Lookups
 from headrace.serving.prepared import Place, prepared
+from headrace.serving.readiness import Readiness
 from headrace.serving.recent import Recent
 from headrace.serving.rendezvous import Live, Rendezvous, Reply
 from headrace.serving.request import Input
@@ -55,6 +56,7 @@ class DataPlane:
         recent: The last minutes of them.
         warnings: What is wrong that is no endpoint's part, such as settings that change nothing; any
             thread may set it.
+        readiness: What it is to serve before it is ready.
         unfollowed: Why what is deployed is not followed now; empty while it is. For others to set and tell.
     """
 
@@ -81,6 +83,7 @@ class DataPlane:
         self.warnings: Sequence[str] = ()
         self.unfollowed = ""
         self._lookups = lookups
+        self.readiness = Readiness()
         self._looked_at = time.monotonic()
         self._ticker = loop.call_later(_TICK_S, self._tick)
 
@@ -91,8 +94,8 @@ class DataPlane:
 
     @property
     def ready(self) -> bool:
-        """Whether every endpoint can answer, but for those that were told to be unloaded, and no record would wait."""
-        lives = bool(self._live) and all(live or name in self._unloaded for name, live in self._live.items())
+        """Whether every endpoint can answer (``readiness``), and no record would wait."""
+        lives = self.readiness.holds(self._live, self._unloaded)
         return lives and all(writer.opened for writer in self._writers.values())
 
     def live(self, name: str) -> Live:
@@ -191,6 +194,7 @@ class DataPlane:
         live = prepared(deployment, models, place)
         before = self._live.get(name)
         self._live[name] = live
+        self.readiness.serves(name)
         self._refused.pop(name, None)
         self._unloaded.pop(name, None)
         self._let_go(before, drained)
@@ -213,6 +217,7 @@ class DataPlane:
         """Know an endpoint that was withdrawn no more."""
         for known in (self._live, self._refused, self._unloaded, self._notes):
             known.pop(name, None)
+        self.readiness.forget(name)
 
     def note(self, name: str, why: str = "", versions: Mapping[str, Note] = _NO_NOTES) -> None:
         """Know an endpoint, and how it is besides what serves it.
@@ -294,6 +299,7 @@ class DataPlane:
         for writer in self._writers.values():
             writer.check(now)
         self.recent.look(now, self.counters)
+        self.readiness.begun = self.readiness.begun or self.ready
         self._ticker = self._loop.call_later(_TICK_S, self._tick)
 
 

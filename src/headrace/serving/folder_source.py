@@ -84,6 +84,11 @@ class FolderSource:
         return self._settings.poll_s if self._settled else min(self._settings.poll_s, POLL_S)
 
     @property
+    def settled(self) -> bool:
+        """Whether the last two looks saw the same."""
+        return self._settled
+
+    @property
     def path(self) -> Path:
         """The folder."""
         return self._folder

@@ -94,6 +94,7 @@ class Keeper:
     def start(self) -> None:
         """Load what is aspired, then watch."""
         self._crew.start()
+        self._loop.tell(self._plane.readiness.expect, len(self._sources))
         for source in self._sources:
             threading.Thread(target=self._watch, args=(source,), name="source", daemon=True).start()
 
@@ -139,11 +140,14 @@ class Keeper:
         self._look(source)
 
     def _watch(self, source: Source) -> None:
-        told = ""
+        told, said = "", False
         while True:
             try:
                 self._look(source)
                 told = ""
+                if source.settled and not said:
+                    said = True
+                    self._loop.tell(self._plane.readiness.expect, -1)
             except Exception as error:  # noqa: BLE001 - whatever a source meets, what serves goes on
                 if str(error) != told:  # once, not at every look
                     _report(error)

@@ -35,6 +35,7 @@ class LedgerSource:
     """
 
     every_s = 0.1
+    settled = True
 
     def __init__(
         self,

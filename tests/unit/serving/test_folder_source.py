@@ -294,6 +294,28 @@ def test_a_named_version_that_is_broken_or_not_there_never_displaces_the_one_tha
     until(lambda: gate.keeper.loaded == [])
 
 
+def test_a_broken_model_beside_good_ones_is_a_start_that_is_not_ready(project, folder, gate):
+    put(project, folder, 1, 0.5)
+    bare(folder, "broken", b"no model")
+    until(lambda: [one.state for one in gate.client.overview().endpoints] == ["failed", "serving"])
+    assert not gate.client.ready()
+    assert gate.client.predict("wine", rows=[ROW]).winner == "wine@1"
+    shutil.rmtree(folder / "broken")
+    until(gate.client.ready)
+
+
+def test_a_broken_model_that_comes_later_takes_nothing_from_those_that_serve(project, folder, gate):
+    put(project, folder, 1, 0.5)
+    until(lambda: gate.plane.readiness.begun)
+    bare(folder, "broken", b"no model")
+    until(lambda: [one.state for one in gate.client.overview().endpoints] == ["serving", "failed"])
+    assert gate.client.ready()
+    bare(folder, "double", onnx_double())
+    until(lambda: gate.client.overview().endpoints[-1].state == "serving")
+    gate.loop.call_soon_threadsafe(gate.plane.withdraw, "double")  # one that served and cannot now
+    until(lambda: not gate.client.ready())
+
+
 def test_settings_of_a_model_that_is_not_there_are_told_once(project, folder, gate, capsys):
     put(project, folder, 1, 0.5)
     say(folder, "[model.vine]\nversions = 2\n[model.wine]\nversions = 2")

@@ -50,6 +50,10 @@ def follow(project, tmp_path):
         gate.close()
 
 
+def model_ready(gate):
+    return gate.client.request("GET", "/v2/models/wine/ready").status == 200
+
+
 def serves(gate):
     return gate.client.predict("wine", rows=[ROW]).winner
 
@@ -420,9 +424,10 @@ def test_a_source_that_waits_for_its_disk_holds_up_no_other(project, follow, tmp
     monkeypatch.setattr(folder, "poll", poll)
     gate = follow(beside=[folder])
     assert waits.wait(10)
-    until(gate.client.ready)
+    until(lambda: model_ready(gate))
     project.deploy(project.register(1.5))
     until(lambda: serves(gate) == "wine@2")
     gate.keeper.unload("wine").result(10)
     gate.keeper.load("wine").result(10)
+    assert not gate.client.ready()  # nobody knows yet what the folder has
     release.set()
