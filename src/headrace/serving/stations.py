@@ -4,11 +4,13 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 
-from headrace.errors import HeadraceError
+from headrace.errors import HeadraceError, NotFound, Unavailable
 from headrace.models.registry import find
+from headrace.models.signature import Signature
 from headrace.serving.aspired import Failures
 from headrace.serving.deployment import Deployment, current
 from headrace.serving.exchange import Exchange, Present, pack
@@ -80,6 +82,9 @@ class Stations:
         self._failures = Failures()
         self._announced_at, self._announced = 0.0, {"": ""}
         self._said = self._unheard = ""
+        self._signatures: dict[str, Signature] = {}
+        self._lock = threading.Lock()
+        self._ended = False
 
     @property
     def versions(self) -> Mapping[str, str]:
@@ -95,6 +100,8 @@ class Stations:
             self.announce()
         self.announce(leaving=True)
         following.join(_STOP_S)
+        with self._lock:  # a ledger that answers after that, or a model that is loaded then, finds that it is over
+            self._ended = True
         stations = [kept.station for kept in self._kept.values() if kept.station]
         for station in stations:
             station.stop()
@@ -120,6 +127,8 @@ class Stations:
     def look(self) -> None:
         """Bring about what the ledger says now."""
         deployment, now = current(self._ledger, self._endpoint), time.monotonic()
+        if self._ended:
+            return
         for version in self._wanted(deployment) if deployment else ():
             kept = self._kept.get(version)
             if kept is not None:
@@ -129,6 +138,10 @@ class Stations:
                 threading.Thread(target=self._load, args=(version, deployment), name=f"load {version}").start()
         for version in [v for v, kept in self._kept.items() if now - kept.named_at > _LINGER_S and kept.model]:
             self._unload(self._kept.pop(version))
+        for version in deployment.models.values() if deployment else ():
+            if version not in self._signatures:
+                with suppress(NotFound):  # whoever is asked by it says so
+                    self._signatures[version] = find(self._ledger, version).signature
 
     def _wanted(self, deployment: Deployment) -> list[str]:
         versions = dict.fromkeys(deployment.models[reference] for reference in deployment.endpoint.models)
@@ -137,30 +150,35 @@ class Stations:
     def _load(self, version: str, deployment: Deployment) -> None:
         kept = self._kept[version]
         try:
-            kept.model = self._load_model(version)
+            model = self._load_model(version)
         except Exception as error:  # noqa: BLE001 - whatever a model does, the others score
             kept.why = self._failures.add(version, error)
             report(f"{version} is refused: {in_words(error)}")
             return
-        kept.station = Station(
-            self._endpoint,
-            kept.model,
-            self._exchange,
-            self.worker,
-            projections=self._projections(kept.model),
-            terms=Terms(deployment.endpoint.batching),
-        )
+        with self._lock:
+            if self._ended:
+                model.loaded.close()
+                return
+            kept.model, terms = model, Terms(deployment.endpoint.batching)
+            about = (self._endpoint, model, self._exchange, self.worker)
+            kept.station = Station(*about, projections=self._projections(model), terms=terms)
         report(f"{version} is loaded")
 
     def _projections(self, model: Model) -> Callable[[str, str], Projection | None]:
         @cache
         def found(contract: str, signature: str) -> Projection | None:
-            # Its own it knows while the ledger is away.
-            whole = model.signature if contract == model.name else find(self._ledger, contract).signature
+            whole = model.signature if contract == model.name else self._signature(contract)
             held, taken = whole.named(signature), model.signature.named(signature)
             return projection(held, taken) if held and taken else None
 
         return found
+
+    def _signature(self, contract: str) -> Signature:
+        """What a batch holds; of versions that are deployed it is known while the ledger is away."""
+        known = self._signatures.get(contract)
+        if known is None and self._said:  # requests behind this one would wait for the ledger too
+            raise Unavailable(f"what {contract} takes is not known", why=self._said)
+        return known or find(self._ledger, contract).signature
 
     def _unload(self, kept: _Kept) -> None:
         if kept.station is not None:
