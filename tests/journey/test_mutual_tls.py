@@ -120,6 +120,37 @@ def test_a_session_is_not_resumed(server, folder, shown):
         pass
 
 
+HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)
+"""How a connection of HTTP/2 begins: with settings, here none."""
+
+
+def rpc_session(address, context, session=None):
+    """Connect as a channel does, and hear the server's settings; return the session, and whether it is an old one."""
+    with (
+        socket.create_connection((HOST, int(address.rpartition(":")[2])), timeout=10) as plain,
+        context.wrap_socket(plain, server_hostname=HOST, session=session) as secure,
+    ):
+        secure.sendall(HELLO)
+        if not secure.recv(1000):
+            raise ConnectionResetError("it closed the connection")
+        return secure.session, secure.session_reused
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("which", ["expired", "foreign"])
+def test_no_session_of_grpc_lets_another_certificate_in(server, folder, shown, version, which):
+    for address in (server.rpc, server.control_rpc):
+        context = pinned(folder / "cert.pem", shown["good"])
+        context.set_alpn_protocols(["h2"])
+        context.minimum_version = context.maximum_version = version
+        session, _ = rpc_session(address, context)
+        session, resumed = rpc_session(address, context, session)
+        assert (session.has_ticket, resumed) == (True, False)
+        context.load_cert_chain(shown[which])
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            rpc_session(address, context, session)
+
+
 def test_a_renewed_certificate_goes_on_asking(server, folder, shown):
     seen = (folder / "cert.pem").read_bytes()
     write_certificate(folder, HOST)

@@ -95,7 +95,12 @@ def services_over(plane: DataPlane, control: Control | None) -> tuple[Offered, .
 
 
 def _credentials(tls: Tls) -> Any:
-    """What is asked for the certificate at each handshake; it answers when there is another than before."""
+    """What is asked for the certificate at each handshake; it answers when there is another than before.
+
+    Where callers show one it always answers. What it gives has keys of its own for sessions: none can be resumed then,
+    which would let a caller in by a certificate that has expired meanwhile, or that it no longer has.
+    """
+    asks = tls.authority is not None
     shown = tls.pem
 
     def configuration(pem: tuple[bytes, bytes]) -> Any:
@@ -104,10 +109,9 @@ def _credentials(tls: Tls) -> Any:
 
     def newer() -> Any:
         nonlocal shown
-        if tls.pem == shown:
+        if tls.pem == shown and not asks:
             return None
         shown = tls.pem
         return configuration(shown)
 
-    asks = tls.authority is not None
     return grpc.dynamic_ssl_server_credentials(configuration(shown), newer, require_client_authentication=asks)
