@@ -73,8 +73,22 @@ def lines(found: "Experiment") -> Iterator[str]:
     for side in found.sides:
         if side.verdict is not None:
             yield _verdict(found, side, unit)
-            if side.needed is not None:
-                yield f"  so small a lift is found with {side.needed:,} {unit} a model, 4 times out of 5"
+            if found.lift:
+                yield f"  {_needed(found, side, unit)}"
+
+
+def _needed(found: "Experiment", side: "Side", unit: str) -> str:
+    """How much so small a lift takes, or what is missing before that can be said."""
+    from headrace.delivery.sequential import BURN_IN
+
+    if side.needed is not None:
+        return f"so small a lift is found with {side.needed:,} {unit} a model, 4 times out of 5"
+    missing = BURN_IN - found.sides[0].units
+    if missing > 0:
+        return (
+            f"how many {unit} so small a lift takes is said once {found.control} has {BURN_IN}: {missing} are missing"
+        )
+    return f"how many {unit} so small a lift takes cannot be said: those of {found.control} are all alike"
 
 
 def _verdict(found: "Experiment", side: "Side", unit: str) -> str:

@@ -74,7 +74,7 @@ class Side:
         units: What is compared: keys with an outcome, or labelled requests without a key.
         mean: Of their outcomes; None before the first.
         verdict: Beside the control; None for the control.
-        needed: Units an arm that a lift of ``Asked.lift`` needs; None where that was not asked.
+        needed: Units an arm that a lift of ``Asked.lift`` needs; None where that was not asked, or cannot be said yet.
     """
 
     model: str
@@ -100,6 +100,7 @@ class Experiment:
         control: What the others are compared with.
         sides: The control first.
         skewed: Whether the units of the sides are surely not in the ratio of their shares.
+        lift: The difference whose sample size was asked for; 0 for none.
     """
 
     endpoint: str
@@ -110,6 +111,7 @@ class Experiment:
     control: str
     sides: Sequence[Side]
     skewed: bool = False
+    lift: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values; an end of an interval that is not known yet is null."""
@@ -199,7 +201,7 @@ def judge(
     sides = [side(name, tally) for name, tally in tallies.items()]
     unlike = skewed([side.units for side in sides], [side.share for side in sides])
     about = (endpoint.name, asked.outcome, endpoint.split.key, standing.since, standing.anew, control)
-    return Experiment(*about, sides, unlike)
+    return Experiment(*about, sides, unlike, asked.lift)
 
 
 def _shares(deployment: Deployment, control: str) -> dict[str, float]:

@@ -148,6 +148,17 @@ def test_how_many_outcomes_a_lift_needs():
     assert sides["late@2"].needed > more["late@2"].needed > 1000
 
 
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [(150, "is said once late@1 has 200: 50 are missing"), (200, "cannot be said: those of late@1 are all alike")],
+)
+def test_why_it_is_not_known_yet_how_many_a_lift_needs(count, said):
+    entries = [("late@1", 0.5, 1.0, ""), ("late@2", 0.5, 1.0, "")] * count
+    _, found = judged(entries, Asked(outcome="label", lift=0.01))
+    assert list(lines(found))[-1] == f"  how many outcomes so small a lift takes {said}"
+    assert "how many" not in "".join(lines(judged(entries)[1]))
+
+
 def test_an_interval_without_ends_is_plain_json():
     _, found = judged([("late@1", 0.2, 1.0, "")])
     told = json.loads(json.dumps(found.to_json(), allow_nan=False))
