@@ -127,9 +127,8 @@ def aligned(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[s
 
 def fitted(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[str]:
     """The same in the width of the terminal, the widest cells broken into lines; elsewhere as wide as it comes."""
-    whole = aligned(rows, columns)
-    room = shutil.get_terminal_size().columns - 1
-    if not sys.stdout.isatty() or max(map(len, whole)) <= room:
+    whole, room = aligned(rows, columns), _room()
+    if room is None or max(map(len, whole)) <= room:
         return whole
     texts = [{c: _cell(row.get(c)) for c in columns} for row in rows]
     widths = {c: max(len(c), *(len(text[c]) for text in texts)) for c in columns}
@@ -140,6 +139,26 @@ def fitted(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[st
         widths[widest] -= widths[widest] > least[widest]
     broken = [_broken(row, text, widths) for row, text in zip(rows, texts, strict=True)]
     return aligned([line for lines in broken for line in lines], columns)
+
+
+def folded(rows: Sequence[Mapping[str, Any]], which: Sequence[str], *parts: Sequence[str]) -> list[str]:
+    """One table of all columns where the terminal has the width, else one a part, each ``fitted``.
+
+    Args:
+        rows: One mapping of columns to cells a row.
+        which: Columns that say which row it is; each table begins with them.
+        parts: The others.
+    """
+    whole, room = aligned(rows, [*which, *(column for part in parts for column in part)]), _room()
+    if room is None or max(map(len, whole)) <= room:
+        return whole
+    tables = [fitted(rows, [*which, *part]) for part in parts]
+    return [*tables[0], *(line for table in tables[1:] for line in ("", *table))]
+
+
+def _room() -> int | None:
+    """Characters of a line; None where nobody looks at them."""
+    return shutil.get_terminal_size().columns - 1 if sys.stdout.isatty() else None
 
 
 def _broken(row: Mapping[str, Any], text: Mapping[str, str], widths: Mapping[str, int]) -> list[dict[str, Any]]:

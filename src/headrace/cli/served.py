@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from headrace.cli.output import aligned
+from headrace.cli.output import folded
 from headrace.cli.shares import lines as sharing
 from headrace.client.overview import Overview, Preference, Served, Version
 from headrace.serving.deployment import Deployment
@@ -12,10 +12,16 @@ from headrace.serving.deployment import Deployment
 Row = dict[str, Any]
 
 _ENDPOINT = (
-    *("endpoint", "state", "schedule", "deadline_ms"),
-    *("requests", "errors", "defaults", "req/s", "p50_ms", "p99_ms"),
+    ("endpoint",),
+    ("state", "schedule", "deadline_ms"),
+    ("requests", "errors", "defaults", "req/s", "p50_ms", "p99_ms"),
 )
-_VERSION = ("endpoint", "version", "role", "state", "runs", "memory", "scores", "failed", "p50_ms", "p99_ms")
+_VERSION = (
+    ("endpoint", "version"),
+    ("role", "state", "runs", "memory"),
+    ("scores", "failed", "p50_ms", "p99_ms"),
+)
+"""Which, what it is, and how it does."""
 _NOT_SERVED = "not served"
 _LEAST_IN_MIB = 2**20
 _ABSENT = {"deployment": 0, "schedule": "", "deadline_ms": None, "log": "", "by": ""}
@@ -37,11 +43,11 @@ def rows(history: Iterable[Deployment], overview: Overview | None) -> list[Row]:
 
 def lines(found: Sequence[Row]) -> Iterator[str]:
     """The same for people: a table of endpoints, one of their versions, and what is wrong."""
-    yield from aligned([_flat(row) for row in found], _ENDPOINT)
+    yield from folded([_flat(row) for row in found], *_ENDPOINT)
     versions = [{"endpoint": row["endpoint"], **_flat_version(one)} for row in found for one in row["versions"]]
     if versions:
         yield ""
-        yield from aligned(versions, _VERSION)
+        yield from folded(versions, *_VERSION)
     for row in found:
         shared = list(sharing(row["split"], row["canary"]))
         if shared:

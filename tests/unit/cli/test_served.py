@@ -1,11 +1,13 @@
 """``headrace serving ls``: sizes that can be read, and what was deployed at a moment."""
 
+import os
 import time
 from datetime import UTC, datetime
 
 import pytest
 
 from headrace.cli import main
+from headrace.cli import output as output_module
 from headrace.cli.output import Output
 from headrace.cli.scoreboard import deployed_then
 from headrace.cli.served import lines
@@ -20,6 +22,39 @@ def test_a_small_file_is_not_said_to_take_nothing(size_bytes, said):
     version = {"version": "late@1", "role": "", "state": "available", "why": "", "runs": "inline", "memory": memory}
     row = {"endpoint": "late", "state": "serving", "why": "", "traffic": None, "versions": [version]}
     assert any(said in line for line in lines([row]))
+
+
+@pytest.fixture
+def wine():
+    """A row of an endpoint of two versions, which all columns take 110 characters to tell."""
+    memory = {"size_bytes": 23 * 2**20, "of": "process"}
+    version = {"role": "preferred", "state": "available", "why": "", "runs": "worker", "memory": memory}
+    counted = {"scores": 123_456, "failed": 12, "p50_ms": 1.25, "p99_ms": 12.5}
+    traffic = {"requests": 123_456, "errors": 12, "defaults": 7, "per_second": 250.5, "p50_ms": 1.25, "p99_ms": 12.5}
+    return {
+        "endpoint": "wine-quality",
+        "state": "serving",
+        "why": "",
+        "traffic": traffic,
+        "split": None,
+        "schedule": "wine-quality@12 20 ms, wine-quality@11 30 ms",
+        "deadline_ms": 50.0,
+        "canary": None,
+        "versions": [{"version": f"wine-quality@{number}", **version, **counted} for number in (12, 11)],
+    }
+
+
+@pytest.mark.parametrize("columns", [80, 100, 200])
+def test_tables_fold_where_the_terminal_is_narrow(wine, columns, monkeypatch):
+    whole = list(lines([wine]))
+    monkeypatch.setattr(output_module.sys.stdout, "isatty", lambda: True)
+    monkeypatch.setattr(output_module.shutil, "get_terminal_size", lambda: os.terminal_size((columns, 24)))
+    folded = list(lines([wine]))
+    assert max(map(len, folded)) < columns
+    assert (folded == whole) is (columns == 200)
+    told = " ".join(folded).split()
+    assert {word for line in whole for word in line.split()} == set(told)
+    assert told.count("wine-quality@12") == (2 if columns == 200 else 3)
 
 
 def test_what_was_deployed_says_by_what_a_split_is_drawn(capsys):
