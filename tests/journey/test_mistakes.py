@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from headrace.models.signature import Signature
+
 GOOD = """
 import headrace as hr
 
@@ -121,3 +123,25 @@ def test_silence_is_told(project):
     done = headrace(project, "runs", "logs")
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr.startswith("nothing was printed by any step of run ")
+
+
+@pytest.mark.parametrize("group", ["serving", "models", "tokens"])
+def test_a_group_without_a_command_shows_its_help_with_whole_sentences(tmp_path, group):
+    shown = headrace(tmp_path, group)
+    assert (shown.returncode, shown.stdout) == (2, "")
+    assert shown.stderr.startswith(f"Usage: headrace {group} ")
+    assert "..." not in shown.stderr.partition("Commands:")[2]
+
+
+def test_an_endpoint_that_is_not_written_yet_is_shown(tmp_path):
+    line = refused(tmp_path, "serving", "deploy", "late", code=5)
+    assert '[endpoint.late] with deadline_ms = 50 and schedule = [{ model = "late@champion", wait_ms = 40 }]' in line
+
+
+@pytest.mark.parametrize("given", ['{"kind": "table", "inputs": ["amount"], "outputs": []}', "[1]"])
+def test_a_signature_that_is_none_is_answered_with_one(tmp_path, given):
+    (tmp_path / "model.onnx").write_bytes(b"")
+    asked = ["model.onnx", "--name", "late", "--licence", "MIT", "--example", "{}", "--signature", given]
+    line = refused(tmp_path, "models", "import", *asked, code=2)
+    shown = json.loads(line.partition(" - fix: say it like ")[2])
+    assert [one.name for one in Signature.from_json(shown).inputs] == ["amount"]

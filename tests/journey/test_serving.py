@@ -145,6 +145,22 @@ def test_another_gateway_is_refused_and_the_same_one_is_fine(project):
     assert "already serving" in headrace(project, "serving", "run", "--detach", code=2).stderr
 
 
+def test_ctrl_c_ends_no_gateway_that_another_command_left_running(project):
+    state, client = start(project)
+    client.close()
+    refused = headrace(project, "serving", "run", "wine", code=2).stderr
+    assert f"already serving wine on {state.address} - fix: headrace serving run --stop first" in refused
+    assert project.platform.services().state("gateway").pid == state.pid
+
+
+def test_the_port_that_is_taken_is_named_where_grpc_listens_already(project):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        said = said_once(project, "--port", str(port), "--grpc-port", "0", code=4)
+    assert f"the gateway cannot listen - 127.0.0.1:{port} - " in said
+
+
 def test_another_gateway_of_the_project_has_a_name(project):
     state, client = start(project)
     client.close()

@@ -144,7 +144,10 @@ def _of_system(error: OSError) -> HeadraceError:
 
 
 def _wrong_call(error: click.ClickException, *, as_json: bool) -> int:
-    """Render what click refused, in the shape of every other error."""
+    """Render what click refused, in the shape of every other error; a group without a command gets its help."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return error.exit_code
     ctx = error.ctx if isinstance(error, click.UsageError) else None
     path = ctx.command_path if ctx is not None else "headrace"
     Output(json=as_json).error(UsageError(_clause(error.format_message()), fix=f"{path} --help says what is allowed"))

@@ -2,11 +2,12 @@
 
 import click
 
+from headrace.cli.group import Group
 from headrace.cli.output import Output, options
 from headrace.settings import load_settings
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """Settings, each with its origin."""
 

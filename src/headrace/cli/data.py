@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from headrace.cli.group import Group
 from headrace.cli.output import Output, aligned, options
 from headrace.cli.project import platform as open_project
 from headrace.cli.project import sparing
@@ -24,7 +25,7 @@ _LISTED = 8
 _MARKS: "dict[Level, str]" = {"broken": "refused", "anomaly": "anomaly", "dirt": "known"}
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """Datasets: put, ls, show, profile, check."""
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from headrace.cli.group import Group
 from headrace.cli.output import Output, aligned, options
 from headrace.cli.project import platform as open_project
 from headrace.errors import IntegrityError, NotFound, Unavailable
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 _COLUMNS = ["view", "version", "online", "keys", "features", "rows", "dataset", "made"]
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """Feature views: materialize, ls, show."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from headrace.cli.exports import export
+from headrace.cli.group import Group
 from headrace.cli.output import Output, aligned, options
 from headrace.cli.predictions import predict
 from headrace.errors import UsageError
@@ -19,8 +20,12 @@ if TYPE_CHECKING:
 SHOWN = 12
 """Characters of a digest that people are shown."""
 
+_SIGNATURE = """\
+{"kind": "table", "inputs": [{"name": "amount", "dtype": "float64"}], "outputs": [{"name": "y", "dtype": "float64"}]}"""
+_EXAMPLE = '{"columns": {"amount": [1.0]}, "outputs": {"y": [0.5]}}'
 
-@click.group()
+
+@click.group(cls=Group)
 def command() -> None:
     """Model versions, their signatures and aliases."""
 
@@ -157,7 +162,7 @@ def _signature(text: str) -> "Signature":
         return Signature.from_json(_json(text, "--signature"))
     except (KeyError, TypeError, ValueError) as error:
         why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise UsageError("--signature is no signature", why=why, fix="headrace models show MODEL --json") from None
+        raise UsageError("--signature is no signature", why=why, fix=f"say it like {_SIGNATURE}") from None
 
 
 def _json(text: str, option: str) -> dict[str, Any]:
@@ -165,11 +170,12 @@ def _json(text: str, option: str) -> dict[str, Any]:
     import json
 
     try:
-        found = json.loads(text if text.lstrip().startswith("{") else Path(text).read_text("utf-8"))
+        found = json.loads(text if text.lstrip().startswith(("{", "[")) else Path(text).read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"{option} cannot be read", where=text[:80], why=str(error)) from error
     if not isinstance(found, dict):
-        raise UsageError(f"{option} is no JSON object", where=text[:80])
+        like = _SIGNATURE if option == "--signature" else _EXAMPLE
+        raise UsageError(f"{option} is no JSON object", where=text[:80], fix=f"say it like {like}")
     return found
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from headrace.cli.group import Group
 from headrace.cli.output import Output, aligned, options
 from headrace.cli.project import platform as open_project
 from headrace.errors import NotFound, UsageError
@@ -18,7 +19,7 @@ _WINDOWS = 12
 """As many windows fit beside each other; ``--json`` has all."""
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """Drift, calibration and alerts of an endpoint."""
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from headrace.cli.group import Group
 from headrace.cli.output import Output, aligned, options
 from headrace.cli.progress import KEY_SHOWN
 from headrace.errors import NotFound
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from headrace.pipelines.workspace import Workspace
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """List runs, show one, read its logs."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from headrace.cli.experiment import ab
+from headrace.cli.group import Group
 from headrace.cli.output import Output, options
 from headrace.cli.params import read_params
 from headrace.cli.pictures import image_row
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
 _TLS_FILES = ("tls_certificate", "tls_key", "tls_client_ca")
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
-    """Endpoints: ls, deploy, split, promote, rollback, run, predict, replay, explain, ab."""
+    """Endpoints: what is deployed, who serves it, and what it answers."""
 
 
 @command.command("ls")
@@ -90,7 +91,7 @@ def deploy(out: Output, endpoint: str, *, canary: str | None, on: str | None, **
         return
     from headrace.delivery.deploy import Allowed
     from headrace.delivery.deploy import deploy as deploy_endpoint
-    from headrace.serving.endpoint import read_endpoint
+    from headrace.serving.endpoint import example, read_endpoint
 
     platform = open_project()
     table = platform.settings.endpoints.get(endpoint)
@@ -99,7 +100,7 @@ def deploy(out: Output, endpoint: str, *, canary: str | None, on: str | None, **
         raise NotFound(
             f"headrace.toml has no [endpoint.{endpoint}]",
             why=f"it has {known}",
-            fix="write its schedule and deadline",
+            fix=f"write there {example(endpoint)}; headrace models ls shows which models there are",
         )
     allowed = Allowed(said["replace_signature"], said["force"])
     asked = read_endpoint(endpoint, table)
@@ -113,7 +114,7 @@ def deploy(out: Output, endpoint: str, *, canary: str | None, on: str | None, **
 @command.command()
 @click.argument("endpoints", nargs=-1)
 @click.option("--host", help="Address to bind; other hosts reach it with tokens, and by TLS.  [default: 127.0.0.1]")
-@click.option("--port", type=int, help="0 for a free one.")
+@click.option("--port", type=int, help="0 for a free one.  [default: 8700, or the setting port]")
 @click.option("--name", "gateway", help="Of this gateway, where a project has several; the setting gateway.")
 @click.option("--models", type=click.Path(path_type=Path), help="Watch a folder of models as well: NAME/VERSION/.")
 @click.option("--tls-certificate", metavar="FILE", help="PEM file of the certificate to show, over HTTP and gRPC.")
@@ -155,7 +156,7 @@ def run(out: Output, endpoints: tuple[str, ...], *, detach: bool, stop: bool, **
     bind = bind_of(settings, unencrypted=unencrypted)
     _check_served(platform, endpoints, beside.models)
     if before.state == "running":
-        check_same(before, endpoints, bind.asked(flags), beside)
+        check_same(before, endpoints, bind.asked(flags), beside, detach=detach)
     if not detach:
         _end_as_by_ctrl_c()
     root = settings.root.resolve()

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from headrace.cli.group import Group
 from headrace.cli.output import Output, options
 
 if TYPE_CHECKING:
     from headrace.placement.access import Tokens
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """Tokens for the control port, and for servers that others can reach: make, ls, revoke."""
 

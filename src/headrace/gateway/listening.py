@@ -97,6 +97,7 @@ class _Opening:
         except (OSError, RuntimeError) as error:
             why, fix = (getattr(error, "strerror", "") or str(error))[:200], f"{option} 0 takes a free one"
             where = authority(self._host, port)
+            await asyncio.gather(*(rpc.close() for rpc in self.rpcs))  # left open, gRPC speaks last, of a closed loop
             raise Unavailable("the gateway cannot listen", where=where, why=why, fix=fix) from error
 
 

@@ -4,10 +4,11 @@ A version's files lie in one folder of Files with a manifest: the model, ``signa
 rows with the trained model's answers) and, where given, ``profile.json``.
 """
 
+import difflib
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -117,14 +118,18 @@ def find(ledger: Ledger, reference: str) -> ModelVersion:
     for version in known:
         if version.version == wanted:
             return version
-    newest = f"{ref.name}@{len(known)}"
     raise NotFound(
         f"model {ref.name!r} has no {'version' if ref.version else 'alias'} {ref.selector!r}",
         why=f"it has versions 1 to {len(known)}" + (f", aliases {', '.join(sorted(moved))}" if moved else ", no alias"),
-        fix=f"headrace models show {newest}"
-        if ref.version
-        else f"headrace models promote {newest} --alias {ref.selector}",
+        fix=f"headrace models ls {ref.name}" if ref.version else _alias_meant(ref, moved, len(known)),
     )
+
+
+def _alias_meant(ref: Ref, moved: Iterable[str], newest: int) -> str:
+    near = difflib.get_close_matches(ref.selector, moved, 1)
+    if near:
+        return f"did you mean {ref.name}@{near[0]}?"
+    return f"headrace models promote {ref.name}@{newest} --alias {ref.selector}"
 
 
 def fetch(files: Files, version: ModelVersion) -> Path:

@@ -97,7 +97,9 @@ def gateway_spec(
 
     Raises:
         SettingsError: It takes callers with a certificate only, and commands have none.
+        UsageError: Two of its ports are one.
     """
+    _check_distinct({"--port": bind.port, **beside.ports})
     if bind.client_ca is not None and shown is None:
         raise SettingsError(
             "commands could not reach the gateway",
@@ -176,7 +178,12 @@ def asks_for_tokens(command: Sequence[str]) -> bool:
 
 
 def check_same(
-    running: ServiceState, endpoints: Sequence[str], asked: Mapping[str, str], beside: Beside = NOTHING
+    running: ServiceState,
+    endpoints: Sequence[str],
+    asked: Mapping[str, str],
+    beside: Beside = NOTHING,
+    *,
+    detach: bool = True,
 ) -> None:
     """Raise ``UsageError`` unless the gateway that runs is the one that is asked for.
 
@@ -185,17 +192,26 @@ def check_same(
         endpoints: What it is to serve; empty for all that are deployed.
         asked: Options of its command line that it must have, with their values.
         beside: What it is to offer besides.
+        detach: Whether who asks leaves it running; one that runs is not ended by another command's Ctrl-C.
     """
     options = list(pairwise(running.command))
     served = {value for option, value in options if option == "--endpoint"}
     fits = all(pair in options for pair in asked.items())
-    if served == set(endpoints) and fits and beside.offered_by(running.command):
+    if detach and served == set(endpoints) and fits and beside.offered_by(running.command):
         return
     named = f" --name {running.name}" * (running.name != GATEWAY)
     raise UsageError(
         f"already serving {', '.join(sorted(served)) or 'all endpoints'} on {running.address}",
         fix=f"headrace serving run{named} --stop first, or --name ANOTHER --port 0 to serve beside it",
     )
+
+
+def _check_distinct(ports: Mapping[str, int]) -> None:
+    first: dict[int, str] = {}
+    for option, port in ports.items():
+        if port and port in first:
+            raise UsageError(f"{first[port]} and {option} are both {port}", fix=f"{option} 0 for a free one")
+        first[port] = option
 
 
 def _options(command: Sequence[str]) -> dict[str, str]:

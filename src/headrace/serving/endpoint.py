@@ -195,6 +195,11 @@ _KEYS = (
 _CHOICES: Mapping[str, tuple[str, ...]] = {"log": get_args(LogMode), "policy": get_args(Policy)}
 
 
+def example(name: str) -> str:
+    """The keys of an endpoint that asks the champion of the model of its own name, for people to begin with."""
+    return f'[endpoint.{name}] with deadline_ms = 50 and schedule = [{{ model = "{name}@champion", wait_ms = 40 }}]'
+
+
 def read_endpoint(name: str, table: Mapping[str, Any]) -> Endpoint:
     """The endpoint that ``[endpoint.<name>]`` of ``headrace.toml`` describes.
 

@@ -104,6 +104,17 @@ def test_references(stores, adds, wine):
         find(stores.ledger, "wine@challenger")
 
 
+def test_a_mistyped_alias_is_answered_with_the_one_that_was_meant(stores, adds, wine):
+    register(stores, adds(1.0), wine_model(wine))
+    move(stores.ledger, "wine", Move("champion", 1))
+    with pytest.raises(NotFound, match=r"did you mean wine@champion\?"):
+        find(stores.ledger, "wine@champoin")
+    with pytest.raises(NotFound, match="fix: headrace models ls wine"):
+        find(stores.ledger, "wine@2")
+    with pytest.raises(NotFound, match="fix: headrace models promote wine@1 --alias other"):
+        find(stores.ledger, "wine@other")
+
+
 def test_a_flipped_bit_in_any_file_is_refused(stores, adds, wine, tmp_path):
     version = register(stores, adds(1.0), wine_model(wine, profile={"alcohol": [1, 2]}))
     files = [path for path in (tmp_path / "store").rglob("*") if path.is_file()]

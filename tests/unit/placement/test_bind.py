@@ -65,3 +65,5 @@ def test_a_running_gateway_must_be_bound_as_was_typed(tmp_path):
     for other, name in zip(others, ("host", "port", "tls_certificate"), strict=True):
         with pytest.raises(UsageError, match="already serving"):
             check_same(running, (), other.asked({name: "said"}))
+    with pytest.raises(UsageError, match="already serving"):
+        check_same(running, (), bind.asked(typed), detach=False)

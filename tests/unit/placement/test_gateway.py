@@ -36,6 +36,13 @@ def test_a_port_that_is_none_is_refused(port):
             ask()
 
 
+def test_two_ports_that_are_one_are_refused(tmp_path):
+    for bind, beside in ((Bind(port=8700), Beside(grpc_port=8700)), (Bind(), Beside(control_port=1, grpc_port=1))):
+        with pytest.raises(UsageError, match=r"are both .* 0 for a free one"):
+            gateway_spec(tmp_path, bind=bind, beside=beside)
+    gateway_spec(tmp_path, bind=Bind(port=8700), beside=Beside(grpc_port=0, control_port=0))
+
+
 def test_an_ipv6_address_stands_in_brackets(tmp_path):
     spec = gateway_spec(tmp_path, bind=Bind("::1", 8700), beside=Beside(grpc_port=8701, control_port=8702))
     assert spec.ready_url == "http://[::1]:8700/v2/health/ready"
