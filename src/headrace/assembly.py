@@ -182,7 +182,9 @@ def project_home(settings: Settings) -> Path:
         if not ignore.exists():
             ignore.write_text("*\n")
     except OSError as error:
-        fix = f"move {error.filename} away, or set HEADRACE_HOME to a folder that can be made"
+        stands = isinstance(error, FileExistsError | NotADirectoryError)
+        first = f"move {error.filename} away" if stands else f"check who may write {home.parent}"
+        fix = f"{first}, or set HEADRACE_HOME to a folder that can be made"
         why = error.strerror or str(error)
         raise SettingsError("the state folder cannot be made", where=str(home), why=why, fix=fix) from error
     return home

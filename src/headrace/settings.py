@@ -13,6 +13,7 @@ from typing import Any, TypeGuard
 from headrace.errors import SettingsError
 
 PROJECT_FILE = "headrace.toml"
+PIPELINE_FILE = "pipeline.py"
 DEFAULT_ENV = "laptop"
 _TABLES = ("env", "endpoint", "contract", "promotion", "project")
 
@@ -125,7 +126,7 @@ def shown(value: Any) -> Any:
 def find_root(start: Path) -> Path:
     """The nearest folder at or above ``start`` with ``headrace.toml`` or ``pipeline.py``; else ``start`` itself."""
     for folder in (start, *start.parents):
-        if (folder / PROJECT_FILE).is_file() or (folder / "pipeline.py").is_file():
+        if (folder / PROJECT_FILE).is_file() or (folder / PIPELINE_FILE).is_file():
             return folder
     return start
 

@@ -145,3 +145,12 @@ def test_a_signature_that_is_none_is_answered_with_one(tmp_path, given):
     line = refused(tmp_path, "models", "import", *asked, code=2)
     shown = json.loads(line.partition(" - fix: say it like ")[2])
     assert [one.name for one in Signature.from_json(shown).inputs] == ["amount"]
+
+
+def test_a_folder_that_is_no_project_is_named_where_nothing_is_found(tmp_path):
+    elsewhere = f"; {tmp_path} has no headrace.toml or pipeline.py: is the project elsewhere?"
+    assert refused(tmp_path, "serving", "run", code=5).endswith(elsewhere)
+    for asked in (["models", "ls"], ["serving", "ls"]):
+        assert headrace(tmp_path, *asked).stderr.rstrip().endswith(elsewhere)
+    (tmp_path / "headrace.toml").write_text("")
+    assert "elsewhere" not in refused(tmp_path, "serving", "run", code=5)

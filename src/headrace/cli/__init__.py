@@ -4,6 +4,7 @@ Results go to stdout, progress and errors to stderr; ``--json`` and ``-q`` on ev
 failed, 2 usage, 3 a gate or check refused, 4 auth or service unreachable, 5 not found, 130 Ctrl-C.
 """
 
+import errno
 import gc
 import importlib
 import os
@@ -134,7 +135,8 @@ def _of_system(error: OSError) -> HeadraceError:
         FileExistsError: f"move {path} away, or name another path",
         NotADirectoryError: f"move the file away that stands in {path}, or name another path",
     }
-    fix = fixes.get(type(error), "") if path else ""
+    kind = PermissionError if error.errno == errno.EROFS else type(error)
+    fix = fixes.get(kind, "") if path else ""
     return HeadraceError(
         "the system refused",
         where=path,

@@ -15,7 +15,7 @@ from headrace.cli.output import Output, options
 from headrace.datasets.put import put
 from headrace.datasets.version import DatasetVersion
 from headrace.errors import UsageError
-from headrace.settings import PROJECT_FILE, load_settings
+from headrace.settings import PIPELINE_FILE, PROJECT_FILE, load_settings
 
 TEMPLATES = ("tabular",)
 DATA = "data/orders.csv"
@@ -33,7 +33,7 @@ def command(out: Output, folder: Path, template: str) -> None:
 
     No file that is already there is changed. The data is put as the dataset ``orders``, so that the pipeline runs.
     """
-    standing = [name for name in ("pipeline.py", PROJECT_FILE) if (folder / name).exists()]
+    standing = [name for name in (PIPELINE_FILE, PROJECT_FILE) if (folder / name).exists()]
     if standing:
         raise UsageError(
             "a project is already here",

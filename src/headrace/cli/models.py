@@ -10,6 +10,7 @@ from headrace.cli.exports import export
 from headrace.cli.group import Group
 from headrace.cli.output import Output, aligned, options
 from headrace.cli.predictions import predict
+from headrace.cli.project import no_project
 from headrace.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,14 +43,15 @@ def list_(out: Output, name: str | None) -> None:
     from headrace.assembly import open_platform
     from headrace.models.registry import find, versions
 
-    ledger = open_platform().ledger()
+    platform = open_platform()
+    ledger = platform.ledger()
     if name:
         name = find(ledger, name).name
     rows = [_row(version, _aliases_of(ledger, version)) for version in versions(ledger, name)]
     trusted = ["trusted"] if any(row["trusted"] for row in rows) else []
     out.table(rows, ["model", "aliases", "metrics", *trusted, "registered", "digest"])
     if not rows:
-        out.say("no model yet: headrace run <pipeline> registers one")
+        out.say(f"no model yet: headrace run <pipeline> registers one{no_project(platform.settings.root)}")
 
 
 @command.command()

@@ -1,6 +1,9 @@
 """The project that a command runs in."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from headrace.settings import PIPELINE_FILE, PROJECT_FILE
 
 if TYPE_CHECKING:
     from headrace.journey.platform import Platform
@@ -18,6 +21,13 @@ def platform(**flags: Any) -> "Platform":
     from headrace.settings import load_settings
 
     return open_platform(load_settings(flags=flags))
+
+
+def no_project(root: Path) -> str:
+    """What to say besides where nothing was found, and the folder is no project's; otherwise nothing."""
+    if any((root / name).is_file() for name in (PROJECT_FILE, PIPELINE_FILE)):
+        return ""
+    return f"; {root.resolve()} has no {PROJECT_FILE} or {PIPELINE_FILE}: is the project elsewhere?"
 
 
 def sparing() -> "Platform":

@@ -13,6 +13,7 @@ from headrace.cli.group import Group
 from headrace.cli.output import Output, options
 from headrace.cli.params import read_params
 from headrace.cli.pictures import image_row
+from headrace.cli.project import no_project
 from headrace.cli.project import platform as open_project
 from headrace.cli.traffic import begin_canary, check_given, promote, rollback, split
 from headrace.errors import NotFound, Unavailable, UsageError
@@ -55,7 +56,8 @@ def list_(out: Output, endpoint: str | None, **asked: Any) -> None:
         raise NotFound(f"no endpoint named {endpoint!r}", fix="headrace serving ls")
     out.result(found, lines(found))
     if not found:
-        out.say("nothing is deployed yet - headrace serving deploy NAME, or hr.deploy in a pipeline")
+        place = no_project(platform.settings.root)
+        out.say(f"nothing is deployed yet - headrace serving deploy NAME, or hr.deploy in a pipeline{place}")
     if overview is not None:
         taken = "" if overview.memory_bytes is None else f" takes {overview.memory_bytes / 2**20:.1f} MiB"
         out.say(f"the gateway (pid {overview.pid}){taken}")
@@ -347,7 +349,7 @@ def _check_deployed(platform: "Platform", endpoints: tuple[str, ...]) -> None:
     if missing or not (endpoints or history(platform.ledger(), newest=1)):
         raise NotFound(
             f"nothing is deployed under {', '.join(missing)}" if missing else "nothing is deployed",
-            fix=f"headrace serving deploy {missing[0] if missing else 'NAME'}",
+            fix=f"headrace serving deploy {missing[0] if missing else 'NAME'}{no_project(platform.settings.root)}",
         )
 
 

@@ -11,6 +11,7 @@ from headrace.models.archives import ZIPPED, opened
 from headrace.models.onnx_parts import check_whole
 from headrace.models.protobuf import LENGTH, NUMBER, fields
 from headrace.models.reading import read_file, read_folder
+from headrace.storage import manifest
 
 SAVED_MODEL = "saved_model.pb"
 """The file that makes a folder a SavedModel."""
@@ -75,8 +76,16 @@ def sniffed_folder(files: Mapping[str, bytes]) -> str:
             raise Refused("no MLflow model", where=ML_MODEL, why="it lists no flavors")
         return "mlflow"
     why = f"it holds {', '.join(sorted(files)[:5]) or 'no file'}"
-    fix = "name the folder of a SavedModel or of an MLflow model, or a file"
-    raise Refused("no format of model folders that is known", why=why, fix=fix)
+    raise Refused("no format of model folders that is known", why=why, fix=_meant(files))
+
+
+def _meant(files: Mapping[str, bytes]) -> str:
+    """Which folder to name instead: one below is a model where a folder of versions was named."""
+    for name in sorted(files):
+        folder, _, last = name.rpartition("/")
+        if folder and last in {SAVED_MODEL, ML_MODEL, manifest.NAME}:
+            return f"name the folder of one model: {folder} in it"
+    return "name the folder of a SavedModel or of an MLflow model, or a file"
 
 
 def sniffed(content: bytes) -> str:

@@ -34,8 +34,16 @@ def test_a_uri_names_the_file(tmp_path):
 
 def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path):
     (tmp_path / "ledger.db").write_text("not a database, whatever its name says")
-    with pytest.raises(Unavailable, match="ledger cannot be opened"):
+    with pytest.raises(Unavailable, match="ledger cannot be opened") as none:
         SqliteLedger(tmp_path / "ledger.db")
+    assert none.value.fix.startswith(f"move {tmp_path}/ledger.db away")
+
+
+def test_a_ledger_that_the_system_does_not_open_stays_where_it_is(tmp_path):
+    (tmp_path / "ledger.db").mkdir()
+    with pytest.raises(Unavailable, match="unable to open database file") as shut:
+        SqliteLedger(tmp_path / "ledger.db")
+    assert shut.value.fix == f"check who may write {tmp_path}"
 
 
 @pytest.mark.parametrize(("kind", "level"), [("alias.moved", 2), ("model.version", 2), ("step.finished", 1)])

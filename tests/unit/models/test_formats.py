@@ -103,7 +103,8 @@ def test_a_file_is_kept_by_its_format(tmp_path):
     [
         ({}, "no file"),
         ({"model.onnx": onnx_linear([1, 2])}, "it holds model.onnx"),
-        ({"deep/saved_model.pb": SAVED}, "it holds deep/saved_model.pb"),
+        ({"deep/saved_model.pb": SAVED}, "it holds deep/saved_model.pb - fix: name the folder of one model: deep in"),
+        ({"late/1/manifest.json": b"{}", "late/1/model.onnx": b""}, "fix: name the folder of one model: late/1 in it"),
         ({"saved_model.pb": b""}, "no SavedModel"),
         ({"saved_model.pb": b"\x08\x01"}, "no SavedModel"),
         ({"saved_model.pb": b"\x08\x02\x12\x03abc"}, "no SavedModel"),

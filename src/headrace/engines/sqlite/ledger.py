@@ -52,9 +52,8 @@ class SqliteLedger:
             self._connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
             self._connection.execute("SELECT 1 FROM facts LIMIT 1")
         except sqlite3.DatabaseError as error:
-            raise Unavailable(
-                "the ledger cannot be opened", where=str(path), why=str(error), fix="move the file away"
-            ) from error
+            fix = _opening(error.sqlite_errorcode, path)
+            raise Unavailable("the ledger cannot be opened", where=str(path), why=str(error), fix=fix) from error
 
     def append(self, facts: Sequence[Fact]) -> list[Fact]:
         """Write all of ``facts`` in one commit, or none; see ``Ledger.append``."""
@@ -123,6 +122,15 @@ def open_ledger(settings: Settings, uri: str) -> SqliteLedger:
     """Factory ``ledger.sqlite``: ``<home>/ledger.db``, or the file of ``sqlite:<path>``."""
     _, _, path = uri.partition(":")
     return SqliteLedger(settings.root / path if path else settings.home_path / "ledger.db")
+
+
+def _opening(errorcode: int, path: Path) -> str:
+    """What may be done about a file that does not open: it holds all that was recorded, so it is the last to go."""
+    if errorcode & 0xFF in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM}:
+        return f"check who may write {path.parent}"
+    if errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        return "try again when who holds it is done"
+    return f"move {path} away, and have a backup restored where there is one: headrace restore"
 
 
 def _make(path: Path) -> None:
