@@ -113,7 +113,7 @@ class Connection:
                 "the server does not answer",
                 where=f"{'https' if self._tls else 'http'}://{self._host.decode()}",
                 why=str(error) or type(error).__name__,
-                fix="headrace serving ls",
+                fix="check the address, and whether headrace serving run runs there",
             ) from error
 
     def close(self) -> None:

@@ -112,9 +112,10 @@ def check(
     missing = [output.name for output in due.outputs if output.name not in endpoint.default]
     # A model of tensors may have outputs that nothing can stand for: its callers are told 503 when it does not answer.
     if missing and due.kind == "table":
+        other = sorted(set(endpoint.default) - {output.name for output in due.outputs})
         raise UsageError(
             f"endpoint {endpoint.name} has no default for {', '.join(missing)}",
-            why="it must answer when no model can",
+            why="it must answer when no model can" + (f", and has {', '.join(other)}" if other else ""),
             fix=f"default={{{missing[0]!r}: 0.0}}, for example the mean of the training labels",
         )
     check_joins(endpoint.name, endpoint.join, due)

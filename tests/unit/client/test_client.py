@@ -53,7 +53,7 @@ def test_nobody_listens():
         probe.bind(("127.0.0.1", 0))
         client = Client(f"http://127.0.0.1:{probe.getsockname()[1]}")
         assert client.ready() is False
-        with pytest.raises(Unavailable, match="does not answer"):
+        with pytest.raises(Unavailable, match=r"does not answer.*fix: check the address"):
             client.predict("wine", rows=[ROW])
         with pytest.raises(Unavailable, match="not ready"):
             client.wait_ready(0.05)

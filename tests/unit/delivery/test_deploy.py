@@ -61,6 +61,7 @@ def test_the_same_again_adds_nothing_until_an_alias_moved(ledger):
         (endpoint(("gone@1", 0.02)), NotFound, "no model named 'gone'"),
         (endpoint(("good@1", 0.02), shadows=("other@1",)), SignatureError, "'x'"),
         (endpoint(("good@1", 0.02), default={}), UsageError, "no default for good"),
+        (endpoint(("good@1", 0.02), default={"god": 0.5}), UsageError, "no default for good - .*, and has god"),
         (endpoint(("good@1", 0.02), default={"good": float("nan")}), SettingsError, "default of good is nan.*finite"),
         (
             endpoint(("good@1", 0.02), default={"good": 0.5, "bad": 0.1}),
