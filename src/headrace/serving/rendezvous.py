@@ -197,7 +197,7 @@ class Rendezvous:
         self.id, self.input, self._arrival, self._key = identifier, given, arrival, key
         self._live, self._reply = live, reply
         self._outcomes: list[Outcome | None] = [None] * len(live.scorers)
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
         self._answer: Mapping[str, Sequence[Any]] | None = None
         self._winner = ""
         self._elapsed = self.queued = 0.0
@@ -307,7 +307,11 @@ class Rendezvous:
         if self._timer is not None:
             self._timer.cancel()
         # Event loops count whole milliseconds: a call that comes early is repeated.
-        self._timer = self._live.loop.call_later(max(moment - self._live.clock(), _TICK_S), self._decide)
+        self._timer = self._live.loop.call_later(max(moment - self._live.clock(), _TICK_S), self._due)
+
+    def _due(self) -> None:
+        """Decide after what came before: an event loop that woke late may run timers ahead of scores that are there."""
+        self._timer = self._live.loop.call_soon(self._decide)
 
     def _choose(self, winner: str, outputs: Mapping[str, Sequence[Any]]) -> None:
         self._settle(winner, outputs)

@@ -1,5 +1,6 @@
 """Real models that misbehave, in a gateway in a thread; deadlines are real, so bounds are generous upwards only."""
 
+import asyncio
 import json
 import threading
 import time
@@ -7,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import uvloop
 from served import ROW, Held, constant, endpoint, gated, model, until
 
 GRACE_S = 0.010
@@ -67,6 +69,23 @@ def test_the_default_answers_at_the_deadline(tmp_path):
     assert (answer.winner, answer.values) == ("default", [5.0])
     assert 0.75 <= answer.elapsed_s < 0.95
     assert gate.plane.counters["wine"].defaults == 1
+
+
+def test_a_score_that_is_there_is_taken_by_a_loop_that_woke_late(tmp_path, monkeypatch):
+    """The loop of the gateway's process runs timers that are due ahead of what threads gave it."""
+    monkeypatch.setattr(asyncio, "new_event_loop", uvloop.new_event_loop)
+    held = Held()
+
+    def stand_still():
+        held.go.set()
+        time.sleep(0.6)
+
+    deployed = endpoint(("a@1", 0.4), deadline_s=0.5)
+    with gated(tmp_path, deployed, {"a@1": model("a@1", held)}) as gate, ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(gate.client.predict, "wine", rows=[ROW])
+        until(lambda: held.seen)
+        gate.loop.call_soon_threadsafe(stand_still)
+        assert asked.result(10).winner == "a@1"
 
 
 def test_the_default_answers_at_once_when_all_have_failed(tmp_path):
