@@ -153,6 +153,16 @@ def test_ctrl_c_ends_no_gateway_that_another_command_left_running(project):
     assert project.platform.services().state("gateway").pid == state.pid
 
 
+def test_ctrl_c_during_a_start_leaves_nothing_running(project):
+    command = [sys.executable, "-m", "headrace", "serving", "run", "wine", "--port", "0", "--detach"]
+    services = project.platform.services()
+    with subprocess.Popen(command, cwd=project.root, stdout=subprocess.PIPE, text=True) as starting:
+        until(lambda: services.state(GATEWAY).command or services.state(GATEWAY).state == "failed")
+        starting.send_signal(signal.SIGINT)
+        assert (starting.communicate(timeout=20)[0], starting.returncode) == ("", 130)
+    assert services.state(GATEWAY).state == "stopped"
+
+
 def test_the_port_that_is_taken_is_named_where_grpc_listens_already(project):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

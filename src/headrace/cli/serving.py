@@ -165,20 +165,18 @@ def run(out: Output, endpoints: tuple[str, ...], *, detach: bool, stop: bool, **
     shown = root / settings.client_certificate if settings.client_certificate else None
     spec = gateway_spec(root, endpoints, bind=bind, beside=beside, shown=shown)
     spec = replace(once_it_listens(spec), name=settings.gateway, environment={"HEADRACE_GATEWAY": settings.gateway})
-    state = services.start(spec)
-    if detach:
-        await_models(out, platform, endpoints, beside.models)
-        _say_addresses(out, state, platform.home)
-        named = "" if settings.gateway == GATEWAY else f" --name {settings.gateway}"
-        out.say(f"headrace serving run{named} --stop ends it")
-        return
+    state, stays = services.start(spec), before.state == "running"
     try:
         await_models(out, platform, endpoints, beside.models)
         _say_addresses(out, state, platform.home)
-        out.say("Ctrl-C ends it")
-        watch(platform)
+        stays = detach
+        named = "" if settings.gateway == GATEWAY else f" --name {settings.gateway}"
+        out.say(f"headrace serving run{named} --stop ends it" if detach else "Ctrl-C ends it")
+        if not detach:
+            watch(platform)
     finally:
-        services.stop(settings.gateway)
+        if not stays:
+            services.stop(settings.gateway)
 
 
 @command.command()

@@ -31,16 +31,11 @@ def await_models(out: Output, platform: "Platform", endpoints: Collection[str], 
         folder: Of models that it serves besides.
 
     Raises:
-        Unavailable: The gateway ended for good, or serves nothing and was stopped.
+        Unavailable: The gateway ended for good, or serves nothing.
     """
     expected = set(endpoints) or {deployment.endpoint.name for deployment in history(platform.ledger())}
     expected |= {name for name, _ in (states(folder) if folder else ())}
-    try:
-        failed = settled(out, gateway_client(platform), expected, lambda: _recovers(platform))
-    except Unavailable:
-        platform.services().stop(platform.settings.gateway)
-        raise
-    for one in failed:
+    for one in settled(out, gateway_client(platform), expected, lambda: _recovers(platform)):
         out.say(f"not served: {one.name} - {one.why}")
 
 

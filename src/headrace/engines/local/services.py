@@ -66,7 +66,11 @@ class LocalServices:
             "command": list(spec.command),
         }
         self._write(spec.name, record)
-        self._wait(spec)
+        try:
+            self._wait(spec)
+        except BaseException:  # Ctrl-C too: nobody was told of it
+            self.stop(spec.name)
+            raise
         return self.state(spec.name)
 
     def state(self, name: str) -> ServiceState:
@@ -123,7 +127,6 @@ class LocalServices:
             if dead or time.monotonic() > until:
                 why = "it ended" if dead else f"it was not ready within {spec.ready_within_s:g} s"
                 tail = self._last_words(spec.name)
-                self.stop(spec.name)
                 raise Unavailable(
                     f"service {spec.name!r} did not start",
                     where=str(self._file(spec.name, "log")),
