@@ -98,9 +98,13 @@ def quantile_edges(values: NDArray[Any], counts: NDArray[Any], bins: int = QUANT
     """
     if not len(values):
         return ()
-    reached = np.cumsum(counts)
     # In whole numbers, so that a share of exactly i/bins is not missed by rounding.
-    at = np.searchsorted(reached, -(-np.arange(1, bins) * reached[-1] // bins), side="left")
+    due = -(-np.arange(1, bins) * int(counts.sum()) // bins)
+    at = np.zeros(bins - 1, dtype=np.int64)
+    for start in range(0, len(counts), BLOCK):
+        reached = np.cumsum(counts[start : start + BLOCK])
+        at += np.searchsorted(reached, due, side="left")
+        due -= reached[-1]
     return tuple(float(v) for v in np.unique(values[at].astype(np.float64)))
 
 

@@ -193,12 +193,17 @@ def _mean(values: NDArray[Any], counts: Counts, from_mean: float | None = None) 
 
 def _most_frequent(counts: Counts) -> NDArray[np.int64]:
     """Places of the ``TOP`` greatest counts, greatest first, equal ones in order; without sorting all of them."""
-    if len(counts) > TOP and counts.min() < counts.max():
-        least = np.partition(counts, -TOP)[-TOP]
-        places = np.concatenate([np.flatnonzero(counts > least), np.flatnonzero(counts == least)[:TOP]])
-    else:
-        places = np.arange(min(TOP, len(counts)))
+    blocks = range(0, len(counts), BLOCK)
+    places = np.concatenate([start + _greatest(counts[start : start + BLOCK]) for start in blocks])
     return places[np.argsort(-counts[places], kind="stable")][:TOP]
+
+
+def _greatest(counts: Counts) -> NDArray[np.int64]:
+    """Places in one block, equal counts in order, among them its ``TOP`` greatest."""
+    if len(counts) <= TOP or counts.min() == counts.max():
+        return np.arange(min(TOP, len(counts)))
+    least = np.partition(counts, -TOP)[-TOP]
+    return np.concatenate([np.flatnonzero(counts > least), np.flatnonzero(counts == least)[:TOP]])
 
 
 def _with_categories(
@@ -257,11 +262,25 @@ def _value_counts(
     if dtype.is_decimal():
         frame = frame.with_columns(nw.col(name).cast(nw.Float64))
     if dense:
-        return _told_apart(_collect(frame.select(name).filter(~nw.col(name).is_null()))[name].to_numpy())
+        cells = _cells_of(_collect(frame.select(name).filter(~nw.col(name).is_null()))[name].to_native())
+        return _told_apart(cells)
     grouped = _collect(_grouped(frame, name))
     values, counts = grouped[name].to_numpy(), grouped[_N].to_numpy().astype(np.int64)
     order = np.argsort(values)
     return values[order], counts[order]
+
+
+def _cells_of(column: Any) -> NDArray[Any]:
+    """The cells of an Arrow column, the caller's last reference to it: each chunk is freed once copied."""
+    cells = np.empty(len(column), dtype=column.slice(0, 0).to_numpy().dtype)
+    chunks, filled = column.chunks, 0
+    del column
+    chunks.reverse()
+    while chunks:
+        part = chunks.pop().to_numpy(zero_copy_only=False)
+        cells[filled : filled + len(part)] = part
+        filled += len(part)
+    return cells
 
 
 def _told_apart(cells: NDArray[Any]) -> tuple[NDArray[Any], Counts]:
@@ -274,8 +293,22 @@ def _told_apart(cells: NDArray[Any]) -> tuple[NDArray[Any], Counts]:
         new[np.searchsorted(ordered, np.nan) + 1 :] = False  # NaN differs from itself, and is one value
     if new.all():
         return ordered, np.broadcast_to(np.int64(1), len(ordered))
-    starts = np.flatnonzero(new)
-    return ordered[starts], np.diff(starts, append=len(ordered))
+    return _drawn_together(ordered, new)
+
+
+def _drawn_together(ordered: NDArray[Any], new: NDArray[np.bool_]) -> tuple[NDArray[Any], Counts]:
+    """The values that are ``new``, moved to the front of ``ordered``, and how far each is from the next new one."""
+    distinct, filled = int(np.count_nonzero(new)), 0
+    starts = np.empty(distinct + 1, dtype=np.int64)
+    starts[-1] = len(ordered)
+    for start in range(0, len(ordered), BLOCK):
+        places = start + np.flatnonzero(new[start : start + BLOCK])
+        part = slice(filled, filled + len(places))
+        starts[part], ordered[part] = places, ordered[places]
+        filled += len(places)
+    for start in range(0, distinct, BLOCK):
+        starts[start : min(start + BLOCK, distinct)] = np.diff(starts[start : start + BLOCK + 1])
+    return ordered[:distinct], starts[:distinct]
 
 
 def _grouped(frame: nw.LazyFrame[Any], name: str) -> nw.LazyFrame[Any]:

@@ -1,11 +1,14 @@
 """Bins tell cells apart exactly, and counts add."""
 
 import math
+import tracemalloc
+from unittest import mock
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headrace.datasets import bins as module
 from headrace.datasets.bins import Bins, quantile_edges
 
 numbers = st.lists(
@@ -41,12 +44,29 @@ def test_categories_others_and_nulls():
     ]
 
 
-@given(st.lists(st.integers(-5, 5), min_size=1, max_size=60), st.integers(2, 12))
-def test_edges_are_the_smallest_values_that_reach_their_share(cells, bins):
+@given(st.lists(st.integers(-5, 5), min_size=1, max_size=60), st.integers(2, 12), st.integers(1, 12))
+def test_edges_are_the_smallest_values_that_reach_their_share(cells, bins, block):
     values, counts = np.unique(np.array(cells), return_counts=True)
     ordered = sorted(cells)
     due = {ordered[math.ceil(i * len(cells) / bins) - 1] for i in range(1, bins)}
-    assert quantile_edges(values, counts, bins) == tuple(sorted(map(float, due)))
+    with mock.patch.object(module, "BLOCK", block):
+        assert quantile_edges(values, counts, bins) == tuple(sorted(map(float, due)))
+
+
+def test_edges_of_more_values_take_no_more_memory():
+    def peak(blocks):
+        values = np.arange(blocks * 2**12)
+        tracemalloc.start()
+        try:
+            with mock.patch.object(module, "BLOCK", 2**12):
+                found = quantile_edges(values, np.broadcast_to(np.int64(1), len(values)))
+            assert len(found) == module.QUANTILES - 1
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(2)
+    assert peak(64) < 1.5 * peak(4)
 
 
 def test_a_column_without_numbers_has_one_bin_and_null():

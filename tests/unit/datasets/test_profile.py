@@ -2,7 +2,11 @@
 
 import json
 import math
+import tracemalloc
+from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
+from unittest import mock
 
 import duckdb
 import narwhals as nw
@@ -13,6 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headrace.datasets import bins as bins_module
+from headrace.datasets import profile as profile_module
 from headrace.datasets.profile import Profile, profile
 
 SCHEMA = pa.schema([("n", pa.int64()), ("x", pa.float64()), ("s", pa.string()), ("b", pa.bool_())])
@@ -104,3 +110,47 @@ def test_infinities_count_but_do_not_stretch_the_edges():
     assert (column.minimum, column.maximum, column.distinct) == (1.0, 2.0, 4)
     assert sum(column.counts) == 4
     json.dumps(seen.to_json(), allow_nan=False)
+
+
+def by_blocks_of(block):
+    """Context in which tables are looked at ``block`` cells at a time."""
+    stack = ExitStack()
+    for module in (profile_module, bins_module):
+        stack.enter_context(mock.patch.object(module, "BLOCK", block))
+    return stack
+
+
+ODD_CELLS = [None, 0.0, 1.0, 2.5, math.nan, math.inf, -math.inf]
+
+
+@given(
+    st.lists(st.one_of(st.integers(-(2**20), 2**20).map(float), st.sampled_from(ODD_CELLS)), max_size=40),
+    st.integers(1, 9),
+    st.integers(1, 9),
+)
+def test_blocks_change_no_figure(cells, chunk, block):
+    chunks = [pa.array(cells[at : at + chunk], pa.float64()) for at in range(0, len(cells), chunk)]
+    frame = nw.from_native(pa.table({"x": pa.chunked_array(chunks, pa.float64())}))
+    whole = profile(frame).columns["x"]
+    with by_blocks_of(block):
+        parts = profile(frame).columns["x"]
+    for part, due in ((parts.mean, whole.mean), (parts.std, whole.std)):
+        assert part == due if due is None else part == pytest.approx(due)
+    assert replace(parts, mean=None, std=None) == replace(whole, mean=None, std=None)
+
+
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_a_number_column_takes_memory_for_its_values_and_counts_alone(repeats):
+    rows = 2**17
+    values = np.random.default_rng(0).permutation(np.arange(rows) // repeats * 0.5)
+    values[:4096] = np.arange(rows, rows + 4096)  # as the first rows are, so the column is taken to be
+    frame = nw.from_native(pa.table({"x": values}))
+    with by_blocks_of(2**10):
+        profile(frame)
+        tracemalloc.start()
+        try:
+            profile(frame)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert peak / rows < 8 + 8 + 1 + 2  # value, count, whether it is new; the rest is of one block
