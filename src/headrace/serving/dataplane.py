@@ -72,6 +72,7 @@ class DataPlane:
         self._mask_key, self._desks = mask_key, desks
         self._stream, self._loop = stream, loop
         self._live: dict[str, Live | None] = dict.fromkeys(names)
+        self._places = {name: (-1, f"{at:06}") for at, name in enumerate(names)}
         self._refused: dict[str, str] = {}
         self._unloaded: dict[str, str] = {}
         self._notes: dict[str, Mapping[str, Note]] = {}
@@ -89,7 +90,7 @@ class DataPlane:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Endpoints, in order of being named."""
+        """Endpoints: those named at first in their order, then the others by place and name (``note``)."""
         return tuple(self._live)
 
     @property
@@ -192,8 +193,9 @@ class DataPlane:
         desk = self._desks.of(name) if self._desks and deployment.seq else None  # workers know the ledger's only
         place = Place(self._loop, self._writer(deployment), counters, self._mask_key, desk, self._lookups)
         live = prepared(deployment, models, place)
-        before = self._live.get(name)
-        self._live[name] = live
+        if name not in self._live:
+            self.note(name)
+        before, self._live[name] = self._live[name], live
         self.readiness.serves(name)
         self._refused.pop(name, None)
         self._unloaded.pop(name, None)
@@ -207,7 +209,9 @@ class DataPlane:
             why: What callers are told when it was unloaded on purpose; empty while it is being replaced.
             drained: Called when nothing uses its models any more.
         """
-        before, self._live[name] = self._live.get(name), None
+        before = self._live.get(name)
+        if before is not None:
+            self._live[name] = None
         self._unloaded.pop(name, None)
         if why:
             self._unloaded[name] = why
@@ -215,19 +219,22 @@ class DataPlane:
 
     def forget(self, name: str) -> None:
         """Know an endpoint that was withdrawn no more."""
-        for known in (self._live, self._refused, self._unloaded, self._notes):
+        for known in (self._live, self._places, self._refused, self._unloaded, self._notes):
             known.pop(name, None)
         self.readiness.forget(name)
 
-    def note(self, name: str, why: str = "", versions: Mapping[str, Note] = _NO_NOTES) -> None:
+    def note(self, name: str, why: str = "", versions: Mapping[str, Note] = _NO_NOTES, place: int = 0) -> None:
         """Know an endpoint, and how it is besides what serves it.
 
         Args:
             name: The endpoint.
             why: Why what is aspired is not in force; empty when nothing is wrong.
             versions: How versions are that do not serve: being loaded, being unloaded, failed.
+            place: Of who knows it: one that is new comes behind those that were named at first, by place and name.
         """
-        self._live.setdefault(name, None)
+        if name not in self._live:
+            self._live[name], self._places[name] = None, (place, name)
+            self._live = dict(sorted(self._live.items(), key=lambda item: self._places[item[0]]))
         self._notes[name] = versions
         self._refused[name] = why
 

@@ -73,6 +73,7 @@ class FolderSource:
         self._seen: Mapping[tuple[str, int], State] = {}
         self._whole: Mapping[tuple[str, int], State] = {}
         self._loaded: dict[tuple[str, int], State] = {}
+        self._stood: dict[str, tuple[int, ...]] = {}
         self._settled = False
         self._touched: frozenset[tuple[str, int]] = frozenset()
         self._failures = Failures()
@@ -136,11 +137,13 @@ class FolderSource:
         settings = self._settings.of(name)
         if settings is None:
             return None
+        if held := self._in_memory(name):
+            self._stood[name] = tuple(held)
         candidates, broken = self._candidates(name)
         whole = dict(candidates)
         chosen = settings.chosen([number for number in whole if number not in broken])
         if not chosen:
-            whole = self._in_memory(name)
+            whole = self._standing(name)
             chosen = list(whole)
         if not chosen:
             return None
@@ -214,6 +217,13 @@ class FolderSource:
         with self._lock:
             held = ((key[1], state) for key, state in self._loaded.items() if key[0] == name and key in self._whole)
             return dict(sorted(held, reverse=True))
+
+    def _standing(self, name: str) -> dict[int, State]:
+        """Versions that serve, or did until they were unloaded for one that then failed; newest first."""
+        with self._lock:
+            whole = {n: self._whole[name, n] for n in self._stood.get(name, ()) if (name, n) in self._whole}
+        good = {n: state for n, state in whole.items() if not self._failures.stands((name, n, state))}
+        return self._in_memory(name) or good
 
     def _candidates(self, name: str) -> tuple[list[tuple[int, State]], dict[int, str]]:
         """Versions that did not fail, newest first; and those that callers of older ones cannot use, with why."""

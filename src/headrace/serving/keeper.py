@@ -167,7 +167,7 @@ class Keeper:
             kept = self._kept.get(name)
             if kept is None:
                 kept = self._kept[name] = _Kept(name, source)
-                self._loop.tell(self._plane.note, name)
+                self._loop.tell(self._plane.note, name, "", {}, self._place(source))
         if kept.source is source:
             return kept
         kept.contested = True
@@ -305,7 +305,11 @@ class Keeper:
         notes = {} if kept.loaded else {name: Note("unloaded") for name in kept.ended}
         notes |= {name: Note("failed", why) for name, why in refused.versions.items()} | kept.passing
         contested = f"two sources have an endpoint {kept.name!r}: the first one counts" if kept.contested else ""
-        self._loop.tell(self._plane.note, kept.name, (refused.why or contested) if kept.loaded else "", notes)
+        why = (refused.why or contested) if kept.loaded else ""
+        self._loop.tell(self._plane.note, kept.name, why, notes, self._place(kept.source))
+
+    def _place(self, source: Source) -> int:
+        return next(at for at, one in enumerate(self._sources) if one is source)
 
     def _forget(self, kept: _Kept) -> None:
         with self._lock:

@@ -277,6 +277,20 @@ def test_which_versions_are_loaded_is_said_in_a_file(project, folder, gate):
     until(lambda: gate.keeper.loaded == ["wine@4"])
 
 
+def test_a_named_version_that_is_broken_gives_way_to_the_one_that_was_unloaded_for_it(project, folder, gate):
+    policy = 'policy = "resource-preserving"'
+    say(folder, f"[model.wine]\nversions = [1]\n{policy}")
+    put(project, folder, 1, 0.5)
+    put(project, folder, 2, 1.5, claimed=1.0)
+    until(lambda: winner(gate) == "wine@1")
+    say(folder, f"[model.wine]\nversions = [2]\n{policy}")
+    until(lambda: gate.plane.status("wine").refused.startswith("wine@2: "))
+    until(lambda: loaded(gate) == [1])
+    assert gate.client.predict("wine", rows=[ROW]).winner == "wine@1"
+    shutil.rmtree(folder / "wine/1")
+    until(lambda: gate.keeper.loaded == [])
+
+
 @pytest.mark.parametrize("named", [2, 7])
 def test_a_named_version_that_is_broken_or_not_there_never_displaces_the_one_that_serves(project, folder, gate, named):
     say(folder, "[model.wine]\nversions = [1]")
@@ -304,14 +318,18 @@ def test_a_broken_model_beside_good_ones_is_a_start_that_is_not_ready(project, f
     until(gate.client.ready)
 
 
+def state_of(gate, name):
+    return {one.name: one.state for one in gate.client.overview().endpoints}.get(name, "")
+
+
 def test_a_broken_model_that_comes_later_takes_nothing_from_those_that_serve(project, folder, gate):
     put(project, folder, 1, 0.5)
     until(lambda: gate.plane.readiness.begun)
     bare(folder, "broken", b"no model")
-    until(lambda: [one.state for one in gate.client.overview().endpoints] == ["serving", "failed"])
+    until(lambda: state_of(gate, "broken") == "failed")
     assert gate.client.ready()
     bare(folder, "double", onnx_double())
-    until(lambda: gate.client.overview().endpoints[-1].state == "serving")
+    until(lambda: state_of(gate, "double") == "serving")
     gate.loop.call_soon_threadsafe(gate.plane.withdraw, "double")  # one that served and cannot now
     until(lambda: not gate.client.ready())
 

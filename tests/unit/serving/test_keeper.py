@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import threading
 import time
 
@@ -29,7 +30,7 @@ def follow(project, tmp_path):
     """Start a gateway that follows the ledger; its ``keeper`` is an attribute of what is returned."""
     started = []
 
-    def start(names=("wine",), beside=()):
+    def start(names=("wine",), beside=(), behind=()):
         gate = Gated(tmp_path / "stream", names)
         platform, post = project.platform, gate.loop.call_soon_threadsafe
         source = LedgerSource(
@@ -39,7 +40,7 @@ def follow(project, tmp_path):
             moved=lambda *move: post(gate.plane.move, *move),
             names=names,
         )
-        gate.keeper = Keeper(gate.plane, [*beside, source], post=post)
+        gate.keeper = Keeper(gate.plane, [*beside, source, *behind], post=post)
         started.append(gate)
         gate.keeper.start()
         return gate
@@ -391,6 +392,29 @@ def test_unloading_and_loading_on_demand(project, follow):
     assert serves(gate) == "wine@2"
     with pytest.raises(NotFound, match="one of wine"):
         gate.keeper.load("beer")
+
+
+def test_the_first_endpoint_is_the_same_at_every_start_whatever_loads_first(project, follow, tmp_path, monkeypatch):
+    for name in ("wine", "plum"):
+        project.deploy(project.register(0.5, name=name), endpoint=name)
+    for name in ("able", "wood"):
+        shutil.copytree(project.model_file(project.register(0.5, name=name)).parent, tmp_path / "models" / name / "1")
+    runtime, moved = project.platform.runtime, lambda *_: None
+    folder = FolderSource(tmp_path / "models", runtime=runtime, scratch=Scratch(tmp_path / "scratch"), moved=moved)
+    poll, folder_serves = LedgerSource.poll, threading.Event()
+
+    def late(source, again=""):
+        return poll(source, again) if folder_serves.is_set() else ()
+
+    monkeypatch.setattr(LedgerSource, "poll", late)
+    gate = follow(names=(), behind=[folder])
+    until(lambda: gate.plane.names == ("able", "wood"))
+    folder_serves.set()
+    until(lambda: gate.plane.names == ("plum", "wine", "able", "wood"))
+    until(gate.client.ready)
+    gate.keeper.unload("plum").result(10)
+    gate.keeper.load("plum").result(10)
+    assert gate.plane.names == ("plum", "wine", "able", "wood")
 
 
 def test_a_model_that_loads_slowly_holds_up_no_other_endpoint(project, follow):
