@@ -29,16 +29,19 @@ class RpcLoad:
         requests: What to ask, in turn.
         threads: How many at once.
         pause_s: How long each rests before it asks again.
+        within_s: How long it waits for a reply before it gives the call up.
 
     Attributes:
         seen: How often a call ended with this code, and for faults with what was said.
         ids: Of the replies.
         unlogged: Those among them that say that they are not in the log.
+        given_up: When each call that it gave up was begun, and when it was given up, in Unix seconds.
     """
 
-    def __init__(self, address, requests, threads=2, pause_s=0.0):
+    def __init__(self, address, requests, threads=2, pause_s=0.0, within_s=10.0):
         self.seen, self.ids, self.unlogged, self._requests = Counter(), [], [], requests
-        self._stop, self._pause_s = threading.Event(), pause_s
+        self._stop, self._pause_s, self._within_s = threading.Event(), pause_s, within_s
+        self.given_up = []
         self._threads = [threading.Thread(target=self._ask, args=(address,)) for _ in range(threads)]
         for thread in self._threads:
             thread.start()
@@ -51,11 +54,14 @@ class RpcLoad:
                 response_deserializer=INFERENCE.ModelInferResponse.FromString,
             )
             while not self._stop.wait(self._pause_s):
+                begun = time.time()
                 try:
                     request = self._requests[len(self.ids) % len(self._requests)]
-                    reply, call = method.with_call(request, timeout=10)
+                    reply, call = method.with_call(request, timeout=self._within_s)
                 except grpc.RpcError as error:
                     self.seen[error.code().name, error.details()] += 1
+                    if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
+                        self.given_up.append((begun, time.time()))
                     if error.code() == grpc.StatusCode.UNAVAILABLE:  # it has gone
                         return
                 else:
@@ -75,5 +81,5 @@ class RpcLoad:
         """Send no more, wait for what is under way; return ``seen``."""
         self._stop.set()
         for thread in self._threads:
-            thread.join(BOUND_S)
+            thread.join(self._within_s + BOUND_S)
         return self.seen

@@ -16,6 +16,7 @@ from headrace.client import Client
 from headrace.placement.tokens import NAME
 from headrace.serving.log import RequestLog
 from soak.faults import Faults
+from soak.given_up import PROMISED_S, unexplained
 from soak.traffic import WORKERS, begun
 from soak.watch import Watch
 
@@ -34,7 +35,7 @@ def project(root):
     """``wine`` in several versions, the same unlogged and spare, and models in workers."""
     opened = MixedProject(root)
     versions = [opened.register(bias) for bias in range(VERSIONS)]
-    opened.deploy(versions[0], deadline_s=5.0)
+    opened.deploy(versions[0], deadline_s=PROMISED_S)
     for endpoint in ("bulk", "spare"):
         opened.deploy(versions[0], endpoint=endpoint, deadline_s=5.0, log="off")
     for name in WORKERS:
@@ -67,7 +68,7 @@ def soaked(root, seconds, seed):
         left = [pid for pid in workers if alive(pid)]
     lines, broken = answers(traffic)
     broken += [f"harm could not be done: {error}" for error in faults.errors]
-    broken += _log(opened, traffic)
+    broken += logged(opened, traffic)
     opened.close()
     lines.append("harm done: " + ", ".join(f"{kind} {count}" for kind, count in sorted(faults.done.items())))
     slope = watch.slope_mib()
@@ -103,17 +104,24 @@ def answers(traffic):
     return lines, broken
 
 
-def _log(opened, traffic):
+def logged(opened, traffic):
     """What the log of ``wine`` lacks of what was answered as logged, or has more."""
-    ids = {i for kind in traffic if kind.logged for i in kind.load.ids}
-    lost = {i for kind in traffic if kind.logged for i in kind.load.unlogged}
-    log, after, found = RequestLog(opened.platform.stream(), "wine"), -1, set()
+    promised = [kind.load for kind in traffic if kind.logged]
+    ids = {i for load in promised for i in load.ids}
+    lost = {i for load in promised for i in load.unlogged}
+    calls = [call for load in promised for call in getattr(load, "given_up", ())]
+    log, after, found, more = RequestLog(opened.platform.stream(), "wine"), -1, set(), []
     while page := log.predictions(after, 1000, late=False):
         after = page[-1][0]
         found |= {prediction.id for _, prediction in page}
-    missing, more = len(ids - lost - found), len(found - (ids - lost))
-    told = [f"{missing} answered requests are not in the log"] if missing else []
-    return told + ([f"{more} requests are in the log whose replies said no, or never came"] if more else [])
+        more += [prediction for _, prediction in page if prediction.id not in ids or prediction.id in lost]
+    alone, odd = unexplained(calls, more)
+    told = {
+        "answered requests are not in the log": len(ids - lost - found),
+        "calls were given up for which the log has no reason": alone,
+        "requests are in the log whose replies said no, or never came": odd,
+    }
+    return [f"{count} {what}" for what, count in told.items() if count]
 
 
 def _kinds(said):
