@@ -164,6 +164,9 @@ class TableDecoder:
         self.row = self._struct("Row", many=False)
         self.many_rows: Any = at_most_rows(self.row)
         self.columns = self._struct("Columns", many=True)
+        for kind in (self.many_rows, self.columns):
+            # msgspec learns a type at its first use; two threads that do so at once end the process.
+            msgspec.json.Decoder(kind)
         self.parsers: dict[str, Any] = {}
 
     def of_rows(self, rows: Sequence[Any]) -> Input:

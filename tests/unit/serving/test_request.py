@@ -1,4 +1,6 @@
 import math
+import subprocess
+import sys
 
 import msgspec
 import numpy as np
@@ -167,3 +169,27 @@ def test_every_float32_arrives_as_it_was_sent(values):
     body = msgspec.json.encode([{"x": value} for value in values])
     found = decoder.of_rows(msgspec.json.Decoder(list[decoder.row]).decode(body))
     assert found.batch["numbers"][:, 0].tolist() == values
+
+
+_AT_ONCE = """
+import sys, threading
+from headrace.models.signature import Column, Signature
+from headrace.serving.request import TableDecoder
+names = [f"c{number}" for number in range(40)]
+due = Signature("table", tuple(Column(name, "float32") for name in names), (Column("y", "float32"),))
+sys.setswitchinterval(1e-6)
+for _ in range(150):
+    decoder, gate = TableDecoder(due), threading.Barrier(4)
+    def convert():
+        gate.wait()
+        decoder.of_mapping({name: [1.0] for name in names})
+    threads = [threading.Thread(target=convert) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+"""
+
+
+def test_threads_that_meet_a_new_signature_at_once_end_nothing():
+    assert subprocess.run([sys.executable, "-c", _AT_ONCE], timeout=60, check=False).returncode == 0
