@@ -203,8 +203,8 @@ class IsolatedModel:
             raise RunFailed("the model did not score", why=str(error)) from error
         except (OSError, EOFError, ValueError, TypeError) as error:
             # Nothing more of this worker can be trusted: what it sends next may answer another call.
-            self._worker = None
             self._why = worker.ended(error)
+            self._worker = None
             raise RunFailed(DIED, why=self._why) from error
 
     def _keep(self, worker: "WorkerProcess | None") -> None:
