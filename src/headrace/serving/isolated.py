@@ -19,8 +19,8 @@ from headrace.models.params import Params
 from headrace.models.runtime import Batch
 from headrace.models.signature import Signature
 from headrace.serving.frames import Frame
-from headrace.serving.outcome import AWAY, BUSY, DIED
-from headrace.serving.worker_process import About, Limits, RaisedThere, WorkerProcess, born, loading
+from headrace.serving.outcome import AWAY, BUSY
+from headrace.serving.worker_process import About, Limits, WorkerProcess, born, loading
 from headrace.storage.manifest import file_digest
 
 _AS_IT_COMES: Mapping[str, Any] = {}
@@ -199,13 +199,10 @@ class IsolatedModel:
     def _scored(self, worker: "WorkerProcess", batch: Batch, how: Mapping[str, Any]) -> Mapping[str, NDArray[Any]]:
         try:
             return worker.score(batch, how, self._limits.call_s)
-        except RaisedThere as error:
-            raise RunFailed("the model did not score", why=str(error)) from error
-        except (OSError, EOFError, ValueError, TypeError) as error:
-            # Nothing more of this worker can be trusted: what it sends next may answer another call.
-            self._why = worker.ended(error)
-            self._worker = None
-            raise RunFailed(DIED, why=self._why) from error
+        except RunFailed:
+            if not worker.alive:
+                self._why, self._worker = worker.why, None
+            raise
 
     def _keep(self, worker: "WorkerProcess | None") -> None:
         """Start a new worker whenever one dies, until closed."""

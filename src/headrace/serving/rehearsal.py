@@ -18,12 +18,11 @@ from headrace.errors import HeadraceError, RunFailed
 from headrace.models.runtime import Batch
 from headrace.models.signature import Signature
 from headrace.serving.frames import Frame
-from headrace.serving.outcome import DIED
-from headrace.serving.worker_process import About, Limits, RaisedThere, WorkerProcess, born, loading
+from headrace.serving.worker_process import About, Limits, WorkerProcess, born, loading
 
 _IDLE_S = 5.0
 _MOST = 64  # models of one worker: what a library leaks goes with it
-_AT_ONCE: Mapping[str, Any] = {}
+_AS_IT_COMES: Mapping[str, Any] = {}
 
 
 class Rehearsal:
@@ -97,14 +96,9 @@ class Rehearsal:
                     raise
                 worker = None
 
-    def scored(self, worker: WorkerProcess, batch: Batch, how: Mapping[str, Any]) -> Mapping[str, NDArray[Any]]:
-        """What the model that a worker holds answers; raise ``RunFailed`` when it raised, or the worker died of it."""
-        try:
-            return worker.score(batch, how, self._limits.call_s)
-        except RaisedThere as error:
-            raise RunFailed("the model did not score", why=str(error)) from error
-        except (OSError, EOFError, ValueError, TypeError) as error:
-            raise RunFailed(DIED, why=worker.ended(error)) from error
+    def scored(self, worker: WorkerProcess, batch: Batch) -> Mapping[str, NDArray[Any]]:
+        """What the model that a worker holds answers; raises as ``WorkerProcess.score``."""
+        return worker.score(batch, _AS_IT_COMES, self._limits.call_s)
 
     def close(self) -> None:
         """End the workers that wait."""
@@ -167,7 +161,7 @@ class RehearsedModel:
         self._rehearsal, self._about, self._signature = rehearsal, about, signature
         self._worker, _ = rehearsal.asked(about, loading(signature))
 
-    def score(self, batch: Batch, how: Mapping[str, Any] = _AT_ONCE) -> Mapping[str, NDArray[Any]]:
+    def score(self, batch: Batch) -> Mapping[str, NDArray[Any]]:
         """Outputs by name.
 
         Raises:
@@ -175,13 +169,13 @@ class RehearsedModel:
         """
         used = self._worker.models > 1
         try:
-            return self._rehearsal.scored(self._worker, batch, how)
+            return self._rehearsal.scored(self._worker, batch)
         except RunFailed as error:
             if self._worker.alive or not used or _took_long(error):
                 raise
         self._worker.dismiss()
         self._worker, _ = self._rehearsal.asked(self._about, loading(self._signature), fresh=True)
-        return self._rehearsal.scored(self._worker, batch, how)
+        return self._rehearsal.scored(self._worker, batch)
 
     def close(self) -> None:
         """Give the worker back."""

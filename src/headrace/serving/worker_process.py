@@ -16,7 +16,7 @@ from headrace.models.runtime import Batch
 from headrace.models.signature import Signature
 from headrace.serving.frames import Channel, Frame, packed, unpacked
 from headrace.serving.lifeline import lifeline
-from headrace.serving.outcome import Answers
+from headrace.serving.outcome import DIED, Answers
 from headrace.serving.worker import OUT_OF_MEMORY
 
 _PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "SYSTEMROOT")
@@ -52,7 +52,7 @@ class Limits:
     passed: tuple[str, ...] = ()
 
 
-class RaisedThere(Exception):
+class _RaisedThere(Exception):
     """The model raised, in its worker; this is what it said."""
 
 
@@ -87,20 +87,27 @@ class WorkerProcess:
         """What the model that it holds answers.
 
         Raises:
-            RaisedThere: The model raised, or the batch cannot be sent.
-            OSError: It died, or took too long (``TimeoutError``).
-            EOFError: It died.
-            ValueError: It sent what is no answer; ``TypeError`` too.
+            RunFailed: The model raised, or the batch cannot be sent; or the worker died, took too long or sent what is
+                no answer, and is not alive any more.
         """
+        try:
+            return self._scored(batch, how, within_s)
+        except _RaisedThere as error:
+            raise RunFailed("the model did not score", why=str(error)) from error
+        except (OSError, EOFError, ValueError, TypeError) as error:
+            # Nothing more of it can be trusted: what it sends next may answer another call.
+            raise RunFailed(DIED, why=self.ended(error)) from error
+
+    def _scored(self, batch: Batch, how: Mapping[str, Any], within_s: float) -> Answers:
         begun = time.monotonic()
         deadline = begun + within_s
         try:
             self.channel.send(Frame("score", packed(batch), dict(how)), deadline)
         except (TypeError, ValueError) as error:  # refused here: not a byte of it was sent
-            raise RaisedThere(str(error)) from error
+            raise _RaisedThere(str(error)) from error
         answer = self.channel.receive(deadline)
         if answer.kind == "failed":
-            raise RaisedThere(str(answer.said.get("what")) + _because(answer.said))
+            raise _RaisedThere(str(answer.said.get("what")) + _because(answer.said))
         answers = Answers(unpacked(answer.arrays))
         if answer.within is not None and begun <= answer.within[0] <= answer.within[1] <= time.monotonic():
             answers.within = answer.within  # what a worker says may be anything
